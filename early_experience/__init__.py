@@ -1,0 +1,1 @@
+"""Agent learning via early experience (arXiv 2510.08558), in JAX."""

@@ -1,0 +1,1 @@
+"""The data: records, sequences, experience trees, rows and their loader."""

@@ -1,0 +1,201 @@
+"""Trajectory records: expert steps with what other actions led to.
+
+A record is the trunk of an experience tree with its branches: at every expert
+state the alternatives that were executed and what the environment answered,
+and the rationales that compare them (arXiv 2510.08558, section 4). It holds
+enough to rebuild every dataset of the paper without the environment.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
+
+from early_experience import files
+from early_experience.errors import UserError
+
+SCHEMA = 1
+STEM = 'trajectories'
+
+
+@dataclasses.dataclass(frozen=True)
+class Alternative:
+  """An action other than the expert's, executed in the expert's state.
+
+  Attributes:
+    action: canonical text of the action.
+    observation: what the environment answered.
+    done: whether the episode ended with it.
+    valid: False where the environment rejected the action.
+    proposer: who proposed it: `uniform`, `exhaustive` or `policy`.
+  """
+
+  action: str
+  observation: str
+  done: bool
+  valid: bool
+  proposer: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rationale:
+  """Why the expert's action is better, in the agent's own words.
+
+  Attributes:
+    text: the inner monologue, without the action.
+    compared: actions of the alternatives it weighed.
+    writer: `grounded`, or the language model and prompt version.
+  """
+
+  text: str
+  compared: tuple[str, ...]
+  writer: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """One expert decision.
+
+  Attributes:
+    observation: what the agent saw before acting.
+    action: what the expert did.
+    thought: the expert's own thought, where it left one.
+    admissible: all actions that the environment would accept, where it lists
+      them.
+    alternatives: empty until `explore`.
+    rationales: empty until `reflect`.
+  """
+
+  observation: str
+  action: str
+  thought: str | None = None
+  admissible: tuple[str, ...] | None = None
+  alternatives: tuple[Alternative, ...] = ()
+  rationales: tuple[Rationale, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+  """One expert episode and its branches.
+
+  Attributes:
+    environment: name of the environment.
+    source: where its games come from; printed by reports.
+    task_id: names the task within the environment.
+    split: `train` or a test split.
+    task_type: the environment's own kind of task; reports group by it.
+    instruction: what the agent is asked to do.
+    steps: in order; each step's observation is the previous action's outcome.
+    final_observation: outcome of the last action.
+    success: by the environment's own measure.
+    score: likewise, in [0, 1].
+    expert: who acted.
+    schema: version of this format.
+  """
+
+  environment: str
+  source: str
+  task_id: str
+  split: str
+  task_type: str
+  instruction: str
+  steps: tuple[Step, ...]
+  final_observation: str
+  success: bool
+  score: float
+  expert: str
+  schema: int = SCHEMA
+
+  def outcome(self, index: int) -> str:
+    """What the expert's action at step `index` led to."""
+    if index + 1 < len(self.steps):
+      return self.steps[index + 1].observation
+    return self.final_observation
+
+
+def to_json(trajectory: Trajectory) -> dict:
+  return dataclasses.asdict(trajectory)
+
+
+def from_json(value: object, where: str) -> Trajectory:
+  """Builds a record, checking every field.
+
+  Args:
+    value: a decoded JSON object.
+    where: file and line, for the error.
+
+  Raises:
+    UserError: a field is missing, unknown or of another type, or the schema
+      is another version's; the message names the field and `where`.
+  """
+  if isinstance(value, dict) and value.get('schema', SCHEMA) != SCHEMA:
+    raise UserError(
+        f'{where}: schema {value["schema"]!r}, this version reads {SCHEMA}'
+    )
+  trajectory = _build(Trajectory, value, where, 'trajectory')
+  if not trajectory.steps:
+    raise UserError(f'{where}: trajectory.steps is empty')
+  return trajectory
+
+
+def read(folder) -> Iterator[Trajectory]:
+  """Reads all trajectories of a stage's folder, in order.
+
+  Raises:
+    UserError: there are none, one is damaged, or a task appears twice.
+  """
+  seen = set()
+  for where, value in files.read_jsonl(folder, STEM):
+    trajectory = from_json(value, where)
+    if trajectory.task_id in seen:
+      raise UserError(f'{where}: task {trajectory.task_id} appears twice')
+    seen.add(trajectory.task_id)
+    yield trajectory
+  if not seen:
+    raise UserError(f'no trajectories in {folder}')
+
+
+def _build(kind, value, where, path):
+  """Checks a decoded JSON value against a type annotation."""
+  if dataclasses.is_dataclass(kind):
+    if not isinstance(value, dict):
+      raise UserError(f'{where}: {path} is not an object')
+    hints = _hints(kind)
+    for name in value.keys() - hints.keys():
+      raise UserError(f'{where}: {path} has an unknown field {name!r}')
+    for field in dataclasses.fields(kind):
+      if field.default is dataclasses.MISSING and field.name not in value:
+        raise UserError(f'{where}: {path}.{field.name} is missing')
+    return kind(**{
+        name: _build(hints[name], item, where, f'{path}.{name}')
+        for name, item in value.items()
+    })
+  if typing.get_origin(kind) is types.UnionType:
+    if value is None:
+      return None
+    (kind,) = (k for k in typing.get_args(kind) if k is not types.NoneType)
+    return _build(kind, value, where, path)
+  if typing.get_origin(kind) is tuple:
+    if not isinstance(value, list):
+      raise UserError(f'{where}: {path} is not a list')
+    item_kind = typing.get_args(kind)[0]
+    return tuple(
+        _build(item_kind, item, where, f'{path}[{i}]')
+        for i, item in enumerate(value)
+    )
+  if kind is float and type(value) is int:
+    value = float(value)
+  if type(value) is not kind:
+    raise UserError(
+        f'{where}: {path} is {type(value).__name__}, not {kind.__name__}'
+    )
+  return value
+
+
+_HINTS: dict[type, dict] = {}
+
+
+def _hints(kind):
+  if kind not in _HINTS:
+    _HINTS[kind] = typing.get_type_hints(kind)
+  return _HINTS[kind]

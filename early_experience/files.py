@@ -1,0 +1,144 @@
+"""Files that are whole or absent, and JSONL that survives a kill."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+
+from early_experience.errors import UserError
+
+
+def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
+  """Writes a whole file or nothing: a temporary file, then a rename.
+
+  Raises:
+    UserError: the disk is full or the folder cannot be written.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(temporary, 'wb') as file:
+      file.write(data.encode() if isinstance(data, str) else data)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    temporary.unlink(missing_ok=True)
+    raise UserError(f'cannot write {path}: {error.strerror}') from error
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+  write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
+
+
+def read_json(path: str | os.PathLike) -> dict:
+  """Reads one JSON object.
+
+  Raises:
+    UserError: the file is missing or is not JSON.
+  """
+  try:
+    return json.loads(pathlib.Path(path).read_text())
+  except FileNotFoundError:
+    raise UserError(f'{path} does not exist') from None
+  except ValueError as error:
+    raise UserError(f'{path} is not JSON: {error}') from None
+
+
+class JsonlWriter:
+  """Appends one JSON object a line, in shards; safe to kill at any moment.
+
+  Each line is written and flushed by itself. A line that a kill cut short is
+  removed when the writer opens the folder again, so `lines already there` are
+  exactly the units that need not be redone.
+
+  Args:
+    folder: holds `{stem}-00000.jsonl`, `{stem}-00001.jsonl`, ...
+    stem: what the shards are called.
+    shard_lines: lines a shard before the next is started.
+  """
+
+  def __init__(self, folder, stem: str, shard_lines: int = 1000):
+    self._folder = pathlib.Path(folder)
+    self._stem = stem
+    self._shard_lines = shard_lines
+    self._folder.mkdir(parents=True, exist_ok=True)
+    shards = jsonl_shards(self._folder, stem)
+    self._shard = max(0, len(shards) - 1)
+    self._lines = _repair(shards[-1]) if shards else 0
+    self._file = None
+
+  def write(self, value: dict) -> None:
+    if self._lines >= self._shard_lines:
+      self.close()
+      self._shard, self._lines = self._shard + 1, 0
+    path = self._folder / f'{self._stem}-{self._shard:05d}.jsonl'
+    try:
+      if self._file is None:
+        self._file = open(path, 'ab')
+      start = self._file.tell()
+      try:
+        self._file.write(json.dumps(value, ensure_ascii=False).encode())
+        self._file.write(b'\n')
+        self._file.flush()
+      except OSError:
+        self._discard(path, start)
+        raise
+    except OSError as error:
+      raise UserError(f'cannot write {path}: {error.strerror}') from error
+    self._lines += 1
+
+  def _discard(self, path: pathlib.Path, start: int) -> None:
+    """Drops a half-written line, and the buffer that still wants to go out."""
+    file, self._file = self._file, None
+    try:
+      file.close()
+    except OSError:
+      pass
+    finally:
+      os.truncate(path, start)
+
+  def close(self) -> None:
+    if self._file is not None:
+      self._file.close()
+      self._file = None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+
+def jsonl_shards(folder, stem: str) -> list[pathlib.Path]:
+  return sorted(pathlib.Path(folder).glob(f'{stem}-[0-9]*.jsonl'))
+
+
+def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
+  """Yields (`FILE line N`, object) over all shards in order.
+
+  Raises:
+    UserError: a line is not JSON; the message names the file and the line.
+  """
+  for path in jsonl_shards(folder, stem):
+    with open(path, encoding='utf-8', errors='strict') as file:
+      try:
+        for number, line in enumerate(file, start=1):
+          where = f'{path} line {number}'
+          try:
+            value = json.loads(line)
+          except ValueError as error:
+            raise UserError(f'{where}: not a whole JSON record: {error}') from None
+          yield where, value
+      except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not UTF-8: {error}') from None
+
+
+def _repair(path: pathlib.Path) -> int:
+  """Cuts an unfinished last line; returns the number of whole lines."""
+  data = path.read_bytes()
+  whole = data.rfind(b'\n') + 1
+  if whole < len(data):
+    os.truncate(path, whole)
+  return data.count(b'\n')

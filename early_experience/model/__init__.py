@@ -1,0 +1,1 @@
+"""The language model: parameter table, transformer, attention, decoding."""

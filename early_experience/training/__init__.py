@@ -1,0 +1,1 @@
+"""The loss, the mixed-objective step, checkpoints and the loop."""
