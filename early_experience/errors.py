@@ -8,5 +8,5 @@ class UserError(Exception):
 def need_extra(module: str, extra: str) -> UserError:
   """The error for an optional package that is not installed."""
   return UserError(
-      f'{module} is not installed; run: pip install "early_experience[{extra}]"'
+    f'{module} is not installed; run: pip install "early_experience[{extra}]"'
   )

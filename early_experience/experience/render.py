@@ -1,0 +1,140 @@
+"""Trajectories to scripts: the three datasets, and the one prompt they share.
+
+A script is what a model reads and writes, turn by turn, with the objective
+that each turn is scored for. The datasets differ here and nowhere else.
+
+The history that precedes a decision has the task, the observations and the
+actions, and no thoughts: evaluation renders it by the same functions.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from early_experience.experience.records import Trajectory
+
+OBJECTIVES = ("imitation", "world_model", "reflection")
+ROLES = ("system", "task", "observation", "action", "thought")
+
+WORLD_MODEL_INSTRUCTION = (
+  "Act as the environment: answer each action with what is observed next."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+  """One message.
+
+  Attributes:
+    role: one of `ROLES`.
+    text: without any markup.
+    scores: the objective that the text and its end are targets of, or None
+      for context. The role itself is never a target: who speaks next is
+      decided by who runs the model.
+  """
+
+  role: str
+  text: str
+  scores: str | None = None
+
+
+Script = tuple[Turn, ...]
+
+
+def opening(instruction: str, observation: str) -> Script:
+  """The turns before the first decision."""
+  return Turn("task", instruction), Turn("observation", observation)
+
+
+def exchange(
+  action: str, observation: str, scores: str | None = None
+) -> Script:
+  """An action and its outcome; `scores` is about the outcome."""
+  return Turn("action", action), Turn("observation", observation, scores)
+
+
+def history(
+  instruction: str, observations: Sequence[str], actions: Sequence[str]
+) -> Script:
+  """The turns before a decision.
+
+  Args:
+    instruction: of the task.
+    observations: one more than `actions`; the last one is to be acted on.
+    actions: those taken so far.
+  """
+  script = opening(instruction, observations[0])
+  for action, observation in zip(actions, observations[1:], strict=True):
+    script += exchange(action, observation)
+  return script
+
+
+def world_model_prefix(style: str) -> Script:
+  """What a world-model script starts with: nothing, or its instruction.
+
+  Args:
+    style: `inline`, where outcomes are the environment's turns as a policy
+      sees them, or `instructed`, where they stand behind an instruction of
+      their own, so that a policy never learns to write observations.
+  """
+  if style == "inline":
+    return ()
+  return (Turn("system", WORLD_MODEL_INSTRUCTION),)
+
+
+def imitation(trajectory: Trajectory) -> list[Script]:
+  """The expert's actions (equation 1): an episode is one script.
+
+  Where the expert left a thought, that decision is a script of its own:
+  thought, then action. Thoughts do not enter the history.
+  """
+  episode, thoughts = _opening(trajectory), []
+  for i, step in enumerate(trajectory.steps):
+    if step.thought is None:
+      action = Turn("action", step.action, "imitation")
+    else:
+      action = Turn("action", step.action)
+      thoughts.append(episode + _think(step.thought, step.action, "imitation"))
+    episode += action, Turn("observation", trajectory.outcome(i))
+  return [episode, *thoughts]
+
+
+def world_model(
+  trajectory: Trajectory, k: int, style: str = "inline"
+) -> list[Script]:
+  """Next observations (equation 3): the expert's own, and the branches'.
+
+  Args:
+    trajectory: explored where `k` is not 0.
+    k: alternatives of each state, the first ones recorded.
+    style: see `world_model_prefix`.
+  """
+  prefix, branches = world_model_prefix(style), []
+  past = prefix + _opening(trajectory)
+  trunk = past
+  for i, step in enumerate(trajectory.steps):
+    for other in step.alternatives[:k]:
+      branches.append(
+        past + exchange(other.action, other.observation, "world_model")
+      )
+    outcome = trajectory.outcome(i)
+    trunk += exchange(step.action, outcome, "world_model")
+    past += exchange(step.action, outcome)
+  return [trunk, *branches]
+
+
+def reflection(trajectory: Trajectory) -> list[Script]:
+  """Rationale, then the expert's action (equation 4), for each rationale."""
+  past, scripts = _opening(trajectory), []
+  for i, step in enumerate(trajectory.steps):
+    for rationale in step.rationales:
+      scripts.append(past + _think(rationale.text, step.action, "reflection"))
+    past += exchange(step.action, trajectory.outcome(i))
+  return scripts
+
+
+def _opening(trajectory):
+  return opening(trajectory.instruction, trajectory.steps[0].observation)
+
+
+def _think(thought, action, objective):
+  return Turn("thought", thought, objective), Turn("action", action, objective)

@@ -1,0 +1,95 @@
+"""The device mesh, and which of its axes each logical axis is split over.
+
+Every function of the model runs under `jax.set_mesh(make_mesh(config.mesh))`;
+a laptop's mesh is 1x1x1. Axis types are Explicit: the type of an array says how
+it is split, so nothing is left to guess and mistakes fail while tracing.
+"""
+
+import math
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from early_experience.errors import UserError
+
+AXES = ("data", "fsdp", "tensor")
+RULES = {
+  "batch": ("data", "fsdp"),
+  "time": None,
+  "vocab": "tensor",
+  "embed": "fsdp",
+  "heads": "tensor",
+  "kv_heads": "tensor",
+  "head_dim": None,
+  "mlp": "tensor",
+  "layer": None,
+}
+
+
+def make_mesh(config: ConfigDict) -> Mesh:
+  """The mesh of `config.mesh`: sizes of data, fsdp, tensor; -1: what is left.
+
+  A mesh smaller than the machine takes its first devices; only a single process
+  may do that.
+
+  Raises:
+    UserError: the sizes do not fit the devices.
+  """
+  sizes = [config[axis] for axis in AXES]
+  count = jax.device_count()
+  text = "x".join(map(str, sizes))
+  if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+    raise UserError(f"config.mesh = {text}: sizes are positive, at most one -1")
+  known = math.prod(size for size in sizes if size != -1)
+  if -1 in sizes:
+    sizes[sizes.index(-1)] = max(1, count // known)
+  used = math.prod(sizes)
+  whole = -1 in config.values() or jax.process_count() > 1
+  if used > count or (whole and used != count):
+    raise UserError(f"config.mesh = {text} does not fit {count} devices")
+  return jax.make_mesh(
+    tuple(sizes),
+    AXES,
+    (AxisType.Explicit,) * len(AXES),
+    devices=jax.devices()[:used],
+  )
+
+
+def spec(*logical: str | None) -> PartitionSpec:
+  """The partition of an array by the logical names of its axes; None: whole.
+
+  Raises:
+    KeyError: a name is not in RULES.
+    ValueError: two axes would be split over the same axis of the mesh.
+  """
+  split = [RULES[name] if name else None for name in logical]
+  taken = [axis for axes in split for axis in np.atleast_1d(axes) if axis]
+  if len(set(taken)) < len(taken):
+    raise ValueError(f"axes {logical} share a mesh axis: {split}")
+  return PartitionSpec(*split)
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """Global arrays from the rows this process holds, split over the batch.
+
+  Args:
+    batch: arrays whose first axis is this process's share of the rows.
+    mesh: from `make_mesh`.
+
+  Raises:
+    UserError: the rows cannot be split evenly.
+  """
+  sharding = NamedSharding(mesh, spec("batch"))
+  ways = mesh.shape["data"] * mesh.shape["fsdp"]
+  rows = len(next(iter(batch.values()))) * jax.process_count()
+  if rows % ways:
+    raise UserError(
+      f"{rows} rows a batch cannot be split evenly over config.mesh data x"
+      f" fsdp = {ways} devices"
+    )
+  return {
+    name: jax.make_array_from_process_local_data(sharding, value)
+    for name, value in batch.items()
+  }

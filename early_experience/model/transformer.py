@@ -1,0 +1,149 @@
+"""The decoder: Llama, Qwen2.5 and Qwen3 by settings; pure functions of a dict.
+
+Letters: B batch, T time, D embed, F mlp, N query heads, K key heads, H head
+size, V vocabulary, L layers.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from early_experience.model.attention import attend_rows
+from early_experience.model.config import ModelConfig
+from early_experience.model.sharding import spec
+from early_experience.model.table import table
+
+
+def hidden(
+  params: dict,
+  tokens_BT: jax.Array,
+  depth_BT: jax.Array,
+  span_BT: jax.Array,
+  cfg: ModelConfig,
+) -> jax.Array:
+  """Activations after the final norm, [B, T, D] in `cfg.dtype`.
+
+  Args:
+    params: as `table(cfg)` says.
+    tokens_BT: int32 ids of rows of trees in depth-first order.
+    depth_BT: int32, each token's position on its path: what RoPE sees.
+    span_BT: int32, size of each token's subtree: what attention sees.
+    cfg: static.
+  """
+  turns = rope_turns(depth_BT, cfg)
+
+  def attention(q, k, v):
+    return attend_rows(q, k, v, span_BT, cfg.attention_block), None
+
+  def layer(x_BTD, weights):
+    return block(x_BTD, weights, turns, attention, cfg)
+
+  x_BTD = embed(params, tokens_BT, cfg)
+  x_BTD, _ = jax.lax.scan(_remat(layer, cfg), x_BTD, params["layers"])
+  return rms_norm(x_BTD, params["norm"], cfg)
+
+
+def output_head(params: dict, cfg: ModelConfig) -> jax.Array:
+  """The unembedding [V, D] in `cfg.dtype`; V may be split over `tensor`."""
+  return _whole(params["embed" if cfg.tied else "head"], "vocab", None, cfg=cfg)
+
+
+def embed(params: dict, tokens_BT: jax.Array, cfg: ModelConfig) -> jax.Array:
+  """The embeddings of the tokens, [B, T, D] in `cfg.dtype`."""
+  table_VD = _whole(params["embed"], "vocab", None, cfg=cfg)
+  return table_VD.at[tokens_BT].get(out_sharding=spec("batch", None, None))
+
+
+def block(
+  x_BTD: jax.Array,
+  weights: dict,
+  turns: tuple[jax.Array, jax.Array],
+  attention: Callable,
+  cfg: ModelConfig,
+) -> tuple[jax.Array, object]:
+  """One layer: attention, then the gated MLP, each added to its input.
+
+  Args:
+    x_BTD: the residual stream.
+    weights: of this layer: `params['layers']` without the axis L.
+    turns: from `rope_turns`.
+    attention: (q_BTNH, k_BTKH, v_BTKH) -> (out_BTNH, what else it returns).
+    cfg: static.
+
+  Returns:
+    The residual stream, and what else `attention` returned.
+  """
+  rows = table(cfg)
+  w = {  # gathered over fsdp here, one layer at a time
+    name: _whole(
+      value,
+      *(None if a == "embed" else a for a in rows[f"layers/{name}"].axes[1:]),
+      cfg=cfg,
+    )
+    for name, value in weights.items()
+  }
+  y_BTD = rms_norm(x_BTD, w["attention_norm"], cfg)
+  q_BTNH = jnp.einsum("btd,dnh->btnh", y_BTD, w["q"])
+  k_BTKH = jnp.einsum("btd,dkh->btkh", y_BTD, w["k"])
+  v_BTKH = jnp.einsum("btd,dkh->btkh", y_BTD, w["v"])
+  if cfg.qkv_bias:
+    q_BTNH += w["q_bias"][None, None]
+    k_BTKH += w["k_bias"][None, None]
+    v_BTKH += w["v_bias"][None, None]
+  if cfg.qk_norm:
+    q_BTNH = rms_norm(q_BTNH, w["q_norm"], cfg)
+    k_BTKH = rms_norm(k_BTKH, w["k_norm"], cfg)
+  out_BTNH, extra = attention(rope(q_BTNH, turns), rope(k_BTKH, turns), v_BTKH)
+  stream = spec("batch", None, None)
+  x_BTD += jnp.einsum("btnh,nhd->btd", out_BTNH, w["o"], out_sharding=stream)
+  y_BTD = rms_norm(x_BTD, w["mlp_norm"], cfg)
+  gate_BTF = jax.nn.silu(jnp.einsum("btd,df->btf", y_BTD, w["gate"]))
+  up_BTF = jnp.einsum("btd,df->btf", y_BTD, w["up"])
+  x_BTD += jnp.einsum(
+    "btf,fd->btd", gate_BTF * up_BTF, w["down"], out_sharding=stream
+  )
+  return x_BTD, extra
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, cfg: ModelConfig) -> jax.Array:
+  """Divides the last axis by its root mean square, in float32."""
+  x32 = x.astype(jnp.float32)
+  mean = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
+  scale = jnp.expand_dims(scale.astype(jnp.float32), range(x.ndim - 1))
+  return (x32 * jax.lax.rsqrt(mean + cfg.norm_eps) * scale).astype(x.dtype)
+
+
+def rope_turns(
+  depth_BT: jax.Array, cfg: ModelConfig
+) -> tuple[jax.Array, jax.Array]:
+  """Cosine and sine of every pair's angle, each [B, T, 1, H/2] float32."""
+  half = cfg.head_dim // 2
+  rate_H = cfg.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angle = (
+    depth_BT[:, :, None, None].astype(jnp.float32) * rate_H[None, None, None]
+  )
+  return jnp.cos(angle), jnp.sin(angle)
+
+
+def rope(x_BTNH: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
+  """Turns dimension i with dimension i + H/2 (the Hugging Face convention)."""
+  cos, sin = turns
+  a, b = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+  turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+  return turned.astype(x_BTNH.dtype)
+
+
+def _whole(weight, *axes, cfg):
+  """The weight in the compute dtype, split over `axes` alone."""
+  return jax.reshard(weight.astype(cfg.dtype), spec(*axes))
+
+
+def _remat(layer, cfg):
+  if cfg.remat == "none":
+    return layer
+  policy = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  }[cfg.remat]
+  return jax.checkpoint(layer, prevent_cse=False, policy=policy)
