@@ -3,42 +3,42 @@
 import setuptools
 
 EXTRAS = {
-  "alfworld": ["alfworld==0.4.2", "textworld[pddl]==1.7.0"],
-  "openai": ["openai>=1.60"],
-  "notebooks": ["matplotlib", "nbclient", "ipykernel", "pandas"],
-  "test": [
-    "pytest>=8",
-    "pytest-xdist",
-    "ruff",
-    "selenium",
-    "openai>=1.60",
-    "matplotlib",
-    "nbclient",
-    "ipykernel",
-    "pandas",
+  'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
+  'openai': ['openai>=1.60'],
+  'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
+  'test': [
+    'pytest>=8',
+    'pytest-xdist',
+    'ruff',
+    'selenium',
+    'openai>=1.60',
+    'matplotlib',
+    'nbclient',
+    'ipykernel',
+    'pandas',
   ],
 }
 
 setuptools.setup(
-  name="early_experience",
-  version="0.1.0",
-  description="Agent learning via early experience, in JAX",
-  python_requires=">=3.11",
-  packages=setuptools.find_packages(include=["early_experience*"]),
+  name='early_experience',
+  version='0.1.0',
+  description='Agent learning via early experience, in JAX',
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['early_experience*']),
   package_data={
-    "early_experience": ["**/*.html", "**/*.js", "**/*.css", "**/*.txt"]
+    'early_experience': ['**/*.html', '**/*.js', '**/*.css', '**/*.txt']
   },
   install_requires=[
-    "absl-py",
-    "flax>=0.12",
-    "grain>=0.2.18",
-    "jax>=0.10",
-    "ml-collections>=1.1",
-    "numpy",
-    "optax>=0.2.8",
-    "orbax-checkpoint>=0.12",
-    "sentencepiece>=0.2",
-    "tensorboardX",
+    'absl-py',
+    'flax>=0.12',
+    'grain>=0.2.18',
+    'jax>=0.10',
+    'ml-collections>=1.1',
+    'numpy',
+    'optax>=0.2.8',
+    'orbax-checkpoint>=0.12',
+    'sentencepiece>=0.2',
+    'tensorboardX',
   ],
   extras_require=EXTRAS,
 )

@@ -11,13 +11,13 @@ from ml_collections import ConfigDict, config_flags
 from early_experience.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "configs/NAME.py[:recipe]", lock_config=True
+  'config', None, 'configs/NAME.py[:recipe]', lock_config=True
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "folder of this run")
+WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
 
 
 def run(stage: Callable[[ConfigDict, str], object]) -> None:
-  """Runs `stage(config, workdir)`; bad input ends in one line and exit code 1."""
+  """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1."""
   try:
     app.run(lambda argv: _main(stage, argv), argv=_checked(sys.argv))
   except UserError as error:
@@ -25,7 +25,7 @@ def run(stage: Callable[[ConfigDict, str], object]) -> None:
   except OSError as error:
     if error.errno != errno.ENOSPC:
       raise
-    _fail(f"the disk is full: {error.filename or WORKDIR.value}")
+    _fail(f'the disk is full: {error.filename or WORKDIR.value}')
 
 
 def _checked(argv):
@@ -41,27 +41,27 @@ def _checked(argv):
   ) as error:
     _fail(str(error).strip().splitlines()[0])
   except FileNotFoundError as error:
-    _fail(f"--config: {error.filename or error} does not exist")
-  for flag in ("config", "workdir"):
+    _fail(f'--config: {error.filename or error} does not exist')
+  for flag in ('config', 'workdir'):
     if flags.FLAGS[flag].value is None:
-      _fail(f"--{flag} is missing; usage: {_usage()}")
+      _fail(f'--{flag} is missing; usage: {_usage()}')
   return argv
 
 
 def _main(stage, argv):
   if len(argv) > 1:
-    raise UserError(f"unexpected argument {argv[1]!r}; usage: {_usage()}")
+    raise UserError(f'unexpected argument {argv[1]!r}; usage: {_usage()}')
   stage(CONFIG.value, WORKDIR.value)
 
 
 def _usage():
   name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
   return (
-    f"python -m early_experience.{name} --config=configs/NAME.py[:recipe]"
-    " --workdir=DIR [--config.KEY=VALUE]"
+    f'python -m early_experience.{name} --config=configs/NAME.py[:recipe]'
+    ' --workdir=DIR [--config.KEY=VALUE]'
   )
 
 
 def _fail(message):
-  print(f"error: {message}", file=sys.stderr)
+  print(f'error: {message}', file=sys.stderr)
   sys.exit(1)

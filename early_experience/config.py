@@ -13,34 +13,34 @@ from early_experience.errors import UserError
 def default() -> ConfigDict:
   """The default configuration, unlocked so that a config file may fill it."""
   config = ConfigDict()
-  config.name = "unnamed"  # of the policy: folder of its training, evaluation
+  config.name = 'unnamed'  # of the policy: folder of its training, evaluation
   config.seed = 0
 
   config.env = ConfigDict()
-  config.env.name = "alfworld"
+  config.env.name = 'alfworld'
   # Arguments of the environment's constructor. The engine's own defaults hold
   # for what is absent.
   config.env.kwargs = ConfigDict()
 
   config.collect = ConfigDict()
-  config.collect.split = "train"
+  config.collect.split = 'train'
   config.collect.trajectories = 3553  # successful ones; paper, table 1
   config.collect.max_steps = 50  # an expert that needs more has failed
 
   config.explore = ConfigDict()
   config.explore.k = 8  # alternatives a state; paper, appendix B.1
   # Who proposes, with the share of k each may fill. `exhaustive` ignores k.
-  config.explore.proposers = ConfigDict({"uniform": 1.0})
-  config.explore.policy = ""  # train/NAME whose checkpoint proposes
+  config.explore.proposers = ConfigDict({'uniform': 1.0})
+  config.explore.policy = ''  # train/NAME whose checkpoint proposes
   config.explore.temperature = 1.0
 
   config.reflect = ConfigDict()
-  config.reflect.writer = "grounded"  # grounded | openai
+  config.reflect.writer = 'grounded'  # grounded | openai
   config.reflect.k = 3  # alternatives a rationale weighs; paper, B.1
   config.reflect.per_alternative = False  # one rationale for each instead
   config.reflect.openai = ConfigDict()
-  config.reflect.openai.base_url = ""  # '' = the library's default
-  config.reflect.openai.model = ""
+  config.reflect.openai.base_url = ''  # '' = the library's default
+  config.reflect.openai.model = ''
   config.reflect.openai.temperature = 0.9  # paper, B.7
   config.reflect.openai.max_tokens = 512
   config.reflect.openai.concurrency = 16
@@ -48,13 +48,13 @@ def default() -> ConfigDict:
 
   config.prepare = ConfigDict()
   config.prepare.vocab_size = 512  # of the sentencepiece model to train
-  config.prepare.tokenizer = ""  # a given .model instead of training one
+  config.prepare.tokenizer = ''  # a given .model instead of training one
   config.prepare.row_tokens = 512
-  config.prepare.layout = "tree"  # tree | flat
-  config.prepare.overlong = "error"  # error | drop: paths longer than a row
+  config.prepare.layout = 'tree'  # tree | flat
+  config.prepare.overlong = 'error'  # error | drop: paths longer than a row
   # inline: the environment's turn after the action, as the policy sees it;
   # instructed: behind an instruction of its own (paper dossier, section 8)
-  config.prepare.world_model = "inline"
+  config.prepare.world_model = 'inline'
   config.prepare.held_out = 0.02  # share of trajectories kept from training
   # Rows by name: the datasets each holds, and how many alternatives of a
   # state the world model sees (k = 0: the expert's own transitions alone).
@@ -73,14 +73,14 @@ def default() -> ConfigDict:
   config.model.tied = True  # the embedding is the output head too
   config.model.qkv_bias = False  # Qwen2.5
   config.model.qk_norm = False  # Qwen3
-  config.model.dtype = "float32"  # of activations: float32 | bfloat16
-  config.model.param_dtype = "float32"  # of parameters and optimizer state
-  config.model.remat = "none"  # none | full | dots
+  config.model.dtype = 'float32'  # of activations: float32 | bfloat16
+  config.model.param_dtype = 'float32'  # of parameters and optimizer state
+  config.model.remat = 'none'  # none | full | dots
   config.model.attention_block = 0  # queries at a time; 0 = all at once
   config.model.loss_chunk = 256  # tokens at a time over the vocabulary
 
   # Sizes of the mesh axes; -1 for one of them: what is left.
-  config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
+  config.mesh = ConfigDict({'data': 1, 'fsdp': -1, 'tensor': 1})
 
   config.train = ConfigDict()
   config.train.batch_rows = 16  # over all devices
@@ -92,8 +92,8 @@ def default() -> ConfigDict:
   config.train.log_every_steps = 10
 
   config.evaluate = ConfigDict()
-  config.evaluate.policy = "trained"  # trained | untrained | random
-  config.evaluate.splits = ("seen", "unseen")
+  config.evaluate.policy = 'trained'  # trained | untrained | random
+  config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = 128  # of each split; 0 = all
   config.evaluate.max_steps = 50
   config.evaluate.constrained = False  # decode admissible actions alone
@@ -105,29 +105,33 @@ def default() -> ConfigDict:
   config.evaluate.world_model_states = 256  # held-out states; 0 = none
 
   config.quickstart = ConfigDict()
-  config.quickstart.recipes = ("untrained", "imitation", "joint")
+  config.quickstart.recipes = ('untrained', 'imitation', 'joint')
   return config
 
 
 def stage(**changes) -> ConfigDict:
   """One stage of training.
 
-  Keys: `rows` {name in prepare.rows: share of the batch rows drawn from it};
-  `weights` {objective: lambda of design section 4, constant in a stage, or a
-  pair (start, end) that is interpolated linearly over it};
-  `steps` optimizer updates; `lr_peak`; `warmup_steps`; `decay` to
-  `lr_end_share` of the peak by `cosine`, `linear` or `constant`; `reset_optimizer` whether the moments
-  start from zero; and AdamW's own settings.
+  Keys:
+    rows: {name in prepare.rows: share of the batch rows drawn from it}.
+    weights: {objective: its lambda}; a number, or a pair (start, end) that is
+      interpolated linearly over the stage.
+    steps: optimizer updates.
+    lr_peak, warmup_steps, decay, lr_end_share: the learning rate rises
+      linearly over the warm-up, then falls to a share of its peak by `cosine`
+      or `linear`, or stays `constant`.
+    reset_optimizer: whether AdamW's moments start from zero.
+    b1, b2, weight_decay, clip_norm: of AdamW, and of the global gradient norm.
   """
   config = ConfigDict()
-  config.rows = ConfigDict({"expert": 1.0})
+  config.rows = ConfigDict({'expert': 1.0})
   config.weights = ConfigDict(
-    {"imitation": 1.0, "world_model": 0.0, "reflection": 0.0}
+    {'imitation': 1.0, 'world_model': 0.0, 'reflection': 0.0}
   )
   config.steps = 1000
   config.lr_peak = 1e-5
   config.warmup_steps = 0
-  config.decay = "cosine"  # cosine | linear | constant
+  config.decay = 'cosine'  # cosine | linear | constant
   config.lr_end_share = 0.0
   config.reset_optimizer = True
   config.b1, config.b2 = 0.9, 0.95
@@ -145,6 +149,6 @@ def check_choice(key: str, value: str, choices: tuple[str, ...]) -> str:
   """
   if value not in choices:
     raise UserError(
-      f"config.{key} is {value!r}, not one of: {', '.join(choices)}"
+      f'config.{key} is {value!r}, not one of: {", ".join(choices)}'
     )
   return value

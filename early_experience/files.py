@@ -15,21 +15,21 @@ def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
     UserError: the disk is full or the folder cannot be written.
   """
   path = pathlib.Path(path)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(temporary, "wb") as file:
+    with open(temporary, 'wb') as file:
       file.write(data.encode() if isinstance(data, str) else data)
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except OSError as error:
     temporary.unlink(missing_ok=True)
-    raise UserError(f"cannot write {path}: {error.strerror}") from error
+    raise UserError(f'cannot write {path}: {error.strerror}') from error
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:
-  write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+  write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
 
 
 def read_json(path: str | os.PathLike) -> dict:
@@ -41,9 +41,9 @@ def read_json(path: str | os.PathLike) -> dict:
   try:
     return json.loads(pathlib.Path(path).read_text())
   except FileNotFoundError:
-    raise UserError(f"{path} does not exist") from None
+    raise UserError(f'{path} does not exist') from None
   except ValueError as error:
-    raise UserError(f"{path} is not JSON: {error}") from None
+    raise UserError(f'{path} is not JSON: {error}') from None
 
 
 class JsonlWriter:
@@ -73,20 +73,20 @@ class JsonlWriter:
     if self._lines >= self._shard_lines:
       self.close()
       self._shard, self._lines = self._shard + 1, 0
-    path = self._folder / f"{self._stem}-{self._shard:05d}.jsonl"
+    path = self._folder / f'{self._stem}-{self._shard:05d}.jsonl'
     try:
       if self._file is None:
-        self._file = open(path, "ab")  # noqa: SIM115
+        self._file = open(path, 'ab')  # noqa: SIM115
       start = self._file.tell()
       try:
         self._file.write(json.dumps(value, ensure_ascii=False).encode())
-        self._file.write(b"\n")
+        self._file.write(b'\n')
         self._file.flush()
       except OSError:
         self._discard(path, start)
         raise
     except OSError as error:
-      raise UserError(f"cannot write {path}: {error.strerror}") from error
+      raise UserError(f'cannot write {path}: {error.strerror}') from error
     self._lines += 1
 
   def _discard(self, path: pathlib.Path, start: int) -> None:
@@ -112,7 +112,7 @@ class JsonlWriter:
 
 
 def jsonl_shards(folder, stem: str) -> list[pathlib.Path]:
-  return sorted(pathlib.Path(folder).glob(f"{stem}-[0-9]*.jsonl"))
+  return sorted(pathlib.Path(folder).glob(f'{stem}-[0-9]*.jsonl'))
 
 
 def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
@@ -122,25 +122,25 @@ def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
     UserError: a line is not JSON; the message names the file and the line.
   """
   for path in jsonl_shards(folder, stem):
-    with open(path, encoding="utf-8", errors="strict") as file:
+    with open(path, encoding='utf-8', errors='strict') as file:
       try:
         for number, line in enumerate(file, start=1):
-          where = f"{path} line {number}"
+          where = f'{path} line {number}'
           try:
             value = json.loads(line)
           except ValueError as error:
             raise UserError(
-              f"{where}: not a whole JSON record: {error}"
+              f'{where}: not a whole JSON record: {error}'
             ) from None
           yield where, value
       except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8: {error}") from None
+        raise UserError(f'{path}: not UTF-8: {error}') from None
 
 
 def _repair(path: pathlib.Path) -> int:
   """Cuts an unfinished last line; returns the number of whole lines."""
   data = path.read_bytes()
-  whole = data.rfind(b"\n") + 1
+  whole = data.rfind(b'\n') + 1
   if whole < len(data):
     os.truncate(path, whole)
-  return data.count(b"\n")
+  return data.count(b'\n')

@@ -26,16 +26,16 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
       longer than a row.
   """
   settings = config.prepare
-  check_choice("prepare.layout", settings.layout, ("tree", "flat"))
-  check_choice("prepare.overlong", settings.overlong, ("error", "drop"))
+  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
+  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
   check_choice(
-    "prepare.world_model", settings.world_model, ("inline", "instructed")
+    'prepare.world_model', settings.world_model, ('inline', 'instructed')
   )
   if not settings.rows:
-    raise UserError("config.prepare.rows is empty: no rows to prepare")
+    raise UserError('config.prepare.rows is empty: no rows to prepare')
   source = stage.require(workdir, _source(settings.rows))
   folder = stage.begin(
-    workdir, "prepare", {**settings.to_dict(), "seed": config.seed}
+    workdir, 'prepare', {**settings.to_dict(), 'seed': config.seed}
   )
   summary = stage.finished(folder)
   if summary is None:
@@ -45,24 +45,24 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     summary = stage.finish(
       folder,
       {
-        "tokenizer": {"vocab_size": coder.vocab_size, "hash": coder.hash},
-        "trajectories": {
-          "train": len(training),
-          "held_out": len(trajectories) - len(training),
+        'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
+        'trajectories': {
+          'train': len(training),
+          'held_out': len(trajectories) - len(training),
         },
-        "rows": {
+        'rows': {
           name: _write_rows(name, training, coder, settings, folder)
           for name in sorted(settings.rows)
         },
       },
     )
-  for name, counts in summary["rows"].items():
+  for name, counts in summary['rows'].items():
     print(
-      f"prepare {name}: {counts['flat_tokens']} tokens flat,"
-      f" {counts['tree_tokens']} as trees, ratio {counts['ratio']:.2f};"
-      f" {counts['rows']} {counts['layout']} rows of"
-      f" {counts['row_tokens']}, {counts['fill']:.0%} full,"
-      f" {counts['dropped']} overlong dropped"
+      f'prepare {name}: {counts["flat_tokens"]} tokens flat,'
+      f' {counts["tree_tokens"]} as trees, ratio {counts["ratio"]:.2f};'
+      f' {counts["rows"]} {counts["layout"]} rows of'
+      f' {counts["row_tokens"]}, {counts["fill"]:.0%} full,'
+      f' {counts["dropped"]} overlong dropped'
     )
   return summary
 
@@ -71,12 +71,12 @@ def _source(row_sets):
   """The stage that holds all that the rows need."""
   for name, rows_spec in row_sets.items():
     for dataset in rows_spec.datasets:
-      check_choice(f"prepare.rows.{name}.datasets", dataset, DATASETS)
-  if any("reflection" in r.datasets for r in row_sets.values()):
-    return "reflect"
-  if any(r.get("k", 0) for r in row_sets.values()):
-    return "explore"
-  return "collect"
+      check_choice(f'prepare.rows.{name}.datasets', dataset, DATASETS)
+  if any('reflection' in r.datasets for r in row_sets.values()):
+    return 'reflect'
+  if any(r.get('k', 0) for r in row_sets.values()):
+    return 'explore'
+  return 'collect'
 
 
 def _split(trajectories, share, seed, folder):
@@ -85,14 +85,14 @@ def _split(trajectories, share, seed, folder):
   order = rng.permutation(len(trajectories))
   held_out = set(order[: round(share * len(trajectories))].tolist())
   files.write_json(
-    folder / "split.json",
-    {"held_out": [trajectories[i].task_id for i in sorted(held_out)]},
+    folder / 'split.json',
+    {'held_out': [trajectories[i].task_id for i in sorted(held_out)]},
   )
   return [t for i, t in enumerate(trajectories) if i not in held_out]
 
 
 def _tokenizer(trajectories, settings, folder):
-  path = folder / "tokenizer.model"
+  path = folder / 'tokenizer.model'
   if not path.exists():
     if settings.tokenizer:
       tokenizer.Tokenizer.load(settings.tokenizer)  # refuses what does not fit
@@ -128,11 +128,11 @@ def scripts(
 ) -> list[render.Script]:
   """The scripts of all the named datasets for one trajectory."""
   result = []
-  if "imitation" in datasets:
+  if 'imitation' in datasets:
     result += render.imitation(trajectory)
-  if "world_model" in datasets:
+  if 'world_model' in datasets:
     result += render.world_model(trajectory, k, style)
-  if "reflection" in datasets:
+  if 'reflection' in datasets:
     result += render.reflection(trajectory)
   return result
 
@@ -151,11 +151,11 @@ class _Counts:
 
 
 def _write_rows(name, trajectories, coder, settings, folder):
-  target = folder / "rows" / name
+  target = folder / 'rows' / name
   if target.exists():
     return _summary(rows.read_manifest(target))
   counts = _Counts()
-  progress = Progress(f"prepare {name}", len(trajectories), "trajectories")
+  progress = Progress(f'prepare {name}', len(trajectories), 'trajectories')
   writer = rows.RowWriter(target)
   try:
     for start in range(0, len(trajectories), BLOCK):
@@ -172,20 +172,20 @@ def _write_rows(name, trajectories, coder, settings, folder):
   return _summary(
     writer.finish(
       {
-        "row_tokens": settings.row_tokens,
-        "layout": settings.layout,
-        "tokenizer": coder.hash,
-        "vocab_size": coder.vocab_size,
-        "datasets": list(settings.rows[name].datasets),
-        "k": settings.rows[name].get("k", 0),
-        "trajectories": len(trajectories),
-        "max_depth": counts.max_depth,
-        "flat_tokens": counts.flat_tokens,
-        "tree_tokens": counts.tree_tokens,
-        "packed_tokens": counts.row_tokens,
-        "windows": counts.windows,
-        "dropped": counts.dropped,
-        "scored": dict(
+        'row_tokens': settings.row_tokens,
+        'layout': settings.layout,
+        'tokenizer': coder.hash,
+        'vocab_size': coder.vocab_size,
+        'datasets': list(settings.rows[name].datasets),
+        'k': settings.rows[name].get('k', 0),
+        'trajectories': len(trajectories),
+        'max_depth': counts.max_depth,
+        'flat_tokens': counts.flat_tokens,
+        'tree_tokens': counts.tree_tokens,
+        'packed_tokens': counts.row_tokens,
+        'windows': counts.windows,
+        'dropped': counts.dropped,
+        'scored': dict(
           zip(render.OBJECTIVES, counts.scored.tolist(), strict=True)
         ),
       }
@@ -198,23 +198,23 @@ def _parts(trajectory, settings, name, coder, counts):
   spec = settings.rows[name]
   sequences = []
   for script in scripts(
-    trajectory, spec.datasets, spec.get("k", 0), settings.world_model
+    trajectory, spec.datasets, spec.get('k', 0), settings.world_model
   ):
     sequence = coder.encode_script(script)
     if len(sequence.ids_T) <= settings.row_tokens:
       sequences.append(sequence)
-    elif settings.overlong == "drop":
+    elif settings.overlong == 'drop':
       counts.dropped += 1
     else:
       raise UserError(
-        f"task {trajectory.task_id} has a path of {len(sequence.ids_T)}"
-        f" tokens, config.prepare.row_tokens={settings.row_tokens}; use"
-        " longer rows, or config.prepare.overlong=drop"
+        f'task {trajectory.task_id} has a path of {len(sequence.ids_T)}'
+        f' tokens, config.prepare.row_tokens={settings.row_tokens}; use'
+        ' longer rows, or config.prepare.overlong=drop'
       )
   counts.flat_tokens += sum(len(s.ids_T) for s in sequences)
   merged = tree.merge(sequences)
   counts.tree_tokens += sum(map(len, merged))
-  if settings.layout == "flat":
+  if settings.layout == 'flat':
     parts = [tree.flat(sequence) for sequence in sequences]
   else:
     parts = [w for t in merged for w in tree.windows(t, settings.row_tokens)]
@@ -227,17 +227,17 @@ def _parts(trajectory, settings, name, coder, counts):
 
 
 def _summary(manifest):
-  room = manifest["rows"] * manifest["row_tokens"]
+  room = manifest['rows'] * manifest['row_tokens']
   kept = (
-    "rows row_tokens layout datasets k flat_tokens tree_tokens packed_tokens"
-    " windows dropped max_depth scored"
+    'rows row_tokens layout datasets k flat_tokens tree_tokens packed_tokens'
+    ' windows dropped max_depth scored'
   )
   return {
     **{key: manifest[key] for key in kept.split()},
-    "ratio": manifest["flat_tokens"] / max(1, manifest["tree_tokens"]),
-    "fill": manifest["packed_tokens"] / max(1, room),
+    'ratio': manifest['flat_tokens'] / max(1, manifest['tree_tokens']),
+    'fill': manifest['packed_tokens'] / max(1, room),
   }
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
   cli.run(prepare)

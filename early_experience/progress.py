@@ -23,7 +23,7 @@ class Progress:
     self._every = 0.2 if self._live else every
     self._start = self._last = time.monotonic()
 
-  def update(self, count: int = 1, note: str = "") -> None:
+  def update(self, count: int = 1, note: str = '') -> None:
     self._done += count
     now = time.monotonic()
     if now - self._last >= self._every:
@@ -33,26 +33,26 @@ class Progress:
   def _show(self, note):
     seconds = max(time.monotonic() - self._start, 1e-9)
     rate = (self._done - self._start_done) / seconds
-    left = (self._total - self._done) / rate if rate else float("inf")
+    left = (self._total - self._done) / rate if rate else float('inf')
     line = (
-      f"{self._label}: {self._done}/{self._total} {self._unit}"
-      f" {rate:.3g}/s ETA {clock(left)} {note}"
+      f'{self._label}: {self._done}/{self._total} {self._unit}'
+      f' {rate:.3g}/s ETA {clock(left)} {note}'
     ).rstrip()
-    end = "" if self._live else "\n"
-    start = "\r\x1b[2K" if self._live else ""
+    end = '' if self._live else '\n'
+    start = '\r\x1b[2K' if self._live else ''
     print(start + line, end=end, file=self._stream, flush=True)
 
   def close(self) -> float:
     """Clears the live line; returns the seconds since the start."""
     if self._live:
-      print("\r\x1b[2K", end="", file=self._stream, flush=True)
+      print('\r\x1b[2K', end='', file=self._stream, flush=True)
     return time.monotonic() - self._start
 
 
 def clock(seconds: float) -> str:
   """Seconds as h:mm:ss, or `?` where they are not known."""
-  if seconds != seconds or seconds == float("inf"):
-    return "?"
+  if seconds != seconds or seconds == float('inf'):
+    return '?'
   minutes, seconds = divmod(int(seconds), 60)
   hours, minutes = divmod(minutes, 60)
-  return f"{hours}:{minutes:02d}:{seconds:02d}"
+  return f'{hours}:{minutes:02d}:{seconds:02d}'

@@ -12,7 +12,7 @@ import pathlib
 from early_experience import files
 from early_experience.errors import UserError
 
-SETTINGS, SUMMARY = "settings.json", "summary.json"
+SETTINGS, SUMMARY = 'settings.json', 'summary.json'
 
 
 def begin(workdir, name: str, settings: dict) -> pathlib.Path:
@@ -34,8 +34,8 @@ def begin(workdir, name: str, settings: dict) -> pathlib.Path:
     changed = sorted(_differences(old, settings))
     if changed:
       raise UserError(
-        f"{folder} was begun with other settings: {', '.join(changed)};"
-        " use another --workdir, or delete that folder"
+        f'{folder} was begun with other settings: {", ".join(changed)};'
+        ' use another --workdir, or delete that folder'
       )
   else:
     files.write_json(path, settings)
@@ -61,19 +61,19 @@ def require(workdir, name: str) -> pathlib.Path:
   """
   folder = pathlib.Path(workdir) / name
   if finished(folder) is None:
-    stage = name.split("/")[0]
-    state = "is not finished" if folder.exists() else "does not exist"
+    stage = name.split('/')[0]
+    state = 'is not finished' if folder.exists() else 'does not exist'
     raise UserError(
-      f"{folder} {state}; run first: python -m early_experience.{stage}"
-      f" --config=... --workdir={workdir}"
+      f'{folder} {state}; run first: python -m early_experience.{stage}'
+      f' --config=... --workdir={workdir}'
     )
   return folder
 
 
-def _differences(old, new, prefix=""):
+def _differences(old, new, prefix=''):
   for key in sorted(old.keys() | new.keys()):
-    a, b = old.get(key, "(absent)"), new.get(key, "(absent)")
+    a, b = old.get(key, '(absent)'), new.get(key, '(absent)')
     if isinstance(a, dict) and isinstance(b, dict):
-      yield from _differences(a, b, f"{prefix}{key}.")
+      yield from _differences(a, b, f'{prefix}{key}.')
     elif a != b:
-      yield f"{prefix}{key} was {a!r}, is {b!r}"
+      yield f'{prefix}{key} was {a!r}, is {b!r}'

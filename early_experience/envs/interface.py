@@ -58,7 +58,7 @@ class Environment(abc.ABC):
   name: str
   source: str
   splits: tuple[str, ...]
-  instruction: str = ""
+  instruction: str = ''
 
   @abc.abstractmethod
   def tasks(self, split: str) -> Sequence[Task]:
@@ -98,4 +98,4 @@ class Environment(abc.ABC):
 
   def canonical(self, action: str) -> str:
     """The form in which two equal actions are equal text."""
-    return " ".join(action.split())
+    return ' '.join(action.split())

@@ -10,6 +10,9 @@ import numpy as np
 from early_experience.errors import UserError
 from early_experience.experience import rows as rows_lib
 
+# As good as endless; grain's own endless repeat overflows with batches of 1.
+EPOCHS = 1 << 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -26,7 +29,7 @@ class Rows:
   source: grain.sources.ArrayRecordDataSource
 
   def __len__(self):
-    return self.manifest["rows"]
+    return self.manifest['rows']
 
 
 def open_rows(workdir, name: str) -> Rows:
@@ -35,17 +38,17 @@ def open_rows(workdir, name: str) -> Rows:
   Raises:
     UserError: it does not exist, or is damaged.
   """
-  folder = pathlib.Path(workdir) / "prepare" / "rows"
+  folder = pathlib.Path(workdir) / 'prepare' / 'rows'
   if not (folder / name).exists():
-    there = sorted(p.name for p in folder.glob("[!.]*")) or ["none"]
+    there = sorted(p.name for p in folder.glob('[!.]*')) or ['none']
     raise UserError(
-      f"no rows {name!r} in {folder} (there: {', '.join(there)});"
-      " run: python -m early_experience.prepare"
+      f'no rows {name!r} in {folder} (there: {", ".join(there)});'
+      ' run: python -m early_experience.prepare'
     )
   manifest = rows_lib.read_manifest(folder / name)
-  paths = [str(folder / name / shard["name"]) for shard in manifest["shards"]]
+  paths = [str(folder / name / shard['name']) for shard in manifest['shards']]
   if not paths:
-    raise UserError(f"{folder / name} holds no rows")
+    raise UserError(f'{folder / name} holds no rows')
   return Rows(name, manifest, grain.sources.ArrayRecordDataSource(paths))
 
 
@@ -81,8 +84,8 @@ def batches(
   """
   if batch_rows % process_count:
     raise UserError(
-      f"config.train.batch_rows={batch_rows} does not divide by"
-      f" {process_count} processes"
+      f'config.train.batch_rows={batch_rows} does not divide by'
+      f' {process_count} processes'
     )
   names = sorted(name for name, share in shares.items() if share > 0)
   sets = [

@@ -15,7 +15,7 @@ from early_experience import files
 from early_experience.errors import UserError
 
 SCHEMA = 1
-STEM = "trajectories"
+STEM = 'trajectories'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +128,13 @@ def from_json(value: object, where: str) -> Trajectory:
     UserError: a field is missing, unknown or of another type, or the schema
       is another version's; the message names the field and `where`.
   """
-  if isinstance(value, dict) and value.get("schema", SCHEMA) != SCHEMA:
+  if isinstance(value, dict) and value.get('schema', SCHEMA) != SCHEMA:
     raise UserError(
-      f"{where}: schema {value['schema']!r}, this version reads {SCHEMA}"
+      f'{where}: schema {value["schema"]!r}, this version reads {SCHEMA}'
     )
-  trajectory = _build(Trajectory, value, where, "trajectory")
+  trajectory = _build(Trajectory, value, where, 'trajectory')
   if not trajectory.steps:
-    raise UserError(f"{where}: trajectory.steps is empty")
+    raise UserError(f'{where}: trajectory.steps is empty')
   return trajectory
 
 
@@ -148,27 +148,27 @@ def read(folder) -> Iterator[Trajectory]:
   for where, value in files.read_jsonl(folder, STEM):
     trajectory = from_json(value, where)
     if trajectory.task_id in seen:
-      raise UserError(f"{where}: task {trajectory.task_id} appears twice")
+      raise UserError(f'{where}: task {trajectory.task_id} appears twice')
     seen.add(trajectory.task_id)
     yield trajectory
   if not seen:
-    raise UserError(f"no trajectories in {folder}")
+    raise UserError(f'no trajectories in {folder}')
 
 
 def _build(kind, value, where, path):
   """Checks a decoded JSON value against a type annotation."""
   if dataclasses.is_dataclass(kind):
     if not isinstance(value, dict):
-      raise UserError(f"{where}: {path} is not an object")
+      raise UserError(f'{where}: {path} is not an object')
     hints = _hints(kind)
     for name in value.keys() - hints.keys():
-      raise UserError(f"{where}: {path} has an unknown field {name!r}")
+      raise UserError(f'{where}: {path} has an unknown field {name!r}')
     for field in dataclasses.fields(kind):
       if field.default is dataclasses.MISSING and field.name not in value:
-        raise UserError(f"{where}: {path}.{field.name} is missing")
+        raise UserError(f'{where}: {path}.{field.name} is missing')
     return kind(
       **{
-        name: _build(hints[name], item, where, f"{path}.{name}")
+        name: _build(hints[name], item, where, f'{path}.{name}')
         for name, item in value.items()
       }
     )
@@ -179,17 +179,17 @@ def _build(kind, value, where, path):
     return _build(kind, value, where, path)
   if typing.get_origin(kind) is tuple:
     if not isinstance(value, list):
-      raise UserError(f"{where}: {path} is not a list")
+      raise UserError(f'{where}: {path} is not a list')
     item_kind = typing.get_args(kind)[0]
     return tuple(
-      _build(item_kind, item, where, f"{path}[{i}]")
+      _build(item_kind, item, where, f'{path}[{i}]')
       for i, item in enumerate(value)
     )
   if kind is float and type(value) is int:
     value = float(value)
   if type(value) is not kind:
     raise UserError(
-      f"{where}: {path} is {type(value).__name__}, not {kind.__name__}"
+      f'{where}: {path} is {type(value).__name__}, not {kind.__name__}'
     )
   return value
 

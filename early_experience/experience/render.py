@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from early_experience.experience.records import Trajectory
 
-OBJECTIVES = ("imitation", "world_model", "reflection")
-ROLES = ("system", "task", "observation", "action", "thought")
+OBJECTIVES = ('imitation', 'world_model', 'reflection')
+ROLES = ('system', 'task', 'observation', 'action', 'thought')
 
 WORLD_MODEL_INSTRUCTION = (
-  "Act as the environment: answer each action with what is observed next."
+  'Act as the environment: answer each action with what is observed next.'
 )
 
 
@@ -42,14 +42,14 @@ Script = tuple[Turn, ...]
 
 def opening(instruction: str, observation: str) -> Script:
   """The turns before the first decision."""
-  return Turn("task", instruction), Turn("observation", observation)
+  return Turn('task', instruction), Turn('observation', observation)
 
 
 def exchange(
   action: str, observation: str, scores: str | None = None
 ) -> Script:
   """An action and its outcome; `scores` is about the outcome."""
-  return Turn("action", action), Turn("observation", observation, scores)
+  return Turn('action', action), Turn('observation', observation, scores)
 
 
 def history(
@@ -76,9 +76,9 @@ def world_model_prefix(style: str) -> Script:
       sees them, or `instructed`, where they stand behind an instruction of
       their own, so that a policy never learns to write observations.
   """
-  if style == "inline":
+  if style == 'inline':
     return ()
-  return (Turn("system", WORLD_MODEL_INSTRUCTION),)
+  return (Turn('system', WORLD_MODEL_INSTRUCTION),)
 
 
 def imitation(trajectory: Trajectory) -> list[Script]:
@@ -87,19 +87,20 @@ def imitation(trajectory: Trajectory) -> list[Script]:
   Where the expert left a thought, that decision is a script of its own:
   thought, then action. Thoughts do not enter the history.
   """
-  episode, thoughts = _opening(trajectory), []
+  episode, past, thoughts = _opening(trajectory), _opening(trajectory), []
   for i, step in enumerate(trajectory.steps):
+    outcome = Turn('observation', trajectory.outcome(i))
     if step.thought is None:
-      action = Turn("action", step.action, "imitation")
+      episode += Turn('action', step.action, 'imitation'), outcome
     else:
-      action = Turn("action", step.action)
-      thoughts.append(episode + _think(step.thought, step.action, "imitation"))
-    episode += action, Turn("observation", trajectory.outcome(i))
+      episode += Turn('action', step.action), outcome
+      thoughts.append(past + _think(step.thought, step.action, 'imitation'))
+    past += Turn('action', step.action), outcome
   return [episode, *thoughts]
 
 
 def world_model(
-  trajectory: Trajectory, k: int, style: str = "inline"
+  trajectory: Trajectory, k: int, style: str = 'inline'
 ) -> list[Script]:
   """Next observations (equation 3): the expert's own, and the branches'.
 
@@ -114,10 +115,10 @@ def world_model(
   for i, step in enumerate(trajectory.steps):
     for other in step.alternatives[:k]:
       branches.append(
-        past + exchange(other.action, other.observation, "world_model")
+        past + exchange(other.action, other.observation, 'world_model')
       )
     outcome = trajectory.outcome(i)
-    trunk += exchange(step.action, outcome, "world_model")
+    trunk += exchange(step.action, outcome, 'world_model')
     past += exchange(step.action, outcome)
   return [trunk, *branches]
 
@@ -127,7 +128,7 @@ def reflection(trajectory: Trajectory) -> list[Script]:
   past, scripts = _opening(trajectory), []
   for i, step in enumerate(trajectory.steps):
     for rationale in step.rationales:
-      scripts.append(past + _think(rationale.text, step.action, "reflection"))
+      scripts.append(past + _think(rationale.text, step.action, 'reflection'))
     past += exchange(step.action, trajectory.outcome(i))
   return scripts
 
@@ -137,4 +138,4 @@ def _opening(trajectory):
 
 
 def _think(thought, action, objective):
-  return Turn("thought", thought, objective), Turn("action", action, objective)
+  return Turn('thought', thought, objective), Turn('action', action, objective)

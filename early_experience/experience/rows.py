@@ -19,8 +19,8 @@ from early_experience.experience.render import OBJECTIVES
 from early_experience.experience.tree import Tree
 
 SCHEMA = 1
-MANIFEST = "manifest.json"
-FIELDS = ("tokens", "depth", "back", "span")  # int32; and float32 `weights`
+MANIFEST = 'manifest.json'
+FIELDS = ('tokens', 'depth', 'back', 'span')  # int32; and float32 `weights`
 
 Row = dict[str, np.ndarray]
 
@@ -53,16 +53,16 @@ def pack(trees: Iterable[Tree], row_tokens: int) -> list[Row]:
 
 def _row(trees, row_tokens):
   row = {field: np.zeros(row_tokens, np.int32) for field in FIELDS}
-  row["span"][:] = 1
-  row["weights"] = np.zeros((row_tokens, len(OBJECTIVES)), np.float32)
+  row['span'][:] = 1
+  row['weights'] = np.zeros((row_tokens, len(OBJECTIVES)), np.float32)
   start = 0
   for tree in trees:
     place = slice(start, start + len(tree))
-    row["tokens"][place] = tree.tokens_T
-    row["depth"][place] = tree.depth_T
-    row["back"][place] = tree.back_T
-    row["span"][place] = tree.span_T
-    row["weights"][place] = tree.weights_TO
+    row['tokens'][place] = tree.tokens_T
+    row['depth'][place] = tree.depth_T
+    row['back'][place] = tree.back_T
+    row['span'][place] = tree.span_T
+    row['weights'][place] = tree.weights_TO
     start += len(tree)
   return row
 
@@ -81,21 +81,21 @@ class RowWriter:
 
   def __init__(self, folder, shard_rows: int = 4096):
     self._folder = pathlib.Path(folder)
-    self._partial = self._folder.with_name(f".{self._folder.name}.partial")
+    self._partial = self._folder.with_name(f'.{self._folder.name}.partial')
     shutil.rmtree(self._partial, ignore_errors=True)
     self._partial.mkdir(parents=True)
     self._shard_rows, self._shards, self._writer = shard_rows, [], None
 
   def write(self, row: Row) -> None:
-    if self._writer is None or self._shards[-1]["rows"] == self._shard_rows:
+    if self._writer is None or self._shards[-1]['rows'] == self._shard_rows:
       self._close_shard()
-      name = f"rows-{len(self._shards):05d}.array_record"
-      self._shards.append({"name": name, "rows": 0})
+      name = f'rows-{len(self._shards):05d}.array_record'
+      self._shards.append({'name': name, 'rows': 0})
       self._writer = array_record_module.ArrayRecordWriter(
-        str(self._partial / name), "group_size:1"
+        str(self._partial / name), 'group_size:1'
       )
     self._writer.write(serialization.msgpack_serialize(row))
-    self._shards[-1]["rows"] += 1
+    self._shards[-1]['rows'] += 1
 
   def _close_shard(self):
     if self._writer is not None:
@@ -106,12 +106,12 @@ class RowWriter:
     """Writes the manifest and moves the folder into place."""
     self._close_shard()
     for shard in self._shards:
-      shard["bytes"] = (self._partial / shard["name"]).stat().st_size
+      shard['bytes'] = (self._partial / shard['name']).stat().st_size
     manifest = {
-      "schema": SCHEMA,
-      "objectives": list(OBJECTIVES),
-      "rows": sum(shard["rows"] for shard in self._shards),
-      "shards": self._shards,
+      'schema': SCHEMA,
+      'objectives': list(OBJECTIVES),
+      'rows': sum(shard['rows'] for shard in self._shards),
+      'shards': self._shards,
       **manifest,
     }
     files.write_json(self._partial / MANIFEST, manifest)
@@ -134,15 +134,15 @@ def read_manifest(folder) -> dict:
   """
   folder = pathlib.Path(folder)
   manifest = files.read_json(folder / MANIFEST)
-  if manifest.get("schema") != SCHEMA:
+  if manifest.get('schema') != SCHEMA:
     raise UserError(
-      f"{folder / MANIFEST}: schema {manifest.get('schema')!r}, this version"
-      f" reads {SCHEMA}"
+      f'{folder / MANIFEST}: schema {manifest.get("schema")!r}, this version'
+      f' reads {SCHEMA}'
     )
-  for shard in manifest["shards"]:
-    path = folder / shard["name"]
+  for shard in manifest['shards']:
+    path = folder / shard['name']
     size = path.stat().st_size if path.exists() else None
-    if size != shard["bytes"]:
-      state = "is missing" if size is None else f"has {size} bytes"
-      raise UserError(f"{path} {state}, the manifest says {shard['bytes']}")
+    if size != shard['bytes']:
+      state = 'is missing' if size is None else f'has {size} bytes'
+      raise UserError(f'{path} {state}, the manifest says {shard["bytes"]}')
   return manifest

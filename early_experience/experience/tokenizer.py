@@ -14,11 +14,11 @@ from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES, ROLES, Script, Turn
 from early_experience.experience.tree import Sequence
 
-_END = "<|end|>"
+_END = '<|end|>'
 
 
 def _role_symbol(role):
-  return f"<|{role}|>"
+  return f'<|{role}|>'
 
 
 class Tokenizer:
@@ -34,12 +34,12 @@ class Tokenizer:
     hash: names the model; rows carry it.
   """
 
-  def __init__(self, model: bytes, where: str = "the tokenizer"):
+  def __init__(self, model: bytes, where: str = 'the tokenizer'):
     self._model = sentencepiece.SentencePieceProcessor()
     try:
       self._model.LoadFromSerializedProto(model)
     except RuntimeError as error:
-      raise UserError(f"{where} is not a sentencepiece model") from error
+      raise UserError(f'{where} is not a sentencepiece model') from error
     self.hash = hashlib.sha256(model).hexdigest()[:16]
     self.vocab_size = self._model.vocab_size()
     self.pad_id, self.bos_id = self._model.pad_id(), self._model.bos_id()
@@ -47,9 +47,9 @@ class Tokenizer:
     ids = [self._model.piece_to_id(symbol) for symbol in symbols]
     for symbol, i in zip(symbols, ids, strict=True):
       if not self._model.is_control(i):
-        raise UserError(f"{where} lacks the control symbol {symbol}")
+        raise UserError(f'{where} lacks the control symbol {symbol}')
     if min(self.pad_id, self.bos_id) < 0:
-      raise UserError(f"{where} lacks a padding or a start id")
+      raise UserError(f'{where} lacks a padding or a start id')
     self.end_id, *role_ids = ids
     self._role_ids = dict(zip(ROLES, role_ids, strict=True))
     self._cached = functools.lru_cache(maxsize=65536)(
@@ -57,7 +57,7 @@ class Tokenizer:
     )
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> "Tokenizer":
+  def load(cls, path: str | os.PathLike) -> 'Tokenizer':
     """Reads a `.model` file.
 
     Raises:
@@ -66,7 +66,7 @@ class Tokenizer:
     try:
       data = pathlib.Path(path).read_bytes()
     except OSError as error:
-      raise UserError(f"cannot read {path}: {error.strerror}") from None
+      raise UserError(f'cannot read {path}: {error.strerror}') from None
     return cls(data, str(path))
 
   def role_id(self, role: str) -> int:
@@ -126,11 +126,11 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
     sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(texts),
       model_writer=model,
-      model_type="bpe",
+      model_type='bpe',
       vocab_size=vocab_size,
       hard_vocab_limit=False,
       byte_fallback=True,
-      normalization_rule_name="identity",
+      normalization_rule_name='identity',
       remove_extra_whitespaces=False,
       control_symbols=[_END, *map(_role_symbol, ROLES)],
       pad_id=0,
@@ -141,8 +141,8 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
       minloglevel=2,
     )
   except (RuntimeError, OSError) as error:
-    reason = " ".join(str(error).split())
+    reason = ' '.join(str(error).split())
     raise UserError(
-      f"config.prepare.vocab_size={vocab_size}: {reason}"
+      f'config.prepare.vocab_size={vocab_size}: {reason}'
     ) from None
   return model.getvalue()

@@ -72,7 +72,7 @@ def merge(sequences: Iterable[Sequence]) -> list[Tree]:
   # suffixes one after the other are the tree in depth-first order.
   ordered = sorted(
     (s for s in sequences if len(s.ids_T)),
-    key=lambda s: s.ids_T.astype(">u4").tobytes(),
+    key=lambda s: s.ids_T.astype('>u4').tobytes(),
   )
   trees, start = [], 0
   for end in range(1, len(ordered) + 1):
@@ -134,7 +134,7 @@ def windows(tree: Tree, row_tokens: int) -> list[Tree]:
   longest = int(tree.depth_T[scored].max()) + 1
   if longest > row_tokens:
     raise UserError(
-      f"a path of {longest} tokens does not fit into a row of {row_tokens}"
+      f'a path of {longest} tokens does not fit into a row of {row_tokens}'
     )
   parts, done = [], 0
   while done < len(scored):

@@ -1,0 +1,112 @@
+"""Rows on disk are whole, and their order depends on seed and step alone."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.experience import loader, rows
+from early_experience.experience.tree import merge, windows
+from tests.sequences import random_sequences
+
+
+def write(workdir, name, seeds):
+  writer = rows.RowWriter(workdir / 'prepare' / 'rows' / name, shard_rows=4)
+  trees = [t for s in seeds for t in merge(random_sequences(s))]
+  for row in rows.pack([w for t in trees for w in windows(t, 128)], 128):
+    writer.write(row)
+  writer.finish({'row_tokens': 128})
+  return loader.open_rows(workdir, name)
+
+
+@pytest.fixture
+def row_sets(tmp_path):
+  return {
+    'a': write(tmp_path, 'a', range(30)),
+    'b': write(tmp_path, 'b', range(100, 120)),
+  }
+
+
+def take(row_sets, steps, **kwargs):
+  kwargs = {'seed': 0, 'batch_rows': 4, **kwargs}
+  batches = loader.batches(row_sets, {'a': 0.75, 'b': 0.25}, **kwargs)
+  return list(itertools.islice(batches, steps))
+
+
+def test_rows_round_trip(tmp_path):
+  made = rows.pack(merge(random_sequences(0)), 128)
+  writer = rows.RowWriter(tmp_path / 'prepare' / 'rows' / 'x')
+  writer.write(made[0])
+  writer.finish({})
+  read = rows.decode(loader.open_rows(tmp_path, 'x').source[0])
+  for field, value in made[0].items():
+    np.testing.assert_array_equal(read[field], value)
+    assert read[field].dtype == value.dtype
+
+
+def test_batches_start_anywhere_without_reading_what_precedes(row_sets):
+  straight, later = take(row_sets, 8), take(row_sets, 3, start_step=5)
+  for a, b in zip(straight[5:], later, strict=True):
+    np.testing.assert_array_equal(a['tokens'], b['tokens'])
+
+
+def test_processes_share_one_global_batch(row_sets):
+  whole = take(row_sets, 4)
+  parts = [
+    take(row_sets, 4, process_index=i, process_count=2) for i in range(2)
+  ]
+  for s in range(4):
+    together = [*parts[0][s]['tokens'], *parts[1][s]['tokens']]
+    key = lambda row: row.tobytes()
+    assert sorted(map(key, together)) == sorted(map(key, whole[s]['tokens']))
+
+
+def test_another_seed_is_another_order(row_sets):
+  a, b = take(row_sets, 1), take(row_sets, 1, seed=1)
+  assert (a[0]['tokens'] != b[0]['tokens']).any()
+
+
+def test_an_epoch_shows_every_row_once_and_the_next_another_order(row_sets):
+  only = {'a': row_sets['a']}
+  count = len(row_sets['a'])
+  batches = loader.batches(only, {'a': 1.0}, seed=0, batch_rows=1)
+  shown = [next(batches)['tokens'].tobytes() for _ in range(2 * count)]
+  assert len(set(shown[:count])) == count
+  assert sorted(shown[:count]) == sorted(shown[count:])
+  assert shown[:count] != shown[count:]
+
+
+def test_shares_are_kept(row_sets):
+  b_rows = {
+    rows.decode(row_sets['b'].source[i])['tokens'].tobytes()
+    for i in range(len(row_sets['b']))
+  }
+  shown = [r.tobytes() for b in take(row_sets, 25) for r in b['tokens']]
+  assert sum(r in b_rows for r in shown) == pytest.approx(25, abs=1)
+
+
+def test_a_truncated_shard_is_named(tmp_path):
+  write(tmp_path, 'a', range(10))
+  shard = tmp_path / 'prepare' / 'rows' / 'a' / 'rows-00000.array_record'
+  shard.write_bytes(shard.read_bytes()[:-100])
+  with pytest.raises(UserError, match='rows-00000.array_record has .* bytes'):
+    loader.open_rows(tmp_path, 'a')
+
+
+def test_unknown_rows_are_refused_with_those_there(tmp_path):
+  write(tmp_path, 'a', range(10))
+  with pytest.raises(UserError, match="no rows 'joint' .*there: a"):
+    loader.open_rows(tmp_path, 'joint')
+
+
+def test_an_abandoned_row_set_leaves_nothing(tmp_path):
+  writer = rows.RowWriter(tmp_path / 'rows' / 'a')
+  writer.write(rows.pack(merge(random_sequences(0)), 128)[0])
+  writer.abandon()
+  assert list((tmp_path / 'rows').iterdir()) == []
+
+
+def test_a_batch_that_does_not_divide_by_the_processes_is_refused(row_sets):
+  with pytest.raises(UserError, match='batch_rows=4 .* 3 processes'):
+    take(row_sets, 1, process_count=3)

@@ -1,0 +1,71 @@
+"""Any text survives, turns keep their tokens, and look-alikes stay text."""
+
+import numpy as np
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.experience import tokenizer
+from early_experience.experience.render import Turn
+from early_experience.experience.tokenizer import Tokenizer
+
+TEXTS = ['take the cup from shelf 1', 'You see a cup 1, and a plate 2.'] * 20
+
+
+@pytest.fixture(scope='module')
+def coder():
+  return Tokenizer(tokenizer.train(TEXTS, 400))
+
+
+@pytest.mark.parametrize(
+  'text', ['', ' ', ' a  b ', 'é\n\t漢字', '<|action|> <s> </s>', TEXTS[1]]
+)
+def test_text_round_trips(coder, text):
+  assert coder.decode(coder.encode(text)) == text
+
+
+def test_text_that_looks_like_a_role_is_not_one(coder):
+  special = {coder.end_id, coder.bos_id, coder.role_id('action')}
+  assert not special & set(coder.encode('<|action|> <|end|> <s>'))
+
+
+def test_frequent_words_are_one_token(coder):
+  assert len(coder.encode('take the cup from shelf 1')) == 6
+
+
+def test_a_script_scores_text_and_end_but_not_the_role(coder):
+  script = (Turn('task', 'the cup'), Turn('action', 'take cup', 'imitation'))
+  sequence = coder.encode_script(script)
+  action = coder.encode_turn(script[1])
+  scored = sequence.weights_TO[:, 0] > 0
+  assert sequence.ids_T[scored].tolist() == action[1:]
+  assert not sequence.weights_TO[:, 1:].any()
+
+
+def test_a_script_ends_with_its_last_target(coder):
+  script = (Turn('action', 'take', 'imitation'), Turn('observation', 'a cup'))
+  sequence = coder.encode_script(script)
+  assert sequence.ids_T[-1] == coder.end_id
+  assert sequence.weights_TO[-1, 0] == 1
+
+
+def test_the_prompt_of_evaluation_is_a_prefix_of_training(coder):
+  past = (Turn('task', 'the cup'), Turn('observation', 'a plate'))
+  prompt = coder.encode_prompt(past, 'action')
+  sequence = coder.encode_script((*past, Turn('action', 'take', 'imitation')))
+  np.testing.assert_array_equal(sequence.ids_T[: len(prompt)], prompt)
+
+
+def test_training_is_deterministic():
+  assert tokenizer.train(TEXTS, 400) == tokenizer.train(TEXTS, 400)
+
+
+def test_a_vocabulary_too_small_for_the_bytes_is_refused():
+  with pytest.raises(UserError, match='vocab_size=100'):
+    tokenizer.train(TEXTS, 100)
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+  path = tmp_path / 'tokenizer.model'
+  path.write_bytes(b'not a model')
+  with pytest.raises(UserError, match=str(path)):
+    Tokenizer.load(path)

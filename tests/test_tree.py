@@ -1,0 +1,124 @@
+"""The tree holds exactly what its sequences hold, however it is cut."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.experience import tree as tree_lib
+from early_experience.experience.rows import pack
+from early_experience.experience.tree import Sequence, flat, merge, windows
+from tests.sequences import random_sequences
+
+SEEDS = range(30)
+
+
+def sequence(*ids, weight=1.0):
+  weights = np.zeros((len(ids), 3), np.float32)
+  weights[-1, 0] = weight
+  return Sequence(np.array(ids, np.int32), weights)
+
+
+def supervision(trees):
+  """{path of token ids: summed weights} over all scored tokens."""
+  found = collections.Counter()
+  for tree in trees:
+    for i in range(len(tree)):
+      path, node = [], i
+      while True:
+        path.append(int(tree.tokens_T[node]))
+        if not tree.back_T[node]:
+          break
+        node -= tree.back_T[node]
+      assert len(path) == tree.depth_T[i] + 1
+      for o, weight in enumerate(tree.weights_TO[i]):
+        if weight:
+          found[tuple(path[::-1]), o] += float(weight)
+  return found
+
+
+def same(a, b):
+  return a.keys() == b.keys() and all(a[k] == pytest.approx(b[k]) for k in a)
+
+
+def test_two_branches_share_their_prefix():
+  (tree,) = merge([sequence(1, 2, 3, 4), sequence(1, 2, 5)])
+  assert tree.tokens_T.tolist() == [1, 2, 3, 4, 5]
+  assert tree.depth_T.tolist() == [0, 1, 2, 3, 2]
+  assert tree.back_T.tolist() == [0, 1, 1, 1, 3]
+  assert tree.span_T.tolist() == [5, 4, 2, 1, 1]
+
+
+def test_duplicates_add_their_weights():
+  (tree,) = merge([sequence(1, 2, weight=1.0), sequence(1, 2, weight=0.5)])
+  assert tree.weights_TO[:, 0].tolist() == [0, 1.5]
+
+
+def test_another_first_token_is_another_tree():
+  assert len(merge([sequence(1, 2), sequence(3, 2)])) == 2
+
+
+def test_order_of_sequences_does_not_matter():
+  sequences = random_sequences(0)
+  (a,), (b,) = merge(sequences), merge(sequences[::-1])
+  np.testing.assert_array_equal(a.tokens_T, b.tokens_T)
+  np.testing.assert_allclose(a.weights_TO, b.weights_TO, rtol=1e-6)
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_merging_keeps_every_target_and_its_path(seed):
+  sequences = random_sequences(seed)
+  assert same(supervision(merge(sequences)), supervision(map(flat, sequences)))
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_no_prefix_stands_twice(seed):
+  (tree,) = merge(random_sequences(seed))
+  paths = {
+    tuple(s.ids_T[: n + 1].tolist())
+    for s in random_sequences(seed)
+    for n in range(len(s.ids_T))
+  }
+  assert len(tree) == len(paths)
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_windows_keep_every_target_and_its_path(seed):
+  (tree,) = merge(random_sequences(seed, count=20))
+  parts = windows(tree, 30)
+  assert all(len(part) <= 30 for part in parts)
+  assert same(supervision(parts), supervision([tree]))
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_span_is_the_subtree(seed):
+  (tree,) = merge(random_sequences(seed, count=20))
+  for part in [tree, *windows(tree, 30)]:
+    ancestors = [
+      {i, *tree_lib._ancestors(part, i).tolist()} for i in range(len(part))
+    ]
+    for k in range(len(part)):
+      seen_by = {q for q in range(len(part)) if k in ancestors[q]}
+      assert seen_by == set(range(k, k + part.span_T[k]))
+
+
+def test_a_path_longer_than_a_row_is_an_error():
+  sequences = [sequence(*range(1, 12)), sequence(1, 2, 40)]
+  with pytest.raises(UserError, match='path of 11 tokens .* row of 10'):
+    windows(merge(sequences)[0], 10)
+
+
+def test_rows_hold_all_trees_and_padding_is_inert():
+  trees = [merge(random_sequences(s, count=3))[0] for s in range(20)]
+  rows = pack(trees, 64)
+  assert sum(row['weights'].sum() for row in rows) == pytest.approx(
+    sum(t.weights_TO.sum() for t in trees), rel=1e-5
+  )
+  for row in rows:
+    used = int((row['depth'] == 0).nonzero()[0].size)
+    assert used >= 1
+    padding = (row['tokens'] == 0) & (row['span'] == 1) & (row['back'] == 0)
+    assert not row['weights'][padding].any()
+  full = sum(map(len, trees)) / (64 * len(rows))
+  assert full > 0.8, full
