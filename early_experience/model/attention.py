@@ -41,10 +41,10 @@ def attend(
   """
   B, T, N, H = q_BTNH.shape
   K = k_BSKH.shape[2]
-  heads = spec("batch", None, "kv_heads", None, None)
+  heads = spec('batch', None, 'kv_heads', None, None)
   q_BTKGH = jax.lax.reshape(q_BTNH, (B, T, K, N // K, H), out_sharding=heads)
   score_BKGTS = jnp.einsum(
-    "btkgh,bskh->bkgts",
+    'btkgh,bskh->bkgts',
     q_BTKGH * H**-0.5,
     k_BSKH,
     preferred_element_type=jnp.float32,
@@ -55,11 +55,11 @@ def attend(
   share_BKGTS = jnp.exp(score_BKGTS - top_BKGT1)
   total_BKGT = share_BKGTS.sum(-1)
   out_BTKGH = jnp.einsum(
-    "bkgts,bskh->btkgh", share_BKGTS.astype(v_BSKH.dtype), v_BSKH
+    'bkgts,bskh->btkgh', share_BKGTS.astype(v_BSKH.dtype), v_BSKH
   )
   out_BTKGH /= jnp.moveaxis(total_BKGT, 3, 1)[..., None].astype(v_BSKH.dtype)
   return jax.lax.reshape(
-    out_BTKGH, (B, T, N, H), out_sharding=spec("batch", None, "heads", None)
+    out_BTKGH, (B, T, N, H), out_sharding=spec('batch', None, 'heads', None)
   )
 
 

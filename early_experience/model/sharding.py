@@ -14,17 +14,17 @@ from ml_collections import ConfigDict
 
 from early_experience.errors import UserError
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ('data', 'fsdp', 'tensor')
 RULES = {
-  "batch": ("data", "fsdp"),
-  "time": None,
-  "vocab": "tensor",
-  "embed": "fsdp",
-  "heads": "tensor",
-  "kv_heads": "tensor",
-  "head_dim": None,
-  "mlp": "tensor",
-  "layer": None,
+  'batch': ('data', 'fsdp'),
+  'time': None,
+  'vocab': 'tensor',
+  'embed': 'fsdp',
+  'heads': 'tensor',
+  'kv_heads': 'tensor',
+  'head_dim': None,
+  'mlp': 'tensor',
+  'layer': None,
 }
 
 
@@ -39,16 +39,16 @@ def make_mesh(config: ConfigDict) -> Mesh:
   """
   sizes = [config[axis] for axis in AXES]
   count = jax.device_count()
-  text = "x".join(map(str, sizes))
+  text = 'x'.join(map(str, sizes))
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-    raise UserError(f"config.mesh = {text}: sizes are positive, at most one -1")
+    raise UserError(f'config.mesh = {text}: sizes are positive, at most one -1')
   known = math.prod(size for size in sizes if size != -1)
   if -1 in sizes:
     sizes[sizes.index(-1)] = max(1, count // known)
   used = math.prod(sizes)
   whole = -1 in config.values() or jax.process_count() > 1
   if used > count or (whole and used != count):
-    raise UserError(f"config.mesh = {text} does not fit {count} devices")
+    raise UserError(f'config.mesh = {text} does not fit {count} devices')
   return jax.make_mesh(
     tuple(sizes),
     AXES,
@@ -67,7 +67,7 @@ def spec(*logical: str | None) -> PartitionSpec:
   split = [RULES[name] if name else None for name in logical]
   taken = [axis for axes in split for axis in np.atleast_1d(axes) if axis]
   if len(set(taken)) < len(taken):
-    raise ValueError(f"axes {logical} share a mesh axis: {split}")
+    raise ValueError(f'axes {logical} share a mesh axis: {split}')
   return PartitionSpec(*split)
 
 
@@ -81,13 +81,13 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
   Raises:
     UserError: the rows cannot be split evenly.
   """
-  sharding = NamedSharding(mesh, spec("batch"))
-  ways = mesh.shape["data"] * mesh.shape["fsdp"]
+  sharding = NamedSharding(mesh, spec('batch'))
+  ways = mesh.shape['data'] * mesh.shape['fsdp']
   rows = len(next(iter(batch.values()))) * jax.process_count()
   if rows % ways:
     raise UserError(
-      f"{rows} rows a batch cannot be split evenly over config.mesh data x"
-      f" fsdp = {ways} devices"
+      f'{rows} rows a batch cannot be split evenly over config.mesh data x'
+      f' fsdp = {ways} devices'
     )
   return {
     name: jax.make_array_from_process_local_data(sharding, value)

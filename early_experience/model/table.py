@@ -21,7 +21,7 @@ from early_experience.model.sharding import spec
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One parameter: `axes` are logical names, `decay` whether AdamW decays it."""
+  """One parameter. `axes` are logical names; `decay`: by AdamW."""
 
   shape: tuple[int, ...]
   axes: tuple[str | None, ...]
@@ -32,13 +32,13 @@ class Row:
 def table(cfg: ModelConfig) -> dict[str, Row]:
   """Every parameter of the architecture by path."""
   size = {
-    "vocab": cfg.vocab_size,
-    "embed": cfg.embed,
-    "heads": cfg.heads,
-    "kv_heads": cfg.kv_heads,
-    "head_dim": cfg.head_dim,
-    "mlp": cfg.mlp,
-    "layer": cfg.layers,
+    'vocab': cfg.vocab_size,
+    'embed': cfg.embed,
+    'heads': cfg.heads,
+    'kv_heads': cfg.kv_heads,
+    'head_dim': cfg.head_dim,
+    'mlp': cfg.mlp,
+    'layer': cfg.layers,
   }
 
   def row(axes, initialiser, decay=False):
@@ -52,29 +52,29 @@ def table(cfg: ModelConfig) -> dict[str, Row]:
   # branches has the size of one.
   share = (2 * cfg.layers) ** -0.5
   rows = {
-    "embed": matrix("vocab embed", cfg.embed),
-    "layers/attention_norm": row("layer embed", ones),
-    "layers/q": matrix("layer embed heads head_dim", cfg.embed),
-    "layers/k": matrix("layer embed kv_heads head_dim", cfg.embed),
-    "layers/v": matrix("layer embed kv_heads head_dim", cfg.embed),
-    "layers/o": matrix(
-      "layer heads head_dim embed", cfg.heads * cfg.head_dim, share
+    'embed': matrix('vocab embed', cfg.embed),
+    'layers/attention_norm': row('layer embed', ones),
+    'layers/q': matrix('layer embed heads head_dim', cfg.embed),
+    'layers/k': matrix('layer embed kv_heads head_dim', cfg.embed),
+    'layers/v': matrix('layer embed kv_heads head_dim', cfg.embed),
+    'layers/o': matrix(
+      'layer heads head_dim embed', cfg.heads * cfg.head_dim, share
     ),
-    "layers/mlp_norm": row("layer embed", ones),
-    "layers/gate": matrix("layer embed mlp", cfg.embed),
-    "layers/up": matrix("layer embed mlp", cfg.embed),
-    "layers/down": matrix("layer mlp embed", cfg.mlp, share),
-    "norm": row("embed", ones),
+    'layers/mlp_norm': row('layer embed', ones),
+    'layers/gate': matrix('layer embed mlp', cfg.embed),
+    'layers/up': matrix('layer embed mlp', cfg.embed),
+    'layers/down': matrix('layer mlp embed', cfg.mlp, share),
+    'norm': row('embed', ones),
   }
   if cfg.qkv_bias:
-    rows["layers/q_bias"] = row("layer heads head_dim", zeros)
-    rows["layers/k_bias"] = row("layer kv_heads head_dim", zeros)
-    rows["layers/v_bias"] = row("layer kv_heads head_dim", zeros)
+    rows['layers/q_bias'] = row('layer heads head_dim', zeros)
+    rows['layers/k_bias'] = row('layer kv_heads head_dim', zeros)
+    rows['layers/v_bias'] = row('layer kv_heads head_dim', zeros)
   if cfg.qk_norm:
-    rows["layers/q_norm"] = row("layer head_dim", ones)
-    rows["layers/k_norm"] = row("layer head_dim", ones)
+    rows['layers/q_norm'] = row('layer head_dim', ones)
+    rows['layers/k_norm'] = row('layer head_dim', ones)
   if not cfg.tied:
-    rows["head"] = matrix("vocab embed", cfg.embed)
+    rows['head'] = matrix('vocab embed', cfg.embed)
   return rows
 
 
@@ -104,8 +104,8 @@ def param_shardings(cfg: ModelConfig, mesh: Mesh) -> dict:
     for name, size, axis in zip(row.axes, row.shape, partition, strict=True):
       if axis and size % mesh.shape[axis]:
         raise UserError(
-          f"config.mesh.{axis} = {mesh.shape[axis]} does not divide"
-          f" {name} = {size} of parameter {path}"
+          f'config.mesh.{axis} = {mesh.shape[axis]} does not divide'
+          f' {name} = {size} of parameter {path}'
         )
     return NamedSharding(mesh, partition)
 
@@ -137,4 +137,4 @@ def decay_mask(cfg: ModelConfig) -> dict:
 
 
 def _tree(flat):
-  return traverse_util.unflatten_dict(flat, sep="/")
+  return traverse_util.unflatten_dict(flat, sep='/')

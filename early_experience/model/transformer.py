@@ -40,19 +40,20 @@ def hidden(
     return block(x_BTD, weights, turns, attention, cfg)
 
   x_BTD = embed(params, tokens_BT, cfg)
-  x_BTD, _ = jax.lax.scan(_remat(layer, cfg), x_BTD, params["layers"])
-  return rms_norm(x_BTD, params["norm"], cfg)
+  x_BTD, _ = jax.lax.scan(_remat(layer, cfg), x_BTD, params['layers'])
+  return rms_norm(x_BTD, _gathered('norm', params['norm'], cfg), cfg)
 
 
 def output_head(params: dict, cfg: ModelConfig) -> jax.Array:
   """The unembedding [V, D] in `cfg.dtype`; V may be split over `tensor`."""
-  return _whole(params["embed" if cfg.tied else "head"], "vocab", None, cfg=cfg)
+  path = 'embed' if cfg.tied else 'head'
+  return _gathered(path, params[path], cfg)
 
 
 def embed(params: dict, tokens_BT: jax.Array, cfg: ModelConfig) -> jax.Array:
   """The embeddings of the tokens, [B, T, D] in `cfg.dtype`."""
-  table_VD = _whole(params["embed"], "vocab", None, cfg=cfg)
-  return table_VD.at[tokens_BT].get(out_sharding=spec("batch", None, None))
+  table_VD = _gathered('embed', params['embed'], cfg)
+  return table_VD.at[tokens_BT].get(out_sharding=spec('batch', None, None))
 
 
 def block(
@@ -74,34 +75,29 @@ def block(
   Returns:
     The residual stream, and what else `attention` returned.
   """
-  rows = table(cfg)
-  w = {  # gathered over fsdp here, one layer at a time
-    name: _whole(
-      value,
-      *(None if a == "embed" else a for a in rows[f"layers/{name}"].axes[1:]),
-      cfg=cfg,
-    )
+  w = {  # one layer at a time, so that no more is ever gathered
+    name: _gathered(f'layers/{name}', value, cfg)
     for name, value in weights.items()
   }
-  y_BTD = rms_norm(x_BTD, w["attention_norm"], cfg)
-  q_BTNH = jnp.einsum("btd,dnh->btnh", y_BTD, w["q"])
-  k_BTKH = jnp.einsum("btd,dkh->btkh", y_BTD, w["k"])
-  v_BTKH = jnp.einsum("btd,dkh->btkh", y_BTD, w["v"])
+  y_BTD = rms_norm(x_BTD, w['attention_norm'], cfg)
+  q_BTNH = jnp.einsum('btd,dnh->btnh', y_BTD, w['q'])
+  k_BTKH = jnp.einsum('btd,dkh->btkh', y_BTD, w['k'])
+  v_BTKH = jnp.einsum('btd,dkh->btkh', y_BTD, w['v'])
   if cfg.qkv_bias:
-    q_BTNH += w["q_bias"][None, None]
-    k_BTKH += w["k_bias"][None, None]
-    v_BTKH += w["v_bias"][None, None]
+    q_BTNH += w['q_bias'][None, None]
+    k_BTKH += w['k_bias'][None, None]
+    v_BTKH += w['v_bias'][None, None]
   if cfg.qk_norm:
-    q_BTNH = rms_norm(q_BTNH, w["q_norm"], cfg)
-    k_BTKH = rms_norm(k_BTKH, w["k_norm"], cfg)
+    q_BTNH = rms_norm(q_BTNH, w['q_norm'], cfg)
+    k_BTKH = rms_norm(k_BTKH, w['k_norm'], cfg)
   out_BTNH, extra = attention(rope(q_BTNH, turns), rope(k_BTKH, turns), v_BTKH)
-  stream = spec("batch", None, None)
-  x_BTD += jnp.einsum("btnh,nhd->btd", out_BTNH, w["o"], out_sharding=stream)
-  y_BTD = rms_norm(x_BTD, w["mlp_norm"], cfg)
-  gate_BTF = jax.nn.silu(jnp.einsum("btd,df->btf", y_BTD, w["gate"]))
-  up_BTF = jnp.einsum("btd,df->btf", y_BTD, w["up"])
+  stream = spec('batch', None, None)
+  x_BTD += jnp.einsum('btnh,nhd->btd', out_BTNH, w['o'], out_sharding=stream)
+  y_BTD = rms_norm(x_BTD, w['mlp_norm'], cfg)
+  gate_BTF = jax.nn.silu(jnp.einsum('btd,df->btf', y_BTD, w['gate']))
+  up_BTF = jnp.einsum('btd,df->btf', y_BTD, w['up'])
   x_BTD += jnp.einsum(
-    "btf,fd->btd", gate_BTF * up_BTF, w["down"], out_sharding=stream
+    'btf,fd->btd', gate_BTF * up_BTF, w['down'], out_sharding=stream
   )
   return x_BTD, extra
 
@@ -134,16 +130,18 @@ def rope(x_BTNH: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
   return turned.astype(x_BTNH.dtype)
 
 
-def _whole(weight, *axes, cfg):
-  """The weight in the compute dtype, split over `axes` alone."""
-  return jax.reshard(weight.astype(cfg.dtype), spec(*axes))
+def _gathered(path, value, cfg):
+  """The parameter in the compute dtype, whole but for the `tensor` axis."""
+  axes = table(cfg)[path].axes[-value.ndim :]  # a layer's own has no axis L
+  kept = (None if axis == 'embed' else axis for axis in axes)
+  return jax.reshard(value.astype(cfg.dtype), spec(*kept))
 
 
 def _remat(layer, cfg):
-  if cfg.remat == "none":
+  if cfg.remat == 'none':
     return layer
   policy = {
-    "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    'full': jax.checkpoint_policies.nothing_saveable,
+    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   }[cfg.remat]
   return jax.checkpoint(layer, prevent_cse=False, policy=policy)
