@@ -1,0 +1,168 @@
+"""Who proposes the alternative actions of a state.
+
+A proposer reads what is recorded of a state and never touches the
+environment, so all states of many trajectories can be asked at once.
+"""
+
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from early_experience.errors import UserError
+
+# The order in which a mix asks: the policy's ideas first, and what it leaves
+# open is filled from the admissible list.
+ORDER = ('policy', 'uniform', 'exhaustive')
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What an agent knows in a recorded state.
+
+  Attributes:
+    task_id: of the task; with `step` it names the state.
+    step: index of the state in its trajectory.
+    instruction: what the agent is asked to do.
+    observations: all so far, the current one last.
+    actions: all so far; one fewer.
+    admissible: the actions that the environment lists now, or None.
+  """
+
+  task_id: str
+  step: int
+  instruction: str
+  observations: tuple[str, ...]
+  actions: tuple[str, ...]
+  admissible: tuple[str, ...] | None
+
+
+class Proposer(Protocol):
+  """Proposes actions for states; the caller canonicalises and dedupes."""
+
+  def propose(self, contexts: Sequence[Context], k: int) -> list[list[str]]:
+    """Action texts for each context, the first to be tried first."""
+
+
+class Uniform:
+  """Admissible actions in random order: sampling without replacement.
+
+  The order is a pure function of the seed, the task and the step, whatever
+  else is explored beside it (arXiv 2510.08558, appendix B.1).
+  """
+
+  def __init__(self, seed: int):
+    self._seed = seed
+
+  def propose(self, contexts, k):
+    del k  # all of them: which are duplicates is for the caller to say
+    return [self._shuffled(context) for context in contexts]
+
+  def _shuffled(self, context):
+    rng = random.Random(f'{self._seed}/{context.task_id}/{context.step}')
+    actions = list(_admissible(context))
+    rng.shuffle(actions)
+    return actions
+
+
+class Exhaustive:
+  """Every admissible action (appendix B.7)."""
+
+  def propose(self, contexts, k):
+    del k
+    return [list(_admissible(context)) for context in contexts]
+
+
+class Policy:
+  """What a trained agent would do, sampled at a temperature.
+
+  Args:
+    agent: has `propose(histories, k, temperature, seed)`, where a history is
+      (instruction, observations, actions).
+    temperature: of its samples; 1.0 in appendix B.1.
+    seed: together with the first state asked about, fixes the samples.
+  """
+
+  def __init__(self, agent, temperature: float, seed: int):
+    self._agent, self._temperature, self._seed = agent, temperature, seed
+
+  def propose(self, contexts, k):
+    first = f'{self._seed}/{contexts[0].task_id}/{contexts[0].step}'
+    return self._agent.propose(
+      [
+        (c.instruction, list(c.observations), list(c.actions)) for c in contexts
+      ],
+      k,
+      self._temperature,
+      random.Random(first).getrandbits(31),
+    )
+
+
+def alternatives(
+  contexts: Sequence[Context],
+  experts: Sequence[str],
+  proposers: dict[str, tuple[Proposer, float]],
+  k: int,
+  canonical: Callable[[str], str],
+) -> list[list[tuple[str, str]]]:
+  """Chooses up to k distinct alternatives a state from several proposers.
+
+  They are asked in `ORDER`. After each, a state has at most its cumulative
+  share of k, so that what one leaves open the next may fill. `exhaustive`
+  has no limit.
+
+  Args:
+    contexts: the states.
+    experts: the expert's canonical action in each, never among the results.
+    proposers: name -> (proposer, share of k).
+    k: alternatives a state.
+    canonical: makes equal actions equal text.
+
+  Returns:
+    For each state, (action, name of its proposer), in the order proposed.
+  """
+  chosen = [{} for _ in contexts]
+  whole = sum(share for _, share in proposers.values())
+  upto = 0.0
+  for name in (name for name in ORDER if name in proposers):
+    proposer, share = proposers[name]
+    upto += share / whole
+    limit = float('inf') if name == 'exhaustive' else round(k * upto)
+    if not limit:
+      continue
+    proposals = proposer.propose(contexts, k)
+    for actions, expert, taken in zip(proposals, experts, chosen, strict=True):
+      for action in map(canonical, actions):
+        if len(taken) >= limit:
+          break
+        if action and action != expert:
+          taken.setdefault(action, name)
+  return [list(taken.items()) for taken in chosen]
+
+
+def check_shares(shares: dict[str, float]) -> dict[str, float]:
+  """The shares that are not 0.
+
+  Raises:
+    UserError: an unknown proposer, a negative share, or nothing but zeros.
+  """
+  for name, share in shares.items():
+    if name not in ORDER:
+      raise UserError(
+        f'config.explore.proposers has {name!r}, not one of: {", ".join(ORDER)}'
+      )
+    if share < 0:
+      raise UserError(f'config.explore.proposers.{name} is {share}, below 0')
+  shares = {name: share for name, share in shares.items() if share}
+  if not shares:
+    raise UserError('config.explore.proposers has no share above 0')
+  return shares
+
+
+def _admissible(context):
+  if context.admissible is None:
+    raise UserError(
+      f'task {context.task_id}: the environment does not list its actions;'
+      " set config.explore.proposers to {'policy': 1.0}"
+    )
+  return context.admissible

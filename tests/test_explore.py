@@ -1,0 +1,186 @@
+"""Exploring: which alternatives are tried, and that each branch is true."""
+
+import dataclasses
+
+import pytest
+
+from early_experience import collect, explore, proposers
+from early_experience.config import default
+from early_experience.errors import UserError
+from early_experience.experience import records
+from tests.toy_env import ToyEnv
+
+
+def settings(k=2, **shares):
+  config = default()
+  config.env.name = 'toy'
+  config.collect.trajectories = 4
+  config.explore.k = k
+  config.explore.proposers = shares or {'uniform': 1.0}
+  return config
+
+
+def explored(workdir, config=None, env=None):
+  config = config or settings()
+  collect.collect_from(ToyEnv(), config, workdir)
+  summary = explore.explore_in(env or ToyEnv(), config, workdir)
+  return summary, list(records.read(workdir / 'explore'))
+
+
+class Says:
+  """A proposer that has always the same ideas."""
+
+  def __init__(self, *actions):
+    self.actions = list(actions)
+
+  def propose(self, contexts, k):
+    return [self.actions for _ in contexts]
+
+
+def choose(k, **named):
+  context = proposers.Context(
+    't', 0, 'do', ('here',), (), ('look', 'go', 'wait', 'sit')
+  )
+  (chosen,) = proposers.alternatives(
+    [context], ['go'], named, k, lambda action: ' '.join(action.split())
+  )
+  return chosen
+
+
+def test_alternatives_are_distinct_and_never_the_experts(tmp_path):
+  summary, trajectories = explored(tmp_path)
+  for trajectory in trajectories:
+    for step in trajectory.steps:
+      actions = [a.action for a in step.alternatives]
+      assert len(actions) == len(set(actions)) == 2
+      assert step.action not in actions
+      assert set(actions) <= set(step.admissible)
+  assert summary['branches'] == 2 * summary['states'] == 24 - 2
+  assert summary['by_proposer'] == {'uniform': summary['branches']}
+
+
+def test_an_outcome_is_what_the_environment_answers_in_that_state(tmp_path):
+  _, trajectories = explored(tmp_path, settings(exhaustive=1.0))
+  last = trajectories[1].steps[2]
+  assert {a.action: a.observation for a in last.alternatives} == {
+    'look': 'You see box 1, box 2, box 3.',
+    'open box 1': 'You open box 1 and it is empty.',
+    'open box 2': 'You open box 2 and there is a coin.',
+    'open box 3': 'You open box 3 and it is empty.',
+  }
+
+
+def test_an_alternative_leaves_the_trunk_as_it_was(tmp_path):
+  _, trajectories = explored(tmp_path)
+  trunk = [
+    dataclasses.replace(
+      t, steps=tuple(dataclasses.replace(s, alternatives=()) for s in t.steps)
+    )
+    for t in trajectories
+  ]
+  assert trunk == list(records.read(tmp_path / 'collect'))
+
+
+def test_replay_gives_the_branches_that_clones_give(tmp_path):
+  _, cloned = explored(tmp_path / 'clone')
+  _, replayed = explored(tmp_path / 'replay', env=ToyEnv(clones=False))
+  assert cloned == replayed
+
+
+def test_the_choice_depends_on_the_seed_and_the_state_alone(tmp_path):
+  _, first = explored(tmp_path / 'a')
+  config = settings()
+  config.collect.trajectories = 2
+  _, fewer = explored(tmp_path / 'b', config)
+  assert fewer == first[:2]
+  config = settings()
+  config.seed = 1
+  _, other = explored(tmp_path / 'c', config)
+  assert other != first
+
+
+def test_ideas_are_made_canonical_before_they_are_compared():
+  said = Says(' look ', 'look', 'go', '  go', '', 'fly  home', 'nap')
+  assert choose(2, policy=(said, 1.0)) == [
+    ('look', 'policy'),
+    ('fly home', 'policy'),
+  ]
+
+
+def test_a_mix_fills_from_the_list_what_the_policy_leaves_open():
+  named = {'uniform': (proposers.Uniform(0), 1.0), 'policy': (Says('nap'), 1.0)}
+  chosen = dict(choose(4, **named))
+  assert chosen.pop('nap') == 'policy'
+  assert chosen == dict.fromkeys(('look', 'wait', 'sit'), 'uniform')
+  many = Says('nap', 'jump', 'run', 'hop')
+  chosen = choose(4, **named | {'policy': (many, 1.0)})
+  assert [name for _, name in chosen] == ['policy'] * 2 + ['uniform'] * 2
+
+
+def test_exhaustive_knows_no_limit():
+  chosen = choose(1, exhaustive=(proposers.Exhaustive(), 1.0))
+  assert [action for action, _ in chosen] == ['look', 'wait', 'sit']
+
+
+def test_an_action_that_is_rejected_is_kept_and_marked(tmp_path):
+  config = settings()
+  collect.collect_from(ToyEnv(), config, tmp_path)
+  trajectory = next(records.read(tmp_path / 'collect'))
+  proposals = [[('fly', 'policy')] for _ in trajectory.steps]
+  env = ToyEnv()
+  task = env.tasks('train')[0]
+  found = explore.branch(env, task, trajectory, proposals).steps[0]
+  assert found.alternatives == (
+    records.Alternative('fly', 'Nothing happens.', False, False, 'policy'),
+  )
+
+
+def test_a_killed_run_continues_and_ends_the_same(tmp_path):
+  whole = explored(tmp_path / 'whole')
+  config = settings()
+  collect.collect_from(ToyEnv(), config, tmp_path / 'killed')
+
+  class Dies(ToyEnv):
+    def reset(self, task):
+      if task.id == 'train-2':
+        raise KeyboardInterrupt
+      return super().reset(task)
+
+  with pytest.raises(KeyboardInterrupt):
+    explore.explore_in(Dies(), config, tmp_path / 'killed')
+  assert explored(tmp_path / 'killed', config) == whole
+
+
+@pytest.mark.parametrize('clones', [True, False])
+def test_no_branch_is_taken_from_a_state_that_is_not_the_recorded(
+  tmp_path, clones
+):
+  class Drifts(ToyEnv):
+    def step(self, action):
+      turn = super().step(action)
+      if action == 'open box 2':
+        turn = dataclasses.replace(turn, observation='The lid is stuck.')
+      return turn
+
+  with pytest.raises(
+    UserError, match='task train-1 step 2: the observation .* recorded'
+  ):
+    explored(tmp_path, settings(k=1), Drifts(clones=clones))
+
+
+def test_a_state_with_another_admissible_list_is_not_the_recorded(tmp_path):
+  class Lists(ToyEnv):
+    def admissible(self):
+      return super().admissible()[::-1]
+
+  with pytest.raises(UserError, match='step 0: the admissible list'):
+    explored(tmp_path, env=Lists())
+
+
+def test_bad_input_ends_in_one_line(tmp_path):
+  with pytest.raises(UserError, match='run first: .*collect'):
+    explore.explore_in(ToyEnv(), settings(), tmp_path)
+  with pytest.raises(UserError, match="'oracle', not one of: policy"):
+    explored(tmp_path, settings(oracle=1.0))
+  with pytest.raises(UserError, match='no task train-4'):
+    explored(tmp_path, env=ToyEnv(tasks=3))
