@@ -82,6 +82,9 @@ def default() -> ConfigDict:
   # Sizes of the mesh axes; -1 for one of them: what is left.
   config.mesh = ConfigDict({'data': 1, 'fsdp': -1, 'tensor': 1})
 
+  # What recipes make stages from; see recipes.py.
+  config.budget = budget()
+
   config.train = ConfigDict()
   config.train.batch_rows = 16  # over all devices
   config.train.microbatches = 1  # gradient accumulation
@@ -106,6 +109,21 @@ def default() -> ConfigDict:
 
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
+  return config
+
+
+def budget() -> ConfigDict:
+  """What recipes share, so that they are compared at equal cost."""
+  config = ConfigDict()
+  config.steps = 1000  # optimizer updates of every recipe
+  config.world_model_steps = 500  # of them, or before them, on outcomes alone
+  config.world_model_weight = 1.0  # lambda in mixtures
+  config.reflection_weight = 1.0
+  config.lr_peak = 1e-5  # paper, appendix B
+  config.warmup_steps = 0
+  config.decay = 'cosine'
+  config.b2 = 0.95
+  config.weight_decay = 0.0
   return config
 
 

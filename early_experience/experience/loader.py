@@ -89,7 +89,10 @@ def batches(
     )
   names = sorted(name for name, share in shares.items() if share > 0)
   sets = [
-    grain.MapDataset.source(rows[name].source).seed(seed + i).shuffle().repeat()
+    grain.MapDataset.source(rows[name].source)
+    .seed(seed + i)
+    .shuffle()
+    .repeat(EPOCHS)
     for i, name in enumerate(names)
   ]
   mixed = sets[0]

@@ -1,0 +1,51 @@
+"""The whole loop on a laptop: small ALFWorld rooms, a 1M-parameter model.
+
+Everything, compared on the same held-out tasks:
+  python -m early_experience.quickstart --config=configs/quickstart.py \
+      --workdir=runs/quickstart
+One stage, one recipe:
+  python -m early_experience.train --config=configs/quickstart.py:joint \
+      --workdir=runs/quickstart
+Recipes: see early_experience/recipes.py. About 15 minutes on 2 quiet cores.
+"""
+
+from early_experience import recipes
+from early_experience.config import default
+
+
+def get_config(recipe: str = 'joint'):
+  config = default()
+  # Few receptacles and objects: episodes of about 8 steps and 250 tokens.
+  config.env.kwargs.rooms = ('bathroom',)
+  config.env.kwargs.distractors = 4
+  config.env.kwargs.games = 6000  # of the training split
+  config.collect.trajectories = 3000
+  config.collect.max_steps = 20
+  config.explore.k = 4
+  config.reflect.k = 3
+
+  config.prepare.vocab_size = 768
+  config.prepare.row_tokens = 512
+  config.prepare.overlong = 'drop'
+  config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=4)
+
+  config.model.layers = 4
+  config.model.embed = 128
+  config.model.heads = 4
+  config.model.kv_heads = 2
+  config.model.head_dim = 32
+  config.model.mlp = 384
+  config.model.max_tokens = 768
+
+  config.budget.steps = 400
+  config.budget.lr_peak = 3e-3
+  config.budget.warmup_steps = 20
+  config.train.batch_rows = 8
+
+  config.evaluate.tasks = 100
+  config.evaluate.max_steps = 24
+  config.evaluate.constrained = True
+  config.evaluate.max_action_tokens = 16
+  config.evaluate.batch_tasks = 50
+  config.quickstart.recipes = ('random', 'untrained', 'imitation', 'joint')
+  return recipes.select(config, recipe)

@@ -1,0 +1,58 @@
+"""Stage `quickstart`: every stage in turn, several recipes side by side."""
+
+import time
+
+from ml_collections import ConfigDict
+
+from early_experience import cli, recipes
+from early_experience.collect import collect
+from early_experience.evaluate import evaluate
+from early_experience.explore import explore
+from early_experience.prepare import prepare
+from early_experience.progress import clock
+from early_experience.reflect import reflect
+from early_experience.report import report
+from early_experience.train import train
+
+
+def quickstart(config: ConfigDict, workdir: str) -> dict:
+  """Runs the loop; continues where it was stopped. Ends with the table."""
+  start = time.monotonic()
+  for stage in (collect, explore, reflect, prepare):
+    stage(config, workdir)
+  results = {}
+  for recipe in config.quickstart.recipes:
+    chosen = recipes.select(config, recipe)
+    if recipe != 'random':
+      train(chosen, workdir)
+    results[recipe] = evaluate(chosen, workdir)
+  report(config, workdir)
+  print(table(results))
+  print(f'page: {workdir}/report/index.html')
+  print(f'took {clock(time.monotonic() - start)}')
+  return results
+
+
+def table(results: dict[str, dict]) -> str:
+  """Success rates with 95% intervals as aligned text, a policy a line."""
+  splits = list(next(iter(results.values()))['splits'])
+  lines = [['policy', *splits]]
+  for name, summary in results.items():
+    cells = [summary['splits'][split]['success'] for split in splits]
+    lines.append([name, *map(_cell, cells)])
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return '\n'.join(
+    '  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+    for line in lines
+  )
+
+
+def _cell(success):
+  return (
+    f'{success["count"]}/{success["n"]} = {success["rate"]:.1%}'
+    f' [{success["low"]:.1%}, {success["high"]:.1%}]'
+  )
+
+
+if __name__ == '__main__':
+  cli.run(quickstart)

@@ -1,0 +1,131 @@
+"""The paper's methods as settings: which rows, which weights, which stages.
+
+A recipe fills `config.name`, `config.train.stages` and `config.evaluate` from
+`config.budget`. The values stay references, so overriding
+`--config.budget.steps` changes every stage that follows from it.
+"""
+
+import copy
+
+from ml_collections import ConfigDict
+
+from early_experience.config import check_choice, stage
+
+# Row sets by name: the datasets of each, and whether it has the branches.
+ROWS = {
+  'expert': (('imitation',), False),
+  'trunk': (('imitation', 'world_model'), False),
+  'world': (('world_model',), True),
+  'reflect': (('imitation', 'reflection'), False),
+  'joint': (('imitation', 'world_model', 'reflection'), True),
+}
+
+
+def row_sets(names: tuple[str, ...], k: int) -> ConfigDict:
+  """`config.prepare.rows` for the named sets; k alternatives in branches."""
+  return ConfigDict(
+    {
+      name: {'datasets': ROWS[name][0], 'k': k if ROWS[name][1] else 0}
+      for name in names
+    }
+  )
+
+
+def select(config: ConfigDict, recipe: str) -> ConfigDict:
+  """A copy of the config that follows the recipe.
+
+  `random`: uniform admissible actions, nothing is trained.
+  `untrained`: the initial parameters.
+  `imitation`: the expert's actions (equation 1).
+  `trunk`: actions and observations of the expert's episodes, without branches.
+  `world_model_then_imitation`: outcomes first (equation 3), then actions; the
+    updates of both together equal those of `imitation`.
+  `world_model_before_imitation`: the same, but the second stage alone has as
+    many updates as `imitation` (both readings of the paper's budget rule).
+  `self_reflection`: rationale, then action (equation 4), with the expert's
+    actions; it thinks when it is evaluated.
+  `joint`: all three objectives in every update.
+
+  Raises:
+    UserError: no such recipe.
+  """
+  check_choice('name', recipe, tuple(RECIPES))
+  config = copy.deepcopy(config)
+  with config.unlocked():
+    config.name = recipe
+    config.train.stages = RECIPES[recipe](config.budget)
+    if recipe in ('random', 'untrained'):
+      config.evaluate.policy = recipe
+    config.evaluate.think = recipe == 'self_reflection'
+  return config
+
+
+def _stage(settings, rows, steps=None, **weights):
+  shared = 'lr_peak warmup_steps decay b2 weight_decay'.split()
+  return stage(
+    rows={rows: 1.0},
+    weights={
+      'imitation': 0.0,
+      'world_model': 0.0,
+      'reflection': 0.0,
+      **weights,
+    },
+    steps=settings.get_ref('steps') if steps is None else steps,
+    **{key: settings.get_ref(key) for key in shared},
+  )
+
+
+def _nothing(settings):
+  return [_stage(settings, 'expert', steps=0)]
+
+
+def _imitation(settings, steps=None):
+  return [_stage(settings, 'expert', steps, imitation=1.0)]
+
+
+def _trunk(settings):
+  weight = settings.get_ref('world_model_weight')
+  return [_stage(settings, 'trunk', imitation=1.0, world_model=weight)]
+
+
+def _world_model(settings):
+  steps = settings.get_ref('world_model_steps')
+  return [_stage(settings, 'world', steps, world_model=1.0)]
+
+
+def _world_model_then_imitation(settings):
+  left = settings.get_ref('steps') - settings.get_ref('world_model_steps')
+  return _world_model(settings) + _imitation(settings, left)
+
+
+def _world_model_before_imitation(settings):
+  return _world_model(settings) + _imitation(settings)
+
+
+def _self_reflection(settings):
+  weight = settings.get_ref('reflection_weight')
+  return [_stage(settings, 'reflect', imitation=1.0, reflection=weight)]
+
+
+def _joint(settings):
+  return [
+    _stage(
+      settings,
+      'joint',
+      imitation=1.0,
+      world_model=settings.get_ref('world_model_weight'),
+      reflection=settings.get_ref('reflection_weight'),
+    )
+  ]
+
+
+RECIPES = {
+  'random': _nothing,
+  'untrained': _nothing,
+  'imitation': _imitation,
+  'trunk': _trunk,
+  'world_model_then_imitation': _world_model_then_imitation,
+  'world_model_before_imitation': _world_model_before_imitation,
+  'self_reflection': _self_reflection,
+  'joint': _joint,
+}
