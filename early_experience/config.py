@@ -155,7 +155,8 @@ def stage(**changes) -> ConfigDict:
   config.b1, config.b2 = 0.9, 0.95
   config.weight_decay = 0.0
   config.clip_norm = 1.0
-  config.update(changes)
+  for key, value in changes.items():
+    config[key] = ConfigDict(value) if isinstance(value, dict) else value
   return config
 
 

@@ -61,7 +61,7 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
 
 
 def _stage(settings, rows, steps=None, **weights):
-  shared = 'lr_peak warmup_steps decay b2 weight_decay'.split()
+  shared = ['lr_peak', 'warmup_steps', 'decay', 'b2', 'weight_decay']
   return stage(
     rows={rows: 1.0},
     weights={
