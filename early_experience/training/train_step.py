@@ -1,0 +1,161 @@
+"""The step: one pure, jitted, donated function from state and rows to state."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from early_experience.model import table
+from early_experience.model.config import ModelConfig
+from early_experience.model.sharding import spec
+from early_experience.training import loss, optimizer
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+@struct.dataclass
+class TrainState:
+  """All that an update changes.
+
+  Attributes:
+    step: int32 [], updates done in this stage. It is the position in the data
+      and in the schedules too.
+    params: as the parameter table says.
+    opt_state: of `make_optimizer`.
+  """
+
+  step: jax.Array
+  params: dict
+  opt_state: optax.OptState
+
+
+def init_state(
+  key: jax.Array, cfg: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+  """Fresh parameters and moments, laid out over the mesh from the start."""
+  init = jax.jit(
+    lambda key: table.init_params(key, cfg),
+    out_shardings=table.param_shardings(cfg, mesh),
+  )
+  params = init(key)
+  return TrainState(
+    step=put_step(0, mesh), params=params, opt_state=jax.jit(tx.init)(params)
+  )
+
+
+def abstract_state(
+  cfg: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+  """Shapes, dtypes and shardings of the state, with no memory behind them."""
+  params = table.abstract_params(cfg, mesh)
+
+  def placed(leaf):
+    partition = leaf.sharding.spec if leaf.sharding else PartitionSpec()
+    return leaf.update(sharding=NamedSharding(mesh, partition))
+
+  opt_state = jax.tree.map(placed, jax.eval_shape(tx.init, params))
+  step = placed(jax.ShapeDtypeStruct((), jnp.int32))
+  return TrainState(step=step, params=params, opt_state=opt_state)
+
+
+def enter_stage(
+  state: TrainState, tx: optax.GradientTransformation, reset: bool, mesh: Mesh
+) -> TrainState:
+  """The state before a stage's first update: reset moments start from zero."""
+  opt_state = jax.jit(tx.init)(state.params) if reset else state.opt_state
+  return state.replace(step=put_step(0, mesh), opt_state=opt_state)
+
+
+def put_step(step: int, mesh: Mesh) -> jax.Array:
+  """A step count on all devices."""
+  return jax.device_put(jnp.int32(step), NamedSharding(mesh, PartitionSpec()))
+
+
+def make_train_step(
+  cfg: ModelConfig,
+  tx: optax.GradientTransformation,
+  stage: ConfigDict,
+  microbatches: int,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+  """The jitted update of one stage; it takes over the memory of its state.
+
+  The loss is sum over objectives o of lambda_o(step) * nll_o / weight_o, both
+  sums over the whole batch of all devices, however it is cut in microbatches.
+  An objective without tokens contributes 0.
+
+  Args:
+    cfg: static.
+    tx: from `make_optimizer`.
+    stage: its schedules.
+    microbatches: parts of the batch whose gradients are added.
+
+  Returns:
+    step(state, batch) -> (state, metrics): `loss`, `nll` and `weight` by
+    objective (sums), `grad_norm` before clipping, `lr`.
+  """
+  lambdas = optimizer.objective_weights(stage)
+  rate = optimizer.learning_rate(stage)
+
+  def step(state, batch):
+    weight_O = jnp.sum(batch['weights'], axis=(0, 1))
+    lambda_O = lambdas(state.step)
+    # Known before the first microbatch, so every part is scaled for the whole.
+    scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
+
+    def scaled(params, part):
+      parts = loss.sums(params, part, cfg)
+      return jnp.sum(scale_O * parts.nll_O), parts.nll_O
+
+    value, nll_O, grads = _accumulate(
+      jax.value_and_grad(scaled, has_aux=True),
+      state.params,
+      _split(batch, microbatches),
+    )
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    lr = rate(state.step)
+    updates = jax.tree.map(lambda u: (-lr * u).astype(u.dtype), updates)
+    metrics = {
+      'loss': value,
+      'nll': nll_O,
+      'weight': weight_O,
+      'grad_norm': optax.global_norm(grads),
+      'lr': jnp.float32(lr),
+    }
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+  return jax.jit(step, donate_argnums=0)
+
+
+def _accumulate(value_and_grad, params, parts):
+  """Adds values, nll and gradients over the parts, in float32."""
+
+  def add(total, part):
+    (value, nll_O), grads = value_and_grad(params, part)
+    return jax.tree.map(jnp.add, total, (value, nll_O, grads)), None
+
+  zeros = lambda x: jnp.zeros_like(x, dtype=jnp.float32)
+  objectives = parts['weights'].shape[-1]
+  start = (jnp.float32(0), jnp.zeros(objectives), jax.tree.map(zeros, params))
+  (value, nll_O, grads), _ = jax.lax.scan(add, start, parts)
+  grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
+  return value, nll_O, grads
+
+
+def _split(batch, parts):
+  """[B, ...] to [parts, B / parts, ...]; no row leaves its device."""
+
+  def split(x):
+    rows, rest = x.shape[0] // parts, x.shape[1:]
+    whole = (None,) * len(rest)
+    x = jax.lax.reshape(
+      x, (rows, parts, *rest), out_sharding=spec('batch', None, *whole)
+    )
+    return jnp.swapaxes(x, 0, 1)
+
+  return jax.tree.map(split, batch)
