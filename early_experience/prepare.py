@@ -211,6 +211,7 @@ def _parts(trajectory, settings, name, coder, counts):
         f' tokens, config.prepare.row_tokens={settings.row_tokens}; use'
         ' longer rows, or config.prepare.overlong=drop'
       )
+  sequences = tree.absorb(sequences)
   counts.flat_tokens += sum(len(s.ids_T) for s in sequences)
   merged = tree.merge(sequences)
   counts.tree_tokens += sum(map(len, merged))

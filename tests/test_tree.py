@@ -8,10 +8,16 @@ import pytest
 from early_experience.errors import UserError
 from early_experience.experience import tree as tree_lib
 from early_experience.experience.rows import pack
-from early_experience.experience.tree import Sequence, flat, merge, windows
+from early_experience.experience.tree import (
+  Sequence,
+  absorb,
+  flat,
+  merge,
+  windows,
+)
 from tests.sequences import random_sequences
 
-SEEDS = range(30)
+SEEDS = range(20)
 
 
 def sequence(*ids, weight=1.0):
@@ -53,6 +59,20 @@ def test_two_branches_share_their_prefix():
 def test_duplicates_add_their_weights():
   (tree,) = merge([sequence(1, 2, weight=1.0), sequence(1, 2, weight=0.5)])
   assert tree.weights_TO[:, 0].tolist() == [0, 1.5]
+
+
+def test_a_sequence_that_begins_another_is_absorbed():
+  kept = absorb([sequence(1, 2), sequence(1, 2, 3), sequence(1, 4)])
+  assert [s.ids_T.tolist() for s in kept] == [[1, 2, 3], [1, 4]]
+  assert kept[0].weights_TO[:, 0].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_absorbing_keeps_every_target_and_its_path(seed):
+  sequences = random_sequences(seed)
+  kept = absorb(sequences)
+  assert len(kept) < len(sequences)
+  assert same(supervision(map(flat, kept)), supervision(map(flat, sequences)))
 
 
 def test_another_first_token_is_another_tree():

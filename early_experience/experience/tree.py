@@ -63,6 +63,24 @@ def flat(sequence: Sequence) -> Tree:
   )
 
 
+def absorb(sequences: Iterable[Sequence]) -> list[Sequence]:
+  """Adds each sequence that begins another one to it: the best flat form.
+
+  An episode's actions and its observations, scored by two datasets, are then
+  one sequence. The result is in lexicographic order.
+  """
+  kept: list[Sequence] = []
+  for sequence in _ordered(sequences)[::-1]:
+    length = len(sequence.ids_T)
+    if kept and _common_prefix(kept[-1].ids_T, sequence.ids_T) == length:
+      weights_TO = kept[-1].weights_TO.copy()
+      weights_TO[:length] += sequence.weights_TO
+      kept[-1] = Sequence(kept[-1].ids_T, weights_TO)
+    else:
+      kept.append(sequence)
+  return kept[::-1]
+
+
 def merge(sequences: Iterable[Sequence]) -> list[Tree]:
   """Merges sequences by common prefix into one tree for each first token.
 
@@ -70,10 +88,7 @@ def merge(sequences: Iterable[Sequence]) -> list[Tree]:
   """
   # In lexicographic order neighbours share the longest prefixes, and the new
   # suffixes one after the other are the tree in depth-first order.
-  ordered = sorted(
-    (s for s in sequences if len(s.ids_T)),
-    key=lambda s: s.ids_T.astype('>u4').tobytes(),
-  )
+  ordered = _ordered(sequences)
   trees, start = [], 0
   for end in range(1, len(ordered) + 1):
     if end == len(ordered) or (
@@ -82,6 +97,13 @@ def merge(sequences: Iterable[Sequence]) -> list[Tree]:
       trees.append(_merge_ordered(ordered[start:end]))
       start = end
   return trees
+
+
+def _ordered(sequences):
+  return sorted(
+    (s for s in sequences if len(s.ids_T)),
+    key=lambda s: s.ids_T.astype('>u4').tobytes(),
+  )
 
 
 def _merge_ordered(ordered):
