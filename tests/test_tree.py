@@ -71,7 +71,6 @@ def test_a_sequence_that_begins_another_is_absorbed():
 def test_absorbing_keeps_every_target_and_its_path(seed):
   sequences = random_sequences(seed)
   kept = absorb(sequences)
-  assert len(kept) < len(sequences)
   assert same(supervision(map(flat, kept)), supervision(map(flat, sequences)))
 
 
