@@ -9,7 +9,7 @@ from early_experience.evaluation import statistics
 
 
 @pytest.mark.parametrize(
-  "count,n,low,high",
+  'count,n,low,high',
   [  # Newcombe (1998), Statistics in Medicine 17, table I, score method
     (81, 263, 0.2553, 0.3662),
     (15, 148, 0.0624, 0.1605),
@@ -32,7 +32,7 @@ def test_wilson_holds_its_rate_at_the_ends_and_knows_nothing_of_no_trials():
 
 
 @pytest.mark.parametrize(
-  "degrees,expected",
+  'degrees,expected',
   [(1, 12.706), (2, 4.303), (5, 2.571), (10, 2.228), (30, 2.042), (120, 1.980)],
 )
 def test_t_quantiles_are_those_of_the_tables(degrees, expected):
@@ -58,7 +58,7 @@ def test_mcnemar_is_the_exact_two_sided_coin():
 def test_paired_interval_covers_the_true_difference():
   """Exact coverage: every possible table of 20 tasks, weighed by its chance."""
   n = 20
-  truth = {"both": 0.4, "only_a": 0.25, "only_b": 0.1, "neither": 0.25}
+  truth = {'both': 0.4, 'only_a': 0.25, 'only_b': 0.1, 'neither': 0.25}
   covered = 0.0
   for both, only_a, only_b in itertools.product(range(n + 1), repeat=3):
     neither = n - both - only_a - only_b

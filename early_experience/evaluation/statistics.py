@@ -93,7 +93,7 @@ def paired(a_success: Sequence[bool], b_success: Sequence[bool]) -> Paired:
   """
   n = len(a_success)
   if n != len(b_success):
-    raise ValueError(f"{n} and {len(b_success)} outcomes are not pairs")
+    raise ValueError(f'{n} and {len(b_success)} outcomes are not pairs')
   pairs = list(zip(map(bool, a_success), map(bool, b_success), strict=True))
   both = sum(a and b for a, b in pairs)
   only_a = sum(a and not b for a, b in pairs)

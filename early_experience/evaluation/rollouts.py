@@ -1,0 +1,168 @@
+"""Episodes side by side: a policy meets tasks, and what happened is recorded.
+
+A policy is a function of what it is shown. `act` gets one request a slot, or
+None for an empty slot, and answers with a decision, or with None where it
+needs to be asked again before it can tell.
+"""
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.errors import UserError
+from early_experience.experience import render
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """One decision to take.
+
+  Attributes:
+    key: task and number of the step; all that chance may depend on, so that an
+      episode does not depend on those beside it.
+    script: the turns so far, from `render`.
+    admissible: the actions possible, where the environment lists them.
+  """
+
+  key: str
+  script: render.Script
+  admissible: tuple[str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+  """An action and the thought before it.
+
+  Attributes:
+    action: None where the context is longer than the policy can read.
+    thought: None where the policy does not think.
+  """
+
+  action: str | None
+  thought: str | None = None
+
+
+class Policy(Protocol):
+  """Whoever acts."""
+
+  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
+    """Decides for each slot; None is the answer to None, or `ask again`."""
+
+
+class RandomPolicy:
+  """Picks among the admissible actions, each as likely as any other."""
+
+  def __init__(self, seed: int):
+    self._seed = seed
+
+  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
+    return [request and self._decide(request) for request in requests]
+
+  def _decide(self, request):
+    need_admissible(request, "evaluate.policy='random'")
+    rng = random.Random(f'{self._seed}/{request.key}')
+    return Decision(rng.choice(request.admissible))
+
+
+def need_admissible(request: Request, setting: str) -> tuple[str, ...]:
+  """The admissible actions.
+
+  Raises:
+    UserError: there are none to choose from; the message names the setting.
+  """
+  if not request.admissible:
+    raise UserError(
+      f'config.{setting} needs an environment that lists its admissible'
+      f' actions; there are none at {request.key}'
+    )
+  return request.admissible
+
+
+class _Episode:
+  """A task being played in one environment."""
+
+  def __init__(self, task, environment):
+    self.task = task
+    self.environment = environment
+    self.turn: Turn = environment.reset(task)
+    self.script = render.opening(environment.instruction, self.turn.observation)
+    self.steps = []
+
+  def request(self):
+    return Request(
+      f'{self.task.id}/{len(self.steps)}',
+      self.script,
+      self.environment.admissible(),
+    )
+
+  def apply(self, decision):
+    before = self.turn.observation
+    action = self.environment.canonical(decision.action)
+    self.turn = self.environment.step(action)
+    self.script += render.exchange(action, self.turn.observation)
+    self.steps.append(
+      {
+        'observation': before,
+        'thought': decision.thought,
+        'action': action,
+        'valid': self.turn.valid,
+      }
+    )
+
+  def record(self, end):
+    return {
+      'task_id': self.task.id,
+      'split': self.task.split,
+      'task_type': self.task.type,
+      'instruction': self.environment.instruction,
+      'success': self.turn.success,
+      'score': self.turn.score,
+      'end': end,
+      'steps': self.steps,
+      'final_observation': self.turn.observation,
+    }
+
+
+def run(
+  tasks: Iterable[Task],
+  environments: Sequence[Environment],
+  policy: Policy,
+  *,
+  max_steps: int,
+  on_record: Callable[[dict], None],
+) -> None:
+  """Plays every task once; a slot whose episode ends takes the next task.
+
+  Args:
+    tasks: to play, in order.
+    environments: one a slot.
+    policy: acts in all slots at once.
+    max_steps: decisions an episode.
+    on_record: is given each record as its episode ends. Its `end` says why it
+      did: `done`, `max_steps` or `out_of_context`.
+  """
+  tasks = iter(tasks)
+
+  def start(environment):
+    task = next(tasks, None)
+    return task and _Episode(task, environment)
+
+  slots = [start(environment) for environment in environments]
+  while any(slots):
+    decisions = policy.act([episode and episode.request() for episode in slots])
+    for i, decision in enumerate(decisions):
+      episode = slots[i]
+      if episode is None or decision is None:
+        continue
+      if decision.action is None:
+        end = 'out_of_context'
+      else:
+        episode.apply(decision)
+        end = 'done' if episode.turn.done else None
+        if end is None and len(episode.steps) >= max_steps:
+          end = 'max_steps'
+      if end:
+        on_record(episode.record(end))
+        slots[i] = start(episode.environment)

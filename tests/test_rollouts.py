@@ -1,0 +1,136 @@
+"""Rollouts: who plays what, how an episode ends, and what is recorded."""
+
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.evaluation import rollouts
+from early_experience.evaluation.rollouts import Decision
+from early_experience.experience import render
+from tests.toy_env import ToyEnv
+
+
+class Expert:
+  """Opens box after box; needs to be asked twice where `slow`."""
+
+  def __init__(self, slow=False):
+    self.slow, self.asked = slow, set()
+
+  def act(self, requests):
+    return [request and self.decide(request) for request in requests]
+
+  def decide(self, request):
+    if self.slow and request.key not in self.asked:
+      self.asked.add(request.key)
+      return None
+    takes = [a for a in request.admissible if a.startswith('take')]
+    opened = sum(turn.role == 'action' for turn in request.script)
+    return Decision(takes[0] if takes else f'open  box {opened + 1}', 'hm')
+
+
+def play(policy, slots=3, tasks=8, max_steps=9, **env):
+  found = []
+  environments = [ToyEnv(tasks=tasks, **env) for _ in range(slots)]
+  rollouts.run(
+    environments[0].tasks('test'),
+    environments,
+    policy,
+    max_steps=max_steps,
+    on_record=found.append,
+  )
+  return {record['task_id']: record for record in found}
+
+
+def test_every_task_is_played_once_and_recorded_as_it_went():
+  found = play(Expert())
+  assert set(found) == {f'test-{i}' for i in range(8)}
+  assert found['test-1'] == {
+    'task_id': 'test-1',
+    'split': 'test',
+    'task_type': 'far',
+    'instruction': 'Take the coin.',
+    'success': True,
+    'score': 1.0,
+    'end': 'done',
+    'steps': [
+      {
+        'observation': 'You see box 1, box 2, box 3.',
+        'thought': 'hm',
+        'action': 'open box 1',
+        'valid': True,
+      },
+      {
+        'observation': 'You open box 1 and it is empty.',
+        'thought': 'hm',
+        'action': 'open box 2',
+        'valid': True,
+      },
+      {
+        'observation': 'You open box 2 and there is a coin.',
+        'thought': 'hm',
+        'action': 'take coin from box 2',
+        'valid': True,
+      },
+    ],
+    'final_observation': 'You have the coin.',
+  }
+  # The last of four has no coin, so its episode is cut, with a wrong action.
+  assert [found[f'test-{i}']['success'] for i in range(4)] == [1, 1, 1, 0]
+  assert found['test-3']['end'] == 'max_steps'
+  assert len(found['test-3']['steps']) == 9
+  assert [s['valid'] for s in found['test-3']['steps']] == [1] * 3 + [0] * 6
+
+
+def test_a_policy_is_shown_the_turns_that_training_renders():
+  scripts = []
+
+  class Watched(Expert):
+    def decide(self, request):
+      scripts.append(request.script)
+      return super().decide(request)
+
+  play(Watched(), slots=1, tasks=2)
+  observations = [
+    'You see box 1, box 2, box 3.',
+    'You open box 1 and it is empty.',
+    'You open box 2 and there is a coin.',
+  ]
+  assert scripts[-1] == render.history(
+    'Take the coin.', observations, ['open box 1', 'open box 2']
+  )
+
+
+def test_episodes_do_not_depend_on_those_beside_them():
+  expected = play(Expert(), slots=1)
+  assert play(Expert(), slots=5) == expected
+  assert play(Expert(slow=True), slots=3) == expected
+  expected = play(rollouts.RandomPolicy(seed=3), slots=1)
+  assert play(rollouts.RandomPolicy(seed=3), slots=4) == expected
+  assert play(rollouts.RandomPolicy(seed=4), slots=4) != expected
+
+
+def test_a_policy_that_cannot_read_on_ends_its_episode_without_success():
+  class Short(Expert):
+    def decide(self, request):
+      if len(request.script) > 4:
+        return Decision(None)
+      return super().decide(request)
+
+  found = play(Short())
+  assert found['test-0']['success']
+  assert found['test-2']['end'] == 'out_of_context'
+  assert not found['test-2']['success']
+  assert len(found['test-2']['steps']) == 2
+
+
+def test_random_picks_every_admissible_action_and_no_other():
+  policy = rollouts.RandomPolicy(seed=0)
+  actions = [
+    step['action']
+    for record in play(policy, tasks=30).values()
+    for step in record['steps']
+  ]
+  counts = [actions.count(f'open box {i}') for i in (1, 2, 3)]
+  assert all(0.15 < count / len(actions) < 0.4 for count in counts)
+  assert all(s['valid'] for r in play(policy).values() for s in r['steps'])
+  with pytest.raises(UserError, match='test-0/0'):
+    play(policy, lists=False)
