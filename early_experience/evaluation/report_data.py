@@ -17,6 +17,7 @@ from early_experience import files, stage
 from early_experience.errors import UserError
 from early_experience.evaluation import statistics
 from early_experience.experience import records
+from early_experience.experience.render import OBJECTIVES
 
 # Enough to look at and still small enough to open; the page says that these
 # are samples.
@@ -24,7 +25,6 @@ TRAJECTORIES = 30
 ROLLOUTS = 20  # of each policy and split
 POINTS = 300  # of each learning curve
 
-OBJECTIVES = ('imitation', 'world_model', 'reflection')
 STAGES = ('collect', 'explore', 'reflect', 'prepare')
 _KINDS = ('random', 'untrained')  # baselines stand before trained policies
 _ROLLOUT = {
@@ -157,25 +157,31 @@ def experience(workdir, seed: int) -> dict | None:
     `stage`, `total` trajectories there are, `environment`, `source`, and
     `sample`, records as JSON; None where nothing was collected.
   """
+  folder = experience_folder(workdir)
+  if folder is None:
+    return None
+  # Ranked as they are read: a run has more trajectories than memory.
+  total, ranked = itertools.count(), records.read(folder)
+  chosen = heapq.nsmallest(
+    TRAJECTORIES, ((_rank(seed, t.task_id), next(total), t) for t in ranked)
+  )
+  sample = [trajectory for *_, trajectory in chosen]
+  sample.sort(key=lambda trajectory: trajectory.task_id)
+  return {
+    'stage': folder.name,
+    'total': next(total),
+    'environment': sample[0].environment,
+    'source': sample[0].source,
+    'sample': [_without_admissible(trajectory) for trajectory in sample],
+  }
+
+
+def experience_folder(workdir) -> pathlib.Path | None:
+  """Of the last finished stage that wrote trajectories, if any."""
   for name in ('reflect', 'explore', 'collect'):
     folder = pathlib.Path(workdir) / name
-    if stage.finished(folder) is None:
-      continue
-    # Ranked as they are read: a run has more trajectories than memory.
-    total, ranked = itertools.count(), records.read(folder)
-    chosen = heapq.nsmallest(
-      TRAJECTORIES,
-      ((_rank(seed, t.task_id), next(total), t) for t in ranked),
-    )
-    sample = [trajectory for *_, trajectory in chosen]
-    sample.sort(key=lambda trajectory: trajectory.task_id)
-    return {
-      'stage': name,
-      'total': next(total),
-      'environment': sample[0].environment,
-      'source': sample[0].source,
-      'sample': [_without_admissible(trajectory) for trajectory in sample],
-    }
+    if stage.finished(folder) is not None:
+      return folder
   return None
 
 

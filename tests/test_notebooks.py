@@ -1,0 +1,79 @@
+"""Notebooks run on a tiny workdir and are stored without outputs."""
+
+import os
+import pathlib
+
+import pytest
+
+from early_experience import analysis
+from early_experience.errors import UserError
+from tests import tiny_workdir
+
+FOLDER = pathlib.Path(__file__).parent.parent / 'notebooks'
+NOTEBOOKS = sorted(FOLDER.glob('*.ipynb'))
+pytest.importorskip('pandas', reason='extra notebooks is not installed')
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  return tiny_workdir.build(tmp_path_factory.mktemp('runs') / 'tiny')
+
+
+def test_tables_hold_what_the_stages_wrote(workdir):
+  runs = analysis.load_runs([str(workdir)])
+  results = runs.results[runs.results.task_type == analysis.ALL_TYPES]
+  assert set(results.policy) == set(tiny_workdir.POLICIES)
+  assert set(results.n) == {24}
+  assert (results.low <= results.rate).all()
+  assert (results.rate <= results.high).all()
+  assert list(runs.tokens.name) == ['expert', 'joint']
+  # What was not trained has no curve, and no gap of NaN either.
+  lines = runs.curves.groupby(['policy', 'objective']).size()
+  assert dict(lines) == {
+    ('imitation', 'imitation'): 20,
+    ('joint', 'imitation'): 20,
+    ('joint', 'reflection'): 20,
+    ('joint', 'world_model'): 20,
+  }
+  experience = analysis.load_experience(str(workdir))
+  assert experience.states.alternatives.sum() == len(experience.branches)
+  assert experience.states.rationales.sum() == len(experience.rationales)
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+  for parent in ('a', 'b'):
+    tiny_workdir.build(tmp_path / parent / 'run', trajectories=2, tasks=2)
+  paths = [str(tmp_path / parent / 'run') for parent in ('a', 'b')]
+  assert set(analysis.load_runs(paths).results.run) == set(paths)
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path):
+  with pytest.raises(UserError, match='nowhere does not exist'):
+    analysis.load_runs([str(tmp_path / 'nowhere')])
+  with pytest.raises(UserError, match='collect does not exist; run first'):
+    analysis.load_experience(str(tmp_path))
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_and_is_stored_without_outputs(
+  path, workdir, monkeypatch
+):
+  nbclient = pytest.importorskip('nbclient')
+  pytest.importorskip('ipykernel')
+  nbformat = pytest.importorskip('nbformat')
+  notebook = nbformat.read(path, as_version=4)
+  cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
+  assert not any(cell.outputs or cell.execution_count for cell in cells)
+  monkeypatch.setenv('EARLY_EXPERIENCE_WORKDIR', str(workdir))
+  other = tiny_workdir.build(
+    workdir.parent / f'other-{path.stem}', trajectories=2, tasks=4
+  )
+  monkeypatch.setenv(
+    'EARLY_EXPERIENCE_WORKDIRS', os.pathsep.join([str(workdir), str(other)])
+  )
+  nbclient.NotebookClient(
+    notebook,
+    timeout=120,
+    kernel_name='python3',
+    resources={'metadata': {'path': str(path.parent)}},
+  ).execute()

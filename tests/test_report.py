@@ -1,0 +1,206 @@
+"""The page: whole, safe, and the same numbers as the files."""
+
+import json
+import re
+import shutil
+
+import pytest
+from ml_collections import ConfigDict
+
+from early_experience import files, stage
+from early_experience.errors import UserError
+from early_experience.evaluation import report_data
+from early_experience.report import report
+from tests import tiny_workdir
+
+CONFIG = ConfigDict({'seed': 0})
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+DRIVER = shutil.which('chromedriver')
+
+
+@pytest.fixture(scope='module')
+def page(tmp_path_factory):
+  workdir = tiny_workdir.build(tmp_path_factory.mktemp('run') / 'tiny')
+  report(CONFIG, str(workdir))
+  return workdir / 'report' / 'index.html'
+
+
+def embedded(page):
+  text = page.read_text()
+  block = text.split('<script type="application/json" id="data">')[1]
+  return json.loads(block.split('</script>')[0])
+
+
+def test_the_page_needs_nothing_but_itself(page):
+  text = page.read_text()
+  assert not re.search(r'(src|href)="(?!#|data:,)', text)
+  assert "default-src 'none'" in text
+
+
+def test_no_data_can_end_its_block(page):
+  assert tiny_workdir.NASTY not in page.read_text()
+  first = embedded(page)['trees']['sample'][0]
+  assert any(tiny_workdir.NASTY in s['observation'] for s in first['steps'])
+
+
+def test_the_page_is_a_function_of_the_workdir(page):
+  before = page.read_bytes()
+  report(CONFIG, str(page.parent.parent))
+  assert page.read_bytes() == before
+
+
+def test_samples_are_the_same_tasks_for_every_policy(tmp_path):
+  workdir = tiny_workdir.build(tmp_path / 'run', trajectories=2, tasks=30)
+  rollouts = report_data.gather(workdir, seed=0)['rollouts']
+  chosen = {
+    tuple(r['task_id'] for r in rollouts[name]['seen']['sample'])
+    for name in rollouts
+  }
+  assert len(chosen) == 1
+  assert len(*chosen) == report_data.ROLLOUTS
+  assert rollouts['joint']['seen']['total'] == 30
+
+
+def test_comparisons_pair_only_the_tasks_that_both_tried():
+  def rollouts(**solved):
+    return [
+      {'split': 'seen', 'task_id': task, 'success': success}
+      for task, success in solved.items()
+    ]
+
+  (pair,) = report_data.comparisons(
+    {
+      'old': rollouts(a=False, b=False, c=True, only_old=True),
+      'new': rollouts(c=True, b=True, a=True, only_new=True),
+    }
+  )
+  assert (pair['a'], pair['b'], pair['n']) == ('new', 'old', 3)
+  assert (pair['only_a'], pair['only_b']) == (2, 0)
+  assert pair['difference'] == pytest.approx(2 / 3)
+
+
+def test_long_curves_are_thinned_by_token_weighted_means():
+  lines = [
+    {'step': 1, 'stage': 0, 'imitation/nll': 4.0, 'imitation/tokens': 3},
+    {'step': 2, 'stage': 0, 'imitation/nll': 2.0, 'imitation/tokens': 1},
+    {'step': 3, 'stage': 1, 'imitation/nll': None, 'imitation/tokens': 0},
+    {'step': 4, 'stage': 1, 'imitation/nll': 1.0, 'imitation/tokens': 5},
+  ]
+  first, second = report_data.thin(lines, points=2)
+  assert (first['step'], first['imitation/nll']) == (2, 3.5)
+  assert (second['imitation/nll'], second['imitation/tokens']) == (1.0, 5)
+
+
+def test_an_empty_workdir_makes_a_page_that_says_so(tmp_path):
+  report(CONFIG, str(tmp_path))
+  data = embedded(tmp_path / 'report' / 'index.html')
+  assert {s['state'] for s in data['stages'].values()} == {'absent'}
+
+
+def test_bad_input_is_named(tmp_path):
+  with pytest.raises(UserError, match='nowhere does not exist'):
+    report(CONFIG, str(tmp_path / 'nowhere'))
+  workdir = tiny_workdir.build(tmp_path / 'run', trajectories=2, tasks=2)
+  rollouts = workdir / 'evaluate' / 'joint' / 'rollouts-00000.jsonl'
+  rollouts.write_text(rollouts.read_text().replace('"steps"', '"stops"'))
+  with pytest.raises(UserError, match='00000.jsonl line 1: steps is missing'):
+    report(CONFIG, str(workdir))
+  shutil.rmtree(workdir / 'evaluate')
+  metrics = workdir / 'train' / 'joint' / 'metrics.jsonl'
+  metrics.write_text('{"loss": 1}\n' + metrics.read_text())
+  with pytest.raises(UserError, match='metrics.jsonl line 1: .*step'):
+    report(CONFIG, str(workdir))
+
+
+def browser(profile):
+  if not CHROMIUM or not DRIVER:
+    pytest.skip('no chromium: apt-get install chromium chromium-driver')
+  webdriver = pytest.importorskip('selenium.webdriver')
+  options = webdriver.ChromeOptions()
+  options.binary_location = CHROMIUM
+  for flag in (
+    'headless=new',
+    'no-sandbox',
+    'disable-gpu',
+    'disable-dev-shm-usage',
+    'disable-background-networking',
+    'disable-component-update',
+    'disable-sync',
+    'no-first-run',
+    'window-size=1200,900',
+    f'user-data-dir={profile}',
+  ):
+    options.add_argument(f'--{flag}')
+  options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+  return webdriver.Chrome(
+    options=options, service=webdriver.ChromeService(DRIVER)
+  )
+
+
+@pytest.fixture(scope='module')
+def chrome(tmp_path_factory):
+  driver = browser(tmp_path_factory.mktemp('profile'))
+  yield driver
+  driver.quit()
+
+
+def find(chrome, css):
+  return chrome.find_elements('css selector', css)
+
+
+def test_chromium_shows_the_numbers(chrome, page):
+  chrome.get(page.as_uri())
+  assert tiny_workdir.SOURCE in find(chrome, 'header')[0].text
+  summary = files.read_json(
+    page.parent.parent / 'evaluate' / 'joint' / stage.SUMMARY
+  )
+  success = summary['splits']['unseen']['success']
+  (row,) = find(chrome, '[data-split=unseen] [data-policy=joint]')
+  assert f'{100 * success["rate"]:.1f}%' in row.text
+  assert (
+    f'{100 * success["low"]:.1f} to {100 * success["high"]:.1f}' in row.text
+  )
+  assert f'{success["count"]} of {success["n"]}' in row.text
+  assert len(find(chrome, '#curves polyline')) == 4
+  assert 'names the expert' in find(chrome, '[data-stage=reflect]')[0].text
+  assert '9.06×' in find(chrome, '#tokens')[0].text
+  # Data that looks like markup stays text.
+  assert chrome.execute_script('return window.broken') is None
+  assert not find(chrome, '#problem:not([hidden])')
+  assert chrome.get_log('browser') == []
+
+
+def test_a_click_opens_a_branch(chrome, page):
+  chrome.get(page.as_uri())
+  branches = find(chrome, '.branches')[0]
+  outcome = branches.find_elements('css selector', '.branch')[-1]
+  assert not outcome.is_displayed()
+  branches.find_element('css selector', 'summary').click()
+  assert outcome.is_displayed()
+  for text in ('invalid', 'proposed by policy', 'Nothing happens.'):
+    assert text in outcome.text
+
+
+def test_a_rollout_is_walked_through(chrome, page):
+  chrome.get(page.as_uri())
+  find(chrome, '[data-choose=split] option')[1].click()
+  first = find(chrome, '#rollouts [aria-expanded=true]')[0].text
+  assert first.startswith('1')
+  chrome.execute_script('arguments[0].click()', find(chrome, '.walk button')[1])
+  assert find(chrome, '#rollouts [aria-expanded=true]')[0].text.startswith('2')
+
+
+def test_an_unfinished_run_still_makes_a_page(chrome, tmp_path):
+  stage.begin(tmp_path, 'collect', {})
+  report(CONFIG, str(tmp_path))
+  chrome.get((tmp_path / 'report' / 'index.html').as_uri())
+  assert 'begun, not finished' in find(chrome, '#counts')[0].text
+  assert 'stage evaluate' in find(chrome, '#results')[0].text
+  assert chrome.get_log('browser') == []
+
+
+def test_a_damaged_page_names_what_is_missing(chrome, page, tmp_path):
+  broken = tmp_path / 'index.html'
+  broken.write_text(page.read_text().replace('"paired":', '"pears":'))
+  chrome.get(broken.as_uri())
+  assert 'no "paired"' in find(chrome, '#problem')[0].text
