@@ -4,18 +4,27 @@ import jax
 import numpy as np
 
 from early_experience import config as config_lib
+from early_experience import stage
+from early_experience.experience import rows as rows_lib
+from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.model import config as model_config
 from early_experience.model.sharding import make_mesh
 
 ROW_TOKENS = 24
+_MODEL = {
+  'layers': 2,
+  'embed': 32,
+  'heads': 4,
+  'kv_heads': 2,
+  'head_dim': 8,
+  'mlp': 64,
+  'loss_chunk': 32,
+}
 
 
 def model_of(vocab_size=64, **changes):
   settings = config_lib.default().model
-  settings.update(
-    layers=2, embed=32, heads=4, kv_heads=2, head_dim=8, mlp=64, loss_chunk=32
-  )
-  settings.update(changes)
+  settings.update(_MODEL | changes)
   return model_config.from_config(settings, vocab_size)
 
 
@@ -56,6 +65,51 @@ def _row(rng, cfg):
     'span': span.astype(np.int32),
     'weights': weights,
   }
+
+
+def prepared(workdir, names=('expert', 'world')):
+  """A workdir as `prepare` leaves it: a tokenizer, and rows of random trees."""
+  folder = workdir / 'prepare'
+  folder.mkdir()
+  texts = [f'take mug {i} from shelf {i % 7}' for i in range(200)]
+  model = tokenizer_lib.train(texts, 300)
+  (folder / 'tokenizer.model').write_bytes(model)
+  tokenizer = tokenizer_lib.Tokenizer(model)
+  for seed, name in enumerate(names):
+    writer = rows_lib.RowWriter(folder / 'rows' / name)
+    for row in rows_of(20, model_of(tokenizer.vocab_size), seed):
+      writer.write(row)
+    writer.finish(
+      {
+        'row_tokens': ROW_TOKENS,
+        'max_depth': ROW_TOKENS - 1,
+        'tokenizer': tokenizer.hash,
+      }
+    )
+  stage.finish(folder, {})
+  return workdir
+
+
+def config_of(**train):
+  """Two stages of 4 and 3 updates on different rows, a save every 2."""
+  config = config_lib.default()
+  config.name = 'tiny'
+  config.model.update(_MODEL)
+  config.mesh.fsdp = 1
+  config.train.update(
+    batch_rows=8,
+    microbatches=2,
+    checkpoint_every_steps=2,
+    log_every_steps=3,
+    stages=[
+      config_lib.stage(
+        steps=4, lr_peak=1e-2, rows={'world': 1.0, 'expert': 0.5}
+      ),
+      config_lib.stage(steps=3, lr_peak=1e-2, reset_optimizer=False),
+    ],
+  )
+  config.train.update(train)
+  return config
 
 
 def batch_of(rows):

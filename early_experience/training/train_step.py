@@ -123,7 +123,7 @@ def make_train_step(
       'loss': value,
       'nll': nll_O,
       'weight': weight_O,
-      'grad_norm': optax.global_norm(grads),
+      'grad_norm': optax.tree.norm(grads),
       'lr': jnp.float32(lr),
     }
     params = optax.apply_updates(state.params, updates)

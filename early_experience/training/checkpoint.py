@@ -1,0 +1,229 @@
+"""Checkpoints: the state, and the position in the data it goes on from.
+
+All use of orbax is here: its v1 names still move.
+"""
+
+import dataclasses
+import pathlib
+import shutil
+import sys
+
+import jax
+from jax.sharding import Mesh
+from orbax.checkpoint import v1 as ocp
+
+from early_experience import files
+from early_experience.errors import UserError
+from early_experience.model import table
+from early_experience.model.config import ModelConfig
+from early_experience.training.train_step import TrainState, put_step
+
+ARCHITECTURE = 'architecture.json'
+# What may change between saving and loading: no parameter depends on it.
+_FREE = (
+  'dtype',
+  'param_dtype',
+  'remat',
+  'attention_block',
+  'loss_chunk',
+  'max_tokens',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+  """Where training stands.
+
+  Attributes:
+    stage: index in `config.train.stages`.
+    step: updates done in it, and so batches drawn.
+    total: updates done in all stages; names the checkpoint.
+  """
+
+  stage: int = 0
+  step: int = 0
+  total: int = 0
+
+
+class Checkpoints:
+  """The checkpoints of one training, saved in the background.
+
+  Args:
+    folder: `train/NAME/checkpoints`.
+    cfg: its architecture is saved beside them, and compared.
+    tokenizer: hash of the tokenizer, saved and compared too.
+    keep: newest ones to keep.
+
+  Raises:
+    UserError: the folder holds another architecture or tokenizer.
+  """
+
+  def __init__(self, folder, cfg: ModelConfig, tokenizer: str, keep: int):
+    self._folder = pathlib.Path(folder)
+    self._cfg = cfg
+    if (self._folder / ARCHITECTURE).exists():
+      _check(self._folder, cfg, tokenizer)
+    else:
+      about = {'tokenizer': tokenizer, 'model': _architecture(cfg)}
+      files.write_json(self._folder / ARCHITECTURE, about)
+    self._keep = ocp.training.preservation_policies.LatestN(keep)
+    self._manager = self._open()
+
+  def _open(self):
+    return ocp.training.Checkpointer(
+      self._folder.absolute(),
+      preservation_policy=self._keep,
+      cleanup_tmp_directories=True,
+    )
+
+  @property
+  def latest(self) -> int | None:
+    """Updates done at the newest checkpoint, unless there is none."""
+    newest = self._manager.latest
+    return None if newest is None else newest.step
+
+  def save(self, state: TrainState, position: Position) -> None:
+    """Copies the state, then writes it while training goes on.
+
+    Raises:
+      UserError: this or the last checkpoint cannot be written.
+    """
+    try:
+      self._manager.save_checkpointables_async(
+        position.total,
+        {
+          'params': state.params,
+          'opt_state': state.opt_state,
+          'position': dataclasses.asdict(position),
+        },
+        force=True,
+      )
+    except Exception as error:
+      raise self._unwritten(error) from error
+
+  def restore(
+    self, abstract: TrainState, mesh: Mesh
+  ) -> tuple[TrainState, Position] | None:
+    """The newest checkpoint that is whole; None where there is none at all.
+
+    Damaged ones are reported on stderr and moved aside, so that saving and
+    retention need not know of them.
+
+    Args:
+      abstract: from `abstract_state`; any mesh, whichever saved it.
+      mesh: of that state.
+
+    Raises:
+      UserError: there are checkpoints, and none can be read.
+    """
+    like = {
+      'params': abstract.params,
+      'opt_state': abstract.opt_state,
+      'position': None,
+    }
+    found = _newest_whole(self._manager, like)
+    if found is None:
+      return None
+    parts, damaged = found
+    if damaged:
+      self._move_aside(damaged)
+    position = Position(**parts['position'])
+    step = put_step(position.step, mesh)
+    return TrainState(step, parts['params'], parts['opt_state']), position
+
+  def _move_aside(self, steps):
+    self._manager.close()
+    aside = self._folder.with_name('damaged_checkpoints')
+    aside.mkdir(exist_ok=True)
+    for step in steps:
+      shutil.rmtree(aside / str(step), ignore_errors=True)
+      shutil.move(self._folder / str(step), aside / str(step))
+    self._manager = self._open()
+
+  def close(self) -> None:
+    """Waits until the last save is on disk."""
+    try:
+      self._manager.close()
+    except Exception as error:
+      raise self._unwritten(error) from error
+
+  def _unwritten(self, error):
+    return UserError(f'cannot save to {self._folder}: {_first_line(error)}')
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+
+def load_params(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
+  """The parameters of the newest whole checkpoint, laid out over any mesh.
+
+  Args:
+    folder: `train/NAME/checkpoints`.
+    cfg: the architecture they are to have.
+    mesh: from `make_mesh`.
+
+  Raises:
+    UserError: there is no checkpoint, none is whole, or it has another
+      architecture.
+  """
+  folder = pathlib.Path(folder)
+  if not (folder / ARCHITECTURE).exists():
+    raise UserError(f'{folder} holds no checkpoints')
+  _check(folder, cfg)
+  with ocp.training.Checkpointer(folder.absolute()) as manager:
+    like = {'params': table.abstract_params(cfg, mesh)}
+    found = _newest_whole(manager, like)
+  if found is None:
+    raise UserError(f'{folder} holds no checkpoints')
+  return found[0]['params']
+
+
+def _newest_whole(manager, like):
+  """(what was loaded, damaged steps newer than it); None without checkpoints.
+
+  Raises:
+    UserError: none is whole.
+  """
+  damaged = []
+  for step in sorted((c.step for c in manager.checkpoints), reverse=True):
+    try:
+      parts = manager.load_checkpointables(step, like)
+      return jax.block_until_ready(parts), damaged
+    except Exception as error:  # orbax and tensorstore raise many kinds
+      damaged.append(step)
+      last = f'checkpoint {manager.directory / str(step)} cannot be read:'
+      last = f'{last} {_first_line(error)}'
+      print(f'warning: {last}', file=sys.stderr)
+  if damaged:
+    raise UserError(f'no checkpoint is left to go on from; {last}')
+  return None
+
+
+def _architecture(cfg):
+  model = dataclasses.asdict(cfg)
+  return {key: value for key, value in model.items() if key not in _FREE}
+
+
+def _check(folder, cfg, tokenizer=None):
+  saved = files.read_json(folder / ARCHITECTURE)
+  model = _architecture(cfg)
+  for key in sorted(model | saved['model']):
+    there, here = saved['model'].get(key), model.get(key)
+    if there != here:
+      raise UserError(
+        f'{folder} has another architecture: {key} is {there!r} there and'
+        f' {here!r} in config.model'
+      )
+  if tokenizer not in (None, saved['tokenizer']):
+    raise UserError(
+      f'{folder} was trained with tokenizer {saved["tokenizer"]}, not'
+      f' {tokenizer}'
+    )
+
+
+def _first_line(error):
+  lines = str(error).strip().splitlines()
+  return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]

@@ -1,0 +1,216 @@
+"""What training reports: JSONL and TensorBoard, never making the device wait.
+
+The values of an update are fetched after the next one has been dispatched.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+import time
+
+import jax
+import tensorboardX
+
+from early_experience import files
+from early_experience.errors import UserError
+from early_experience.experience.render import OBJECTIVES
+from early_experience.model import table
+from early_experience.model.config import ModelConfig
+
+METRICS = 'metrics.jsonl'
+
+# Dense bfloat16 FLOP/s of one chip as its vendor states it
+# (cloud.google.com/tpu/docs, nvidia.com data sheets), by jax's device_kind.
+PEAK_FLOPS = {
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5': 459e12,
+  'TPU v5p': 459e12,
+  'TPU v6 lite': 918e12,
+  'NVIDIA A100-SXM4-40GB': 312e12,
+  'NVIDIA A100-SXM4-80GB': 312e12,
+  'NVIDIA H100 80GB HBM3': 989e12,
+  'NVIDIA H200': 989e12,
+}
+
+
+def model_flops(cfg: ModelConfig, rows: int, row_tokens: int) -> float:
+  """FLOPs of one update, forward and backward, by formula.
+
+  6 for each weight of a layer and each token; 6 V D a token for the output
+  head; 12 L N H T a token for attention over rows of T, masked or not, as is
+  customary (PaLM, arXiv 2204.02311, appendix B). Recomputation is not counted.
+
+  Args:
+    cfg: the architecture.
+    rows: of the batch.
+    row_tokens: T.
+  """
+  head = cfg.vocab_size * cfg.embed
+  layers = table.count(cfg) - head * (1 if cfg.tied else 2)
+  attention = 2 * cfg.layers * cfg.heads * cfg.head_dim * row_tokens
+  return 6.0 * (layers + head + attention) * rows * row_tokens
+
+
+class NotFinite(Exception):
+  """The loss or the gradient of an update is NaN or infinite."""
+
+  def __init__(self, update: int, what: str, value: float):
+    super().__init__(f'{what} is {value} at update {update}')
+    self.update = update
+
+
+@dataclasses.dataclass
+class _Interval:
+  """What has been fetched since the last line."""
+
+  updates: int = 0
+  loss: float = 0.0
+  grad_norm: float = 0.0
+  lr: float = 0.0
+  nll: tuple[float, ...] = (0.0,) * len(OBJECTIVES)
+  weight: tuple[float, ...] = (0.0,) * len(OBJECTIVES)
+
+
+class Log:
+  """Writes a line every so many updates.
+
+  Args:
+    folder: of the training; holds `metrics.jsonl` and `tensorboard/`.
+    done: updates done before; lines beyond them are of a run that was cut
+      off, will be written again, and are removed.
+    every: updates a line.
+    tokens: of one update, padding included.
+    flops: of one update.
+
+  Attributes:
+    last: the newest line, or {}.
+    last_of_stages: the newest line of each stage that has one, by index.
+  """
+
+  def __init__(self, folder, done: int, every: int, tokens: int, flops: float):
+    self._path = pathlib.Path(folder) / METRICS
+    lines = _keep_until(self._path, done)
+    self.last = lines[-1] if lines else {}
+    self.last_of_stages = {line['stage']: line for line in lines}
+    self._board = tensorboardX.SummaryWriter(
+      str(self._path.parent / 'tensorboard'), purge_step=done + 1
+    )
+    self._every, self._tokens, self._flops = every, tokens, flops
+    self._seconds = self.last.get('seconds', 0.0)
+    self._pending, self._interval = None, _Interval()
+    self.start()
+
+  def start(self) -> None:
+    """Starts the clock: what went before is no training, as compiling is."""
+    self._mark = time.perf_counter()
+
+  def add(self, update: int, stage: int, values: dict[str, jax.Array]) -> None:
+    """Takes an update's metrics; fetches those of the one before.
+
+    Raises:
+      NotFinite: the loss or the gradient of that one is not a number.
+    """
+    pending, self._pending = self._pending, (update, stage, values)
+    self._take(pending)
+
+  def flush(self) -> None:
+    """Waits for the last update, and ends its interval with a line.
+
+    Raises:
+      NotFinite: its loss or gradient is not a number.
+    """
+    pending, self._pending = self._pending, None
+    self._take(pending, last=True)
+
+  def _take(self, pending, last=False):
+    if pending is None:
+      return
+    update, stage, values = pending
+    values = jax.device_get(values)
+    for what in ('loss', 'grad_norm'):
+      if not math.isfinite(values[what]):
+        raise NotFinite(update, what, float(values[what]))
+    total = self._interval
+    total.updates += 1
+    total.loss += float(values['loss'])
+    total.grad_norm += float(values['grad_norm'])
+    total.lr = float(values['lr'])
+    total.nll = _plus(total.nll, values['nll'])
+    total.weight = _plus(total.weight, values['weight'])
+    if last or update % self._every == 0:
+      self._write(update, stage)
+
+  def _write(self, update, stage):
+    total, self._interval = self._interval, _Interval()
+    now = time.perf_counter()
+    seconds, self._mark = now - self._mark, now
+    self._seconds += seconds
+    rate = total.updates / seconds
+    peak = PEAK_FLOPS.get(jax.devices()[0].device_kind)
+    flops = self._flops * rate
+    line = {
+      'step': update,
+      'stage': stage,
+      'loss': total.loss / total.updates,
+      'grad_norm': total.grad_norm / total.updates,
+      'lr': total.lr,
+    }
+    for name, nll, weight in zip(
+      OBJECTIVES, total.nll, total.weight, strict=True
+    ):
+      line[f'{name}/nll'] = nll / weight if weight else None
+      line[f'{name}/tokens'] = weight
+    line |= {
+      'tokens_per_s': self._tokens * rate,
+      'flops_per_s': flops,
+      'utilisation': flops / (peak * _devices()) if peak else None,
+      'seconds': self._seconds,
+    }
+    self.last = self.last_of_stages[stage] = line
+    _append(self._path, json.dumps(line) + '\n')
+    for key, value in line.items():
+      if key != 'step' and value is not None:
+        self._board.add_scalar(key, value, update)
+
+  def close(self) -> None:
+    self._board.close()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+
+def _devices():
+  return jax.sharding.get_abstract_mesh().size
+
+
+def _plus(total, values):
+  return tuple(a + float(b) for a, b in zip(total, values, strict=True))
+
+
+def _append(path, text):
+  try:
+    with open(path, 'a') as file:
+      file.write(text)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror}') from error
+
+
+def _keep_until(path, update):
+  """Drops lines of later updates; returns those kept."""
+  kept = []
+  if path.exists():
+    for text in path.read_text().splitlines():
+      try:
+        line = json.loads(text)
+      except ValueError:
+        break  # cut short by a kill
+      if line['step'] > update:
+        break
+      kept.append(line)
+  files.write_atomic(path, ''.join(json.dumps(line) + '\n' for line in kept))
+  return kept

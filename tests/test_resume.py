@@ -1,0 +1,184 @@
+"""A training that is stopped and started again ends as if it had not been."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from early_experience import files
+from early_experience.errors import UserError
+from early_experience.experience.tokenizer import Tokenizer
+from early_experience.model import config as model_config
+from early_experience.train import train
+from early_experience.training import metrics
+from early_experience.training.checkpoint import load_params
+from tests.training_case import config_of, mesh_of, prepared, to_numpy
+
+CLOCK = {'seconds', 'tokens_per_s', 'flops_per_s'}
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory):
+  """A training that nobody disturbed."""
+  workdir = prepared(tmp_path_factory.mktemp('straight'))
+  summary = train(config_of(), workdir)
+  return summary, *outcome(workdir)
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  return prepared(tmp_path)
+
+
+def outcome(workdir, name='tiny'):
+  """The final parameters, and the metrics but for the clock's."""
+  tokenizer = Tokenizer.load(workdir / 'prepare' / 'tokenizer.model')
+  cfg = model_config.from_config(config_of().model, tokenizer.vocab_size)
+  folder = workdir / 'train' / name
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    params = to_numpy(load_params(folder / 'checkpoints', cfg, mesh))
+  text = (folder / metrics.METRICS).read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  return params, [
+    {key: value for key, value in line.items() if key not in CLOCK}
+    for line in lines
+  ]
+
+
+def stop(monkeypatch, config, workdir, update):
+  """Trains until the power fails after an update."""
+
+  class PowerFailure(BaseException):
+    pass
+
+  def failing(self, number, *args):
+    if number == update:
+      raise PowerFailure
+    add(self, number, *args)
+
+  add = metrics.Log.add
+  with monkeypatch.context() as patch, pytest.raises(PowerFailure):
+    patch.setattr(metrics.Log, 'add', failing)
+    train(config, workdir)
+
+
+def assert_identical(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+# Before a checkpoint; after the first; on either side of the stages' boundary,
+# which is at 4; and at the last update.
+@pytest.mark.parametrize('updates', [(1,), (3,), (4, 5), (6, 7)])
+def test_stopped_training_ends_bit_for_bit_as_the_straight_one(
+  monkeypatch, straight, workdir, updates
+):
+  for update in updates:
+    stop(monkeypatch, config_of(), workdir, update)
+  summary = train(config_of(), workdir)
+  params, lines = outcome(workdir)
+  assert_identical(params, straight[1])
+  assert lines == straight[2]
+  assert summary['stages'] == straight[0]['stages']
+
+
+def test_metrics_have_every_interval_once_and_the_tokens_of_each_objective(
+  straight,
+):
+  _, _, lines = straight
+  assert [line['step'] for line in lines] == [2, 3, 4, 6, 7]
+  assert [line['stage'] for line in lines] == [0, 0, 0, 1, 1]
+  assert all(line['imitation/tokens'] > 0 for line in lines)
+  assert all(line['loss'] > 0 and line['utilisation'] is None for line in lines)
+
+
+def test_training_goes_on_over_another_mesh(monkeypatch, straight, workdir):
+  stop(monkeypatch, config_of(), workdir, 5)
+  other = config_of(microbatches=2)
+  other.mesh.update(data=2, fsdp=2, tensor=2)
+  train(other, workdir)
+  _, lines = outcome(workdir)
+  for line, want in zip(lines, straight[2], strict=True):
+    np.testing.assert_allclose(line['loss'], want['loss'], rtol=1e-4)
+
+
+def test_finished_training_is_not_repeated(straight, workdir, capsys):
+  first = train(config_of(), workdir)
+  marks = sorted((workdir / 'train').rglob('*'))
+  assert train(config_of(), workdir) == first
+  assert sorted((workdir / 'train').rglob('*')) == marks
+  assert capsys.readouterr().out.count('7 updates of') == 2
+
+
+def test_nothing_to_train_leaves_the_initial_parameters(workdir):
+  config = config_of()
+  for stage in config.train.stages:
+    stage.steps, stage.warmup_steps, stage.rows = 0, 20, {'absent': 1.0}
+  assert train(config, workdir)['tokens'] == 0
+  params, lines = outcome(workdir)
+  assert lines == [] and np.std(params['embed']) > 0
+
+
+def test_loss_that_is_no_number_names_update_stage_rows_and_checkpoint(workdir):
+  config = config_of()
+  config.train.stages[1].lr_peak = 1e30
+  with pytest.raises(UserError) as caught:
+    train(config, workdir)
+  message = str(caught.value)
+  for part in ('update 6', 'stage 1', 'expert', 'checkpoint is of update 4'):
+    assert part in message
+  # And again, from that checkpoint.
+  with pytest.raises(UserError, match='update 6'):
+    train(config, workdir)
+
+
+def test_rows_of_another_tokenizer_are_refused(workdir):
+  change_manifest(workdir, tokenizer='0123')
+  with pytest.raises(UserError, match="'world'.*tokenizer 0123"):
+    train(config_of(), workdir)
+
+
+def test_rows_deeper_than_the_model_are_refused(workdir):
+  change_manifest(workdir, max_depth=1024)
+  with pytest.raises(UserError, match="'world'.*1024.*max_tokens"):
+    train(config_of(), workdir)
+
+
+def change_manifest(workdir, **changes):
+  path = workdir / 'prepare' / 'rows' / 'world' / 'manifest.json'
+  files.write_json(path, {**files.read_json(path), **changes})
+
+
+@pytest.mark.parametrize(
+  'train_settings, mesh, named',
+  [
+    ({'batch_rows': 6, 'microbatches': 4}, (1, 1, 1), 'batch_rows = 6'),
+    ({'batch_rows': 8, 'microbatches': 4}, (2, 2, 1), 'multiple of 16'),
+  ],
+)
+def test_batch_that_cannot_be_cut_is_refused(
+  workdir, train_settings, mesh, named
+):
+  config = config_of(**train_settings)
+  config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
+  with pytest.raises(UserError, match=named):
+    train(config, workdir)
+
+
+def test_unknown_rows_are_named_with_those_there_are(workdir):
+  config = config_of()
+  config.train.stages[1].rows = {'exprt': 1.0}
+  with pytest.raises(UserError, match=r"'exprt'.*expert, world"):
+    train(config, workdir)
+
+
+def test_other_settings_or_an_unfinished_prepare_are_refused(workdir):
+  train(config_of(), workdir)
+  changed = config_of()
+  changed.train.stages[0].lr_peak = 2e-2
+  with pytest.raises(UserError, match='lr_peak was 0.01, is 0.02'):
+    train(changed, workdir)
+  (workdir / 'prepare' / 'summary.json').unlink()
+  with pytest.raises(UserError, match='early_experience.prepare'):
+    train(config_of(), workdir)

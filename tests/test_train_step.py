@@ -1,0 +1,159 @@
+"""One update: sums over everything, the same on every mesh, compiled once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from early_experience import config as config_lib
+from early_experience.errors import UserError
+from early_experience.model.sharding import put_batch
+from early_experience.training import optimizer, train_step
+from tests.training_case import (
+  batch_of,
+  mesh_of,
+  model_of,
+  rows_of,
+  to_numpy,
+)
+
+ALL = {'imitation': 1.0, 'world_model': 0.5, 'reflection': 2.0}
+CFG = model_of()
+ROWS = rows_of(8, CFG)
+
+
+def stage_of(**changes):
+  return config_lib.stage(
+    **{'weights': ALL, 'lr_peak': 1e-2, 'steps': 100, **changes}
+  )
+
+
+def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2):
+  """The state and the metrics after some updates on one batch."""
+  mesh = mesh_of(sizes)
+  with jax.set_mesh(mesh):
+    tx = optimizer.make_optimizer(stage, CFG)
+    state = train_step.init_state(jax.random.key(0), CFG, tx, mesh)
+    step = train_step.make_train_step(CFG, tx, stage, microbatches)
+    batch = put_batch(batch, mesh)
+    for _ in range(updates):
+      state, metrics = step(state, batch)
+    return to_numpy(state), to_numpy(metrics)
+
+
+def assert_same(a, b, rtol=1e-5):
+  """Metrics relatively; parameters by what Adam makes of rounding."""
+  for x, y in zip(jax.tree.leaves(a[1]), jax.tree.leaves(b[1]), strict=True):
+    np.testing.assert_allclose(x, y, rtol=rtol)
+  # The first moments are the gradients' mean: they show every one of them.
+  mu = [state.opt_state[1].mu for state, _ in (a, b)]
+  for x, y in zip(*map(jax.tree.leaves, mu), strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5 * np.abs(x).max())
+
+
+@pytest.fixture(scope='module')
+def plain():
+  return run(stage_of(), batch_of(ROWS))
+
+
+def test_loss_is_the_weighted_sum_of_means_over_scored_tokens(plain):
+  _, metrics = plain
+  scored = batch_of(ROWS)['weights'].sum((0, 1))
+  np.testing.assert_allclose(metrics['weight'], scored, rtol=1e-6)
+  means = metrics['nll'] / scored
+  np.testing.assert_allclose(metrics['loss'], means @ [1, 0.5, 2], rtol=1e-5)
+
+
+def test_microbatches_of_unequal_token_counts_add_up_to_the_whole(plain):
+  counts = [row['weights'].sum() for row in ROWS]
+  assert len(set(counts)) > 4  # else means would pass too
+  assert_same(run(stage_of(), batch_of(ROWS), microbatches=4), plain)
+
+
+def test_sharded_update_equals_the_unsharded(plain):
+  assert_same(run(stage_of(), batch_of(ROWS), (2, 2, 2), 2), plain)
+
+
+def test_objective_without_lambda_or_without_tokens_contributes_nothing():
+  batch = batch_of(ROWS)
+  batch['weights'][..., 1] = 0
+  _, metrics = run(stage_of(weights={**ALL, 'reflection': 0.0}), batch)
+  nll, weight = metrics['nll'], metrics['weight']
+  assert weight[1] == 0 and nll[2] > 0
+  np.testing.assert_allclose(metrics['loss'], nll[0] / weight[0], rtol=1e-6)
+  assert np.isfinite(metrics['grad_norm']) and metrics['grad_norm'] > 0
+
+
+def test_step_compiles_once_donates_and_moves_nothing_implicitly():
+  stage, mesh = stage_of(), mesh_of((2, 2, 2))
+  with jax.set_mesh(mesh):
+    tx = optimizer.make_optimizer(stage, CFG)
+    state = train_step.init_state(jax.random.key(0), CFG, tx, mesh)
+    step = train_step.make_train_step(CFG, tx, stage, 2)
+    layout = jax.tree.map(jnp.shape, state), jax.tree.map(jax.typeof, state)
+    with jax.transfer_guard('disallow'):
+      for seed in range(3):
+        batch = put_batch(batch_of(rows_of(8, CFG, seed)), mesh)
+        before, (state, _) = state, step(state, batch)
+        assert all(x.is_deleted() for x in jax.tree.leaves(before))
+    assert step._cache_size() == 1
+    after = jax.tree.map(jnp.shape, state), jax.tree.map(jax.typeof, state)
+    assert after == layout
+
+
+def test_abstract_state_is_the_shape_and_layout_of_the_state():
+  mesh = mesh_of((2, 2, 2))
+  with jax.set_mesh(mesh):
+    tx = optimizer.make_optimizer(stage_of(), CFG)
+    state = train_step.init_state(jax.random.key(0), CFG, tx, mesh)
+    abstract = train_step.abstract_state(CFG, tx, mesh)
+  for x, y in zip(*map(jax.tree.leaves, (state, abstract)), strict=True):
+    assert (x.shape, x.dtype) == (y.shape, y.dtype)
+    assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+
+
+def test_eight_rows_are_learned_by_heart():
+  stage = stage_of(lr_peak=1e-2, steps=80, warmup_steps=5)
+  batch = batch_of(ROWS)
+  batch['weights'][..., 2] = 0  # two branches of one state cannot both be sure
+  _, metrics = run(stage, batch, updates=80)
+  assert (metrics['nll'][:2] / metrics['weight'][:2]).max() < 0.05
+
+
+def test_learning_rate_rises_falls_and_starts_above_zero():
+  settings = {'steps': 10, 'lr_peak': 1.0, 'warmup_steps': 4}
+  rate = optimizer.learning_rate(
+    stage_of(**settings, decay='linear', lr_end_share=0.5)
+  )
+  rates = [float(rate(i)) for i in (0, 2, 4, 7, 10)]
+  np.testing.assert_allclose(rates, [0.2, 0.6, 1.0, 0.75, 0.5])
+  cosine = optimizer.learning_rate(stage_of(**settings))
+  np.testing.assert_allclose([cosine(4), cosine(7), cosine(10)], [1, 0.5, 0])
+  constant = optimizer.learning_rate(stage_of(**settings, decay='constant'))
+  assert constant(4) == constant(10) == 1
+
+
+def test_lambdas_are_constant_or_interpolated_over_the_stage():
+  weights = {'imitation': (0.0, 1.0), 'world_model': 2.0}
+  lambdas = optimizer.objective_weights(stage_of(weights=weights, steps=5))
+  np.testing.assert_allclose(lambdas(0), [0, 2, 0])
+  np.testing.assert_allclose(lambdas(2), [0.5, 2, 0])
+  np.testing.assert_allclose(lambdas(4), [1, 2, 0])
+
+
+@pytest.mark.parametrize(
+  'changes, named',
+  [
+    ({'weights': {'imitaton': 1.0}}, 'imitaton'),
+    ({'weights': {'imitation': (1.0,)}}, 'weights.imitation'),
+    ({'decay': 'exponential'}, 'decay'),
+    ({'warmup_steps': 101}, 'warmup_steps'),
+    ({'clip_norm': 0.0}, 'clip_norm'),
+    ({'b2': 1.0}, 'b2'),
+  ],
+)
+def test_bad_settings_are_named(changes, named):
+  stage = stage_of(**changes)
+  with pytest.raises(UserError, match=named):
+    tx = optimizer.make_optimizer(stage, CFG)
+    train_step.make_train_step(CFG, tx, stage, 1)
