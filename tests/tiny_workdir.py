@@ -1,11 +1,13 @@
 """A small, plausible workdir, written by the library's own writers."""
 
 import dataclasses
+import json
 import math
 import pathlib
 import random
 
 from early_experience import files, stage
+from early_experience.evaluate import summarise
 from early_experience.evaluation import statistics
 from early_experience.experience import records
 
@@ -139,43 +141,32 @@ def _rationale(action, kind, alternatives):
   )
 
 
+def _without(episodes, **fields):
+  return [
+    dataclasses.replace(
+      episode,
+      steps=tuple(dataclasses.replace(s, **fields) for s in episode.steps),
+    )
+    for episode in episodes
+  ]
+
+
 def _experience(workdir, episodes):
-  bare = [
-    dataclasses.replace(
-      episode,
-      steps=tuple(
-        dataclasses.replace(step, alternatives=(), rationales=())
-        for step in episode.steps
-      ),
-    )
-    for episode in episodes
-  ]
-  branched = [
-    dataclasses.replace(
-      episode,
-      steps=tuple(
-        dataclasses.replace(step, rationales=()) for step in episode.steps
-      ),
-    )
-    for episode in episodes
-  ]
+  branched = _without(episodes, rationales=())
+  bare = _without(branched, alternatives=())
   states = sum(len(episode.steps) for episode in episodes)
   written = sum(len(s.rationales) for e in episodes for s in e.steps)
-  half = len(episodes) // 2
+  types = [episode.task_type for episode in episodes]
   summaries = {
     'collect': {
-      'tried': len(episodes) + 1,
-      'succeeded': len(episodes),
-      'by_type': {TYPES[0]: {'tried': half + 1, 'succeeded': half}},
+      'trajectories': len(episodes),
+      'by_type': {kind: types.count(kind) for kind in TYPES},
+      'failed_by_reason': {'more than 20 steps': 1},
     },
-    'explore': {
-      'states': states,
-      'branches': 4 * states,
-      'invalid': states,
-    },
+    'explore': {'states': states, 'branches': 4 * states, 'invalid': states},
     'reflect': {
-      'written': written,
-      'dropped': {'names the expert': 3, 'tells an outcome as seen': 1},
+      'rationales': written,
+      'dropped': {'names the expert': 3, 'outcome': 1},
     },
   }
   for name, some in zip(summaries, (bare, branched, episodes), strict=True):
@@ -188,32 +179,30 @@ def _experience(workdir, episodes):
 
 def _prepare(workdir, trajectories):
   flat, tree = 11_873 * trajectories, 1_310 * trajectories
+  shared = {'row_tokens': 256, 'dropped': 0, 'layout': 'tree'}
+  imitation = 40 * trajectories
   rows = {
     'expert': {
+      **shared,
       'rows': trajectories,
-      'row_tokens': 256,
+      'windows': trajectories,
       'flat_tokens': 211 * trajectories,
       'tree_tokens': 211 * trajectories,
       'ratio': 1.0,
-      'windows': trajectories,
-      'dropped': 0,
-      'scored': {'imitation': 40 * trajectories},
-      'layout': 'tree',
+      'scored': {'imitation': imitation},
     },
     'joint': {
+      **shared,
       'rows': 6 * trajectories,
-      'row_tokens': 256,
+      'windows': 7 * trajectories,
       'flat_tokens': flat,
       'tree_tokens': tree,
       'ratio': flat / tree,
-      'windows': 7 * trajectories,
-      'dropped': 1,
       'scored': {
-        'imitation': 40 * trajectories,
+        'imitation': imitation,
         'world_model': 620 * trajectories,
         'reflection': 230 * trajectories,
       },
-      'layout': 'tree',
     },
   }
   folder = stage.begin(workdir, 'prepare', {'seed': 0, 'row_tokens': 256})
@@ -225,20 +214,20 @@ def _train(workdir, rng, name, steps):
   folder = stage.begin(workdir, f'train/{name}', {'seed': 0, 'lr_peak': 3e-3})
   floors = {'imitation': 0.2, 'world_model': 0.35, 'reflection': 0.5}
   scored = floors if name == 'joint' else ('imitation',)
-  with files.JsonlWriter(folder, 'lines') as writer:
-    for step in range(10, steps + 1, 10):
-      line = {'step': step, 'stage': 0 if step <= steps // 2 else 1}
-      for objective, floor in floors.items():
-        nll = floor + 6 * math.exp(-7 * step / steps) + rng.gauss(0, 0.02)
-        on = objective in scored
-        line[f'{objective}/nll'] = nll if on else None
-        line[f'{objective}/tokens'] = rng.randint(400, 900) if on else 0
-      line['loss'] = sum(line[f'{objective}/nll'] or 0 for objective in floors)
-      line |= {'grad_norm': 1 + rng.random(), 'lr': 3e-3 * (1 - step / steps)}
-      line |= {'tokens_per_s': 9000 + 500 * rng.random(), 'flops_per_s': 7e10}
-      line |= {'utilisation': None, 'seconds': 0.4}
-      writer.write(line)
-  (folder / 'lines-00000.jsonl').rename(folder / 'metrics.jsonl')
+  lines = []
+  for step in range(10, steps + 1, 10):
+    line = {'step': step, 'stage': 0 if step <= steps // 2 else 1}
+    for objective, floor in floors.items():
+      nll = floor + 6 * math.exp(-7 * step / steps) + rng.gauss(0, 0.02)
+      on = objective in scored
+      line[f'{objective}/nll'] = nll if on else None
+      line[f'{objective}/tokens'] = rng.randint(400, 900) if on else 0
+    line['loss'] = sum(line[f'{objective}/nll'] or 0 for objective in floors)
+    line |= {'grad_norm': 1 + rng.random(), 'lr': 3e-3 * (1 - step / steps)}
+    line |= {'tokens_per_s': 9000 + 500 * rng.random(), 'flops_per_s': 7e10}
+    line |= {'utilisation': None, 'seconds': 0.4}
+    lines.append(json.dumps(line))
+  files.write_atomic(folder / 'metrics.jsonl', '\n'.join(lines) + '\n')
   stage.finish(folder, {'steps': steps, 'parameters': 912_384, 'seconds': 61.0})
 
 
@@ -255,18 +244,15 @@ def _evaluate(workdir, rng, name, tasks):
       ]
       for rollout in rollouts:
         writer.write(rollout)
-      splits[split] = _summary(rollouts)
+      splits[split] = summarise(rollouts)
   world = None
   if name in TRAINED:
-    exact = statistics.wilson(11 if name == 'imitation' else 97, 128)
+    count, nll = (97, 0.31) if name == 'joint' else (11, 1.92)
+    match = dataclasses.asdict(statistics.wilson(count, 128))
     world = {
       'states': 128,
-      'exact_match': {
-        'count': 11 if name == 'imitation' else 97,
-        'n': 128,
-        **dataclasses.asdict(exact),
-      },
-      'nll': 1.92 if name == 'imitation' else 0.31,
+      'exact_match': {'count': count, 'n': 128, **match},
+      'nll': nll,
       'tokens': 2304,
     }
   stage.finish(
@@ -302,27 +288,7 @@ def _rollout(rng, split, number, solves, rejected, thinks):
     'instruction': 'Your task is to: put some cloth on shelf.',
     'success': success,
     'score': float(success),
+    'end': 'done' if success else 'max_steps',
     'steps': steps,
     'final_observation': observation,
-  }
-
-
-def _summary(rollouts):
-  def rate(some):
-    count = sum(rollout['success'] for rollout in some)
-    interval = dataclasses.asdict(statistics.wilson(count, len(some)))
-    return {'count': count, 'n': len(some), **interval}
-
-  lengths = [len(rollout['steps']) for rollout in rollouts]
-  flags = [step['valid'] for rollout in rollouts for step in rollout['steps']]
-  mean = sum(lengths) / len(lengths)
-  return {
-    'tasks': len(rollouts),
-    'success': rate(rollouts),
-    'steps': {'mean': mean, 'low': mean - 0.8, 'high': mean + 0.8},
-    'invalid_rate': flags.count(False) / len(flags),
-    'by_type': {
-      kind: rate([r for r in rollouts if r['task_type'] == kind])
-      for kind in TYPES
-    },
   }

@@ -194,5 +194,6 @@ function walk(r) {
       'previous'),
     h('button', { type: 'button', onclick: () => go(current + 1) }, 'next'),
     place), h('ol', { onkeydown: keys }, rows.map((row) => h('li', {},
-    row.button, row.more))), h('p', { class: 'end' }, mark(r.success)));
+    row.button, row.more))), h('p', { class: 'end' }, mark(r.success),
+    !r.success && r.end && h('span', { class: 'soft' }, ` ${words(r.end)}`)));
 }

@@ -33,12 +33,19 @@ function countsSection() {
       })));
 }
 
-// Nested settings as rows `a.b.c value`.
+// Nested settings as rows `a.b.c value`. A stage records those of the stages
+// before it too; these are not told twice.
 function flatten(value, prefix = '') {
-  return Object.entries(value).flatMap(([key, item]) => (
-    item !== null && typeof item === 'object' && !Array.isArray(item)
-      && Object.keys(item).length
-      ? flatten(item, `${prefix}${key}.`) : [[prefix + key, item]]));
+  return Object.entries(value).flatMap(([key, item]) => {
+    const nested = item !== null && typeof item === 'object'
+      && !Array.isArray(item) && Object.keys(item).length;
+    if (!nested) return [[prefix + key, item]];
+    const text = JSON.stringify(item);
+    const told = Object.entries(DATA.stages).find(
+      ([, it]) => JSON.stringify(it.settings) === text);
+    return told ? [[prefix + key, `those of ${told[0]}`]]
+      : flatten(item, `${prefix}${key}.`);
+  });
 }
 
 const plainly = (value) => (value !== null && typeof value === 'object'

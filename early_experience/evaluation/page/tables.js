@@ -62,8 +62,21 @@ function resultsSection() {
     'Share of held-out tasks solved. The bar is the 95% interval (Wilson), '
     + 'the dot the rate itself.',
     table('Success by policy and split', head, bodies),
+    outgrown(names, splits),
     h('details', { class: 'fold' }, h('summary', {}, 'By type of task'),
       splits.map((split) => byType(split, names))));
+}
+
+// Episodes that a policy could not play on are failures of another kind.
+function outgrown(names, splits) {
+  const told = names.flatMap((policy) => splits.flatMap((split) => {
+    const of = DATA.results[policy].splits[split];
+    return of && of.out_of_context
+      ? [`${policy}: ${of.out_of_context} of ${of.tasks} ${words(split)}`] : [];
+  }));
+  return told.length > 0 && h('p', { class: 'soft note' },
+    'Episodes that outgrew the context, counted as not solved: '
+    + `${told.join('; ')}.`);
 }
 
 function byType(split, names) {
