@@ -5,6 +5,7 @@ import collections
 from ml_collections import ConfigDict
 
 from early_experience import cli, files, stage
+from early_experience.envs import registry
 from early_experience.envs.interface import Environment, Task
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -16,8 +17,6 @@ FAILURES = 'failures'
 
 def collect(config: ConfigDict, workdir: str) -> dict:
   """Runs the expert over the tasks of a split; writes WORKDIR/collect."""
-  from early_experience.envs import registry
-
   return collect_from(registry.make(config.env), config, workdir)
 
 
@@ -34,6 +33,7 @@ def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
     'env': config.env.to_dict(),
     'collect': config.collect.to_dict(),
   }
+  env.tasks(config.collect.split)  # before anything is written: it may refuse
   folder = stage.begin(workdir, 'collect', settings)
   summary = stage.finished(folder)
   if summary is None:

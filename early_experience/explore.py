@@ -7,10 +7,12 @@ from a state that is not proven to be the recorded one.
 import collections
 import dataclasses
 import itertools
+import pathlib
 
 from ml_collections import ConfigDict
 
 from early_experience import cli, files, proposers, stage
+from early_experience.envs import registry
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -24,8 +26,6 @@ GROUP = 16
 
 def explore(config: ConfigDict, workdir: str) -> dict:
   """Adds alternatives to the collected trajectories; writes WORKDIR/explore."""
-  from early_experience.envs import registry
-
   return explore_in(registry.make(config.env), config, workdir)
 
 
@@ -45,15 +45,17 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
     'explore': config.explore.to_dict(),
     'collected': files.read_json(source / stage.SETTINGS),
   }
-  folder = stage.begin(workdir, 'explore', settings)
-  summary = stage.finished(folder)
-  if summary is None:
-    named = {
+  named = None
+  if stage.finished(pathlib.Path(workdir) / 'explore') is None:
+    named = {  # before anything is written: a policy may be missing
       name: (_proposer(name, config, workdir), share)
       for name, share in shares.items()
     }
+  folder = stage.begin(workdir, 'explore', settings)
+  if named:
     _explore(env, named, config.explore.k, source, folder)
-    summary = stage.finish(folder, _summary(folder))
+    stage.finish(folder, _summary(folder))
+  summary = stage.finished(folder)
   print(
     f'explore: {summary["branches"]} branches at {summary["states"]} states'
     f' of {summary["trajectories"]} trajectories,'
@@ -215,7 +217,32 @@ def _proposer(name, config, workdir):
     return proposers.Uniform(config.seed)
   if name == 'exhaustive':
     return proposers.Exhaustive()
-  raise NotImplementedError
+  return proposers.Policy(
+    _agent(config, workdir), config.explore.temperature, config.seed
+  )
+
+
+def _agent(config, workdir):
+  """The agent of `config.explore.policy`, a training folder."""
+  if not config.explore.policy:
+    raise UserError(
+      'config.explore.policy is empty: name the training (train/NAME below'
+      ' --workdir, or the path of another) whose policy proposes'
+    )
+  from early_experience.evaluation import agent  # JAX, which others do without
+
+  path = pathlib.Path(workdir, config.explore.policy)
+  decoding = agent.Decoding(
+    seed=config.seed, max_action_tokens=config.evaluate.max_action_tokens
+  )
+  return agent.load(
+    config,
+    str(path.parent.parent),
+    'trained',
+    path.name,
+    decoding,
+    config.evaluate.batch_tasks,
+  )
 
 
 def _summary(folder):

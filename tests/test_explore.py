@@ -117,6 +117,30 @@ def test_a_mix_fills_from_the_list_what_the_policy_leaves_open():
   assert [name for _, name in chosen] == ['policy'] * 2 + ['uniform'] * 2
 
 
+def test_a_policy_is_asked_for_what_it_would_see_when_it_acts(tmp_path):
+  collect.collect_from(ToyEnv(), settings(), tmp_path)
+  trajectory = list(records.read(tmp_path / 'collect'))[1]
+
+  class Agent:
+    def propose(self, histories, k, temperature, seed):
+      self.asked = histories, k, temperature
+      return [[f'say {i}' for i in range(k)] for _ in histories]
+
+  agent = Agent()
+  named = {'policy': (proposers.Policy(agent, 0.7, seed=0), 1.0)}
+  contexts = explore.contexts_of(trajectory)
+  experts = [step.action for step in trajectory.steps]
+  chosen = proposers.alternatives(contexts, experts, named, 2, str.strip)
+  assert chosen == [[('say 0', 'policy'), ('say 1', 'policy')]] * 3
+  histories, k, temperature = agent.asked
+  assert (k, temperature) == (2, 0.7)
+  assert histories[1] == (
+    'Take the coin.',
+    ['You see box 1, box 2, box 3.', 'You open box 1 and it is empty.'],
+    ['open box 1'],
+  )
+
+
 def test_exhaustive_knows_no_limit():
   chosen = choose(1, exhaustive=(proposers.Exhaustive(), 1.0))
   assert [action for action, _ in chosen] == ['look', 'wait', 'sit']
@@ -182,5 +206,7 @@ def test_bad_input_ends_in_one_line(tmp_path):
     explore.explore_in(ToyEnv(), settings(), tmp_path)
   with pytest.raises(UserError, match="'oracle', not one of: policy"):
     explored(tmp_path, settings(oracle=1.0))
+  with pytest.raises(UserError, match='config.explore.policy is empty'):
+    explored(tmp_path, settings(policy=1.0))
   with pytest.raises(UserError, match='no task train-4'):
     explored(tmp_path, env=ToyEnv(tasks=3))

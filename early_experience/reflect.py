@@ -1,0 +1,182 @@
+"""Reflects: says at each expert state why the expert's action is better.
+
+Every text, whoever wrote it, has to pass the checks; those that do not are
+dropped, kept aside in `dropped-*.jsonl`, and counted by reason.
+"""
+
+import collections
+import dataclasses
+import itertools
+import pathlib
+from typing import Protocol
+
+from ml_collections import ConfigDict
+
+from early_experience import cli, files, stage
+from early_experience.config import check_choice
+from early_experience.errors import UserError
+from early_experience.experience import records
+from early_experience.experience.records import Rationale, Trajectory
+from early_experience.progress import Progress
+from early_experience.reflection import checks, prompts
+from early_experience.reflection.decision import (
+  Decision,
+  Draft,
+  decisions_of,
+)
+from early_experience.reflection.grounded import Grounded
+from early_experience.reflection.openai_writer import OpenAIWriter
+
+WRITERS = ('grounded', 'openai')
+DROPPED = 'dropped'
+# Trajectories whose decisions are asked about at once: enough to keep an
+# endpoint busy, few enough to lose little to a kill.
+GROUP = 8
+
+
+class Writer(Protocol):
+  """Whoever puts decisions into words; `name` goes into the records."""
+
+  name: str
+
+  def write(self, decisions: list[Decision]) -> list[Draft]:
+    """One draft for each decision."""
+
+
+def reflect(config: ConfigDict, workdir: str) -> dict:
+  """Adds rationales to the explored trajectories; writes WORKDIR/reflect.
+
+  Raises:
+    UserError: `explore` is not done, a setting is wrong, or the endpoint of
+      the `openai` writer cannot be used at all.
+  """
+  chosen = config.reflect
+  check_choice('reflect.writer', chosen.writer, WRITERS)
+  if chosen.k < 0:
+    raise UserError(f'config.reflect.k is {chosen.k}, below 0')
+  source = stage.require(workdir, 'explore')
+  writer = None
+  if stage.finished(pathlib.Path(workdir) / 'reflect') is None:
+    writer = _writer(config)  # before anything is written: it may refuse
+  folder = stage.begin(workdir, 'reflect', _settings(config, source))
+  if writer:
+    stage.finish(folder, _reflect(writer, config, source, folder))
+  summary = stage.finished(folder)
+  reasons = ', '.join(f'{n} {r}' for r, n in summary['dropped'].items())
+  print(
+    f'reflect: {summary["rationales"]} rationales by {summary["writer"]},'
+    f' mean {summary["mean_words"]:.0f} words, at {summary["states"]} of'
+    f' {summary["all_states"]} states; dropped: {reasons or "none"} -> {folder}'
+  )
+  return summary
+
+
+def reflect_on(
+  trajectory: Trajectory, decisions: list[Decision], drafts: list[Draft], name
+) -> tuple[Trajectory, list[dict]]:
+  """Puts the drafts that pass the checks into a trajectory.
+
+  Returns:
+    The trajectory, and for each dropped draft its step, reason and text.
+  """
+  kept, dropped = collections.defaultdict(list), []
+  for decision, draft in zip(decisions, drafts, strict=True):
+    text, reason = draft.text, draft.failure
+    if reason is None:
+      text, reason = checks.check(draft.text, decision)
+    if reason is None:
+      kept[decision.step].append(Rationale(text, draft.compared, name))
+    else:
+      dropped.append({'step': decision.step, 'reason': reason, 'text': text})
+  steps = (
+    dataclasses.replace(step, rationales=tuple(kept[i]))
+    for i, step in enumerate(trajectory.steps)
+  )
+  return dataclasses.replace(trajectory, steps=tuple(steps)), dropped
+
+
+def _writer(config):
+  if config.reflect.writer == 'grounded':
+    return Grounded(config.seed)
+  return OpenAIWriter(config.reflect.openai)
+
+
+def _settings(config, source):
+  """All that the rationales depend on; how hard we knock is not part of it."""
+  chosen = config.reflect
+  settings = {
+    'seed': config.seed,
+    'writer': chosen.writer,
+    'k': chosen.k,
+    'per_alternative': chosen.per_alternative,
+    'explored': files.read_json(source / stage.SETTINGS),
+  }
+  if chosen.writer == 'openai':
+    settings['openai'] = {
+      'model': chosen.openai.model,
+      'temperature': chosen.openai.temperature,
+      'max_tokens': chosen.openai.max_tokens,
+      'prompt': prompts.RATIONALE,
+    }
+  return settings
+
+
+def _reflect(writer, config, source, folder):
+  chosen = config.reflect
+  trajectories = list(records.read(source))
+  with (
+    files.JsonlWriter(folder, records.STEM) as out,
+    files.JsonlWriter(folder, DROPPED) as aside,
+  ):
+    done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
+    progress = Progress('reflect', len(trajectories), 'trajectories', len(done))
+    todo = (t for t in trajectories if t.task_id not in done)
+    while group := list(itertools.islice(todo, GROUP)):
+      asked = [
+        decisions_of(t, chosen.k, chosen.per_alternative, config.seed)
+        for t in group
+      ]
+      drafts = iter(writer.write(list(itertools.chain(*asked))))
+      for trajectory, decisions in zip(group, asked, strict=True):
+        own = list(itertools.islice(drafts, len(decisions)))
+        trajectory, dropped = reflect_on(
+          trajectory, decisions, own, writer.name
+        )
+        # The trajectory last: it is what says that this unit is done. After a
+        # kill between the two, the unit's newer line of drops counts.
+        aside.write({'task_id': trajectory.task_id, 'dropped': dropped})
+        out.write(records.to_json(trajectory))
+        progress.update()
+    progress.close()
+  return _summary(folder, writer.name)
+
+
+def _summary(folder, name):
+  """Counts what is on disk, so that a continued run counts all of it."""
+  dropped = {
+    v['task_id']: v['dropped'] for _, v in files.read_jsonl(folder, DROPPED)
+  }
+  reasons = collections.Counter(
+    drop['reason'] for drops in dropped.values() for drop in drops
+  )
+  trajectories = all_states = states = rationales = words = 0
+  for _, value in files.read_jsonl(folder, records.STEM):
+    trajectories += 1
+    for step in value['steps']:
+      all_states += 1
+      states += bool(step['rationales'])
+      rationales += len(step['rationales'])
+      words += sum(len(r['text'].split()) for r in step['rationales'])
+  return {
+    'writer': name,
+    'trajectories': trajectories,
+    'all_states': all_states,
+    'states': states,
+    'rationales': rationales,
+    'mean_words': words / max(1, rationales),
+    'dropped': dict(sorted(reasons.items())),
+  }
+
+
+if __name__ == '__main__':
+  cli.run(reflect)

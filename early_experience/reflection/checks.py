@@ -1,0 +1,171 @@
+"""What a rationale must not do, whoever wrote it.
+
+A model that is trained on rationales learns their faults. These are the ones
+that the method's authors met: labels and outcomes that leak from the prompt,
+texts written twice, conclusions that drift to another action.
+"""
+
+import re
+
+from early_experience.reflection import words
+from early_experience.reflection.decision import Decision
+
+MIN_WORDS, MAX_WORDS = 6, 400  # the paper's targets have about 50 to 400
+COPIED_WORDS = 4  # consecutive words of an unseen outcome are a copy
+UNSEEN_WORDS = 3  # different words that only unseen outcomes have
+DOUBLED_CHARACTERS = 100  # of the start; if they recur, the text is twice
+
+_FLAGS = re.IGNORECASE
+_LABEL = re.compile(
+  r'\bexperts?\b|\bground[- ]truth\b|\bdemonstrat(?:or|ion)\w*|'
+  r'\b(?:action|alternative|option|choice|candidate|step)s?'
+  r'\s*(?:#|no\.|number)?\s*\(?(?:\d+|(?-i:[A-HJ-Z]))\b|'
+  r'\b(?:first|second|third|fourth|listed|given|provided)'
+  r'\s+(?:alternative|option|candidate)s?\b|'
+  r'\balternative\s+(?:one|two|three|action)s?\b|'
+  r'\b(?:correct|chosen|given|provided)\s+action\b',
+  _FLAGS,
+)
+_OUTCOME = re.compile(
+  r'\bresulted\s+in\b|\bled\s+to\b|\bturned\s+out\b|\bas\s+a\s+result\b|'
+  r'\b(?:outcome|result|response|observation|next\s+state)s?\s+'
+  r'(?:was|were|is|shows?|showed|says?|said|confirms?|confirmed)\b|'
+  r'\b(?:the\s+)?environment\s+'
+  r'(?:showed|returned|responded|answered|said|replied)\b|'
+  r'\bI\s+saw\s+that\b|\bthis\s+(?:worked|succeeded|revealed|showed)\b|'
+  r'\bafter\s+\w+ing\b[^.]*,\s+I\s+(?:saw|found|noticed|was)\b',
+  _FLAGS,
+)
+_META = re.compile(
+  r'\bas\s+an?\s+(?:AI|assistant|language)\b|\blanguage\s+model\b|'
+  r'\bmonologue\b|\b(?:the|this|your)\s+prompt\b|\bas\s+requested\b|'
+  r"\bhere(?:'s|\s+is)\s+(?:the|my|an?)\s+(?:\w+\s+)?"
+  r'(?:reasoning|rationale|thought|reflection|analysis)|'
+  r"\bI(?:'m|\s+am)\s+(?:sorry|unable)\b|\bI\s+(?:cannot|can't)\s+assist\b|"
+  r'^(?:sure|certainly|of course)[,!.]',
+  _FLAGS,
+)
+_MARKUP = re.compile(
+  r'^\s*(?:#{1,6}\s|[-*+]\s|\d+[.)]\s|```|>\s)|\*\*|<\/?\w+>|'
+  r'^\s*\w+(?:\s\w+)?:\s*$',
+  re.MULTILINE,
+)
+
+
+def check(text: str, decision: Decision) -> tuple[str, str | None]:
+  """Repairs what can be repaired and finds the first fault that cannot.
+
+  Args:
+    text: a rationale as it was written.
+    decision: what it is about.
+
+  Returns:
+    The text to keep, and None or the reason to drop it: `empty`, `markup`,
+    `meta`, `label`, `outcome`, `short`, `long`, `truncated` or `drift`.
+  """
+  text = halved(' '.join(unquoted(text).split()) if _flat(text) else text)
+  for reason, faulty in _CHECKS.items():
+    if faulty(text, decision):
+      return text, reason
+  return ' '.join(text.split()), None
+
+
+def halved(text: str) -> str:
+  """The first copy of a text that was written twice."""
+  probe = text[: min(DOUBLED_CHARACTERS, len(text) // 2 - 1)]
+  if len(probe) < 20:
+    return text
+  again = text.find(probe, len(probe))
+  return text if again < 0 else text[:again].rstrip()
+
+
+def unquoted(text: str) -> str:
+  """Without the quotation marks that some writers put around it all."""
+  text = text.strip()
+  if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
+    text = text[1:-1].strip()
+  return text
+
+
+def concludes(text: str, decision: Decision) -> bool:
+  """Whether the end of a text supports the decision's action and no other.
+
+  The last sentence, or else the last two, must have more in common with it
+  than with any other action on offer.
+  """
+  sentences = re.split(r'(?<=[.!?])\s+', text.strip())
+  others = {other.action for other in decision.alternatives}
+  others |= set(decision.admissible or ())
+  others.discard(decision.action)
+  for end in (sentences[-1:], sentences[-2:]):
+    said = _bag(' '.join(end))
+    wanted = _bag(decision.action)
+    if 2 * len(wanted & said) < len(wanted):
+      continue
+    best = _overlap(wanted, said)
+    return all(_overlap(_bag(other), said) < best for other in others)
+  return False
+
+
+def tells_outcome(text: str, decision: Decision) -> bool:
+  """Whether a text knows what its writer saw and the agent has not."""
+  for match in _OUTCOME.finditer(text):
+    if match.group().lower() not in decision.known.lower():
+      return True
+  outcomes = (decision.outcome, *(a.observation for a in decision.alternatives))
+  known = set(words.terms(decision.known))
+  known |= {words.base(term) for term in known}
+  said = set(words.terms(text))
+  fresh = set().union(*map(words.terms, outcomes)) - known
+  told = said & fresh
+  if any(term[-1].isdigit() for term in told) or len(told) >= UNSEEN_WORDS:
+    return True
+  copied = _runs(text) & set().union(*map(_runs, outcomes))
+  return bool(copied - _runs(decision.known))
+
+
+def _labels(text, decision):
+  known = decision.known.lower()
+  return any(m.group().lower() not in known for m in _LABEL.finditer(text))
+
+
+def _truncated(text, decision):
+  del decision
+  return re.search(r'[.!?]["\')`]*\s*$', text) is None
+
+
+_CHECKS = {
+  'empty': lambda text, _: not text.strip(),
+  'markup': lambda text, _: _MARKUP.search(text) is not None,
+  'meta': lambda text, _: _META.search(text) is not None,
+  'label': _labels,
+  'outcome': tells_outcome,
+  'short': lambda text, _: words.count(text) < MIN_WORDS,
+  'long': lambda text, _: words.count(text) > MAX_WORDS,
+  'truncated': _truncated,
+  'drift': lambda text, decision: not concludes(text, decision),
+}
+
+
+def _flat(text):
+  """Line breaks matter where they make a list or a heading."""
+  return _MARKUP.search(text) is None
+
+
+def _bag(text):
+  found = words.terms(text)
+  return {words.stem(words.base(t)) for t in found} | {
+    t for t in found if ' ' in t
+  }
+
+
+def _overlap(action, said):
+  return 2 * len(action & said) / max(1, len(action) + len(said))
+
+
+def _runs(text):
+  found = [t for t in words.tokens(text) if t not in ('a', 'an', 'the')]
+  return {
+    tuple(found[i : i + COPIED_WORDS])
+    for i in range(len(found) - COPIED_WORDS + 1)
+  }

@@ -1,0 +1,117 @@
+"""One decision of the expert with all that a writer may weigh."""
+
+import dataclasses
+import functools
+import random
+
+from early_experience.experience.records import Alternative, Trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+  """What a rationale is written for, and from.
+
+  Attributes:
+    task_id: of the task; with `step` and `index` it names the decision.
+    step: index of the state in its trajectory.
+    index: which of the state's rationales this is.
+    instruction: what the agent is asked to do.
+    observations: all so far, the current one last.
+    actions: all so far; one fewer.
+    admissible: the actions that the environment lists now, or None.
+    action: the expert's.
+    outcome: what it led to. For judgement only: the agent has not seen it.
+    alternatives: those to weigh; their outcomes are for judgement only.
+    plan: what the expert did afterwards; for judgement only.
+  """
+
+  task_id: str
+  step: int
+  index: int
+  instruction: str
+  observations: tuple[str, ...]
+  actions: tuple[str, ...]
+  admissible: tuple[str, ...] | None
+  action: str
+  outcome: str
+  alternatives: tuple[Alternative, ...]
+  plan: tuple[str, ...]
+
+  @functools.cached_property
+  def seen(self) -> str:
+    """All text that the agent has met."""
+    return '\n'.join((self.instruction, *self.observations, *self.actions))
+
+  @functools.cached_property
+  def known(self) -> str:
+    """All text that a rationale may refer to: `seen`, and what can be done."""
+    others = (other.action for other in self.alternatives)
+    admissible = self.admissible or ()
+    return '\n'.join((self.seen, self.action, *others, *admissible))
+
+  def rng(self, seed: int) -> random.Random:
+    """Chance that depends on the seed and on this decision alone."""
+    return random.Random(f'{seed}/{self.task_id}/{self.step}/{self.index}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+  """What a writer wrote.
+
+  Attributes:
+    text: the monologue, unchecked.
+    compared: actions of the alternatives it weighed.
+    failure: why there is no text, where there is none.
+  """
+
+  text: str
+  compared: tuple[str, ...]
+  failure: str | None = None
+
+
+def decisions_of(
+  trajectory: Trajectory, k: int, per_alternative: bool, seed: int
+) -> list[Decision]:
+  """The decisions of a trajectory that a writer is asked about.
+
+  States without alternatives have nothing to compare and are left out,
+  unless k is 0, which asks for rationales without comparison.
+
+  Args:
+    trajectory: explored.
+    k: alternatives to weigh, at most. Valid ones are preferred, and among
+      them the policy's own (arXiv 2510.08558, appendix B.1); else chance.
+    per_alternative: one decision for each of them, not one for all.
+    seed: of that chance.
+  """
+  found = []
+  observations = tuple(step.observation for step in trajectory.steps)
+  actions = tuple(step.action for step in trajectory.steps)
+  for i, step in enumerate(trajectory.steps):
+    chosen = _choose(step.alternatives, k, f'{seed}/{trajectory.task_id}/{i}')
+    if k and not chosen:
+      continue
+    groups = [(one,) for one in chosen] if per_alternative else [chosen]
+    for index, group in enumerate(groups):
+      found.append(
+        Decision(
+          trajectory.task_id,
+          i,
+          index,
+          trajectory.instruction,
+          observations[: i + 1],
+          actions[:i],
+          step.admissible,
+          step.action,
+          trajectory.outcome(i),
+          tuple(group),
+          actions[i + 1 :],
+        )
+      )
+  return found
+
+
+def _choose(alternatives, k, seed):
+  mixed = random.Random(seed).sample(alternatives, len(alternatives))
+  mixed.sort(key=lambda a: (not a.valid, a.proposer != 'policy'))
+  return mixed[:k]

@@ -1,0 +1,287 @@
+"""Rationales without a language model, composed from what was observed.
+
+The writer knows no environment. It compares texts: which things the task
+names, which of them the agent has met, what the outcomes of the alternatives
+bring that is new. Outcomes and the expert's later actions only decide which
+sentence is true; nothing that the agent has not seen is told.
+"""
+
+import functools
+import re
+
+from early_experience.reflection import words
+from early_experience.reflection.decision import Decision, Draft
+
+# A small model spends its loss on what it has to write: long rationales
+# drown the action (the method's authors shortened theirs for that reason).
+MAX_WORDS = 40
+PLAN_STEPS = 3  # how far ahead the agent may say what it is up to
+
+_LOOKING = {'look', 'examine', 'inspect', 'inventory', 'check', 'read', 'help'}
+_MOVING = {'go', 'walk', 'enter', 'leave', 'return', 'navigate', 'travel'}
+
+_SEARCH = (
+  'I still have to find {sought}.',
+  'I have not found {sought} yet.',
+  'First I need {sought}.',
+  'What I am missing is {sought}.',
+)
+_UNTRIED = (
+  'I have not tried {place} so far.',
+  'I do not know yet what is at {place}.',
+  '{place} is still unexplored.',
+  'It could be at {place}.',
+)
+_INSIDE = (
+  '{fact}, so it could be inside.',
+  '{fact} and may hide it.',
+)
+_PURPOSE = (
+  'I want to {purpose}.',
+  'The plan is to {purpose}.',
+  'Soon I need to {purpose}.',
+  'What I am after is to {purpose}.',
+)
+_GOAL = (
+  'The task is about {things}.',
+  'My task asks for {things}.',
+  'What counts now is {things}.',
+  'I am here for {things}.',
+)
+_ANYHOW = (
+  'I have to get on with the task.',
+  'The task needs another step.',
+)
+_REASONS = {
+  'done': (
+    'I already {did}.',
+    'I {did} before and need not do it again.',
+  ),
+  'rejected': (
+    '{doing} would not work here.',
+    '{doing} is not possible now.',
+    'Nothing would happen if I tried to {plain}.',
+  ),
+  'nothing new': (
+    '{doing} would tell me nothing new.',
+    '{doing} would only repeat what I know.',
+    'There is nothing to learn from {gerund}.',
+  ),
+  'same': (
+    '{doing} would be no better.',
+    '{doing} would do as well, but not better.',
+  ),
+  'later': (
+    '{doing} can wait.',
+    '{doing} may come later.',
+  ),
+  'elsewhere': (
+    '{doing} would lead me away from that.',
+    '{doing} would be a detour.',
+  ),
+  'unlikely': (
+    '{doing} seems less promising.',
+    '{doing} looks like a poorer guess.',
+  ),
+  'off task': (
+    '{doing} has nothing to do with the task.',
+    '{doing} would not serve the task.',
+    'The task does not need me to {plain}.',
+  ),
+  'no help': (
+    '{doing} would not bring me closer.',
+    '{doing} would not help now.',
+  ),
+}
+_CONCLUSIONS = (
+  'So I will {action}.',
+  'I will {action}.',
+  'I should {action}.',
+  'The best next step is to {action}.',
+  'It makes sense to {action}.',
+  'Now I will {action}.',
+)
+
+
+class Grounded:
+  """Writes one short monologue a decision; the seed picks the wording."""
+
+  name = 'grounded'
+
+  def __init__(self, seed: int):
+    self._seed = seed
+
+  def write(self, decisions: list[Decision]) -> list[Draft]:
+    """One draft a decision: situation, an alternative or more, conclusion."""
+    return [self._write(decision) for decision in decisions]
+
+  def _write(self, decision):
+    view, rng = _View(decision), decision.rng(self._seed)
+    say = lambda patterns, **slots: words.sentence(
+      rng.choice(patterns).format(**slots)
+    )
+    action = words.plain(decision.action)
+    start = [say(patterns, **slots) for patterns, slots in _situation(view)]
+    end = say(_CONCLUSIONS, action=action)
+    middle, compared = [], []
+    for reason, actions in _reasons(view, rng):
+      gerund = _together(actions, words.doing)
+      clause = say(
+        _REASONS[reason],
+        doing=gerund,
+        gerund=gerund,
+        did=_together(actions, words.did, 'and'),
+        plain=_together(actions, words.plain),
+      )
+      length = words.count(' '.join([*start, *middle, clause, end]))
+      if length <= MAX_WORDS or not middle:
+        middle.append(clause)
+        compared += actions
+    return Draft(' '.join([*start, *middle, end]), tuple(compared))
+
+
+class _View:
+  """What the texts of a decision say, as sets of terms."""
+
+  def __init__(self, decision: Decision):
+    self.decision = decision
+    self.action = words.terms(decision.action) or [decision.action]
+    self.things = self.action[1:]
+    self.seen = set(words.terms(decision.seen))
+    # A thing is met where it is observed; the task alone does not show it.
+    self.met = set(
+      words.terms('\n'.join((*decision.observations, *decision.actions)))
+    )
+    # Things, not properties: what the task names and the expert handles.
+    future = (decision.action, *decision.plan)
+    handled = {
+      words.base(term)
+      for action in (*decision.actions, *future)
+      for term in words.terms(action)[1:]
+    }
+    named = {words.base(term) for term in words.terms(decision.instruction)}
+    self.goals = named & handled
+
+  @functools.cached_property
+  def sought(self) -> str | None:
+    """A kind of thing that the task names and that is still to be found."""
+    for action in (self.decision.action, *self.decision.plan):
+      for thing in words.terms(action)[1:]:
+        if words.base(thing) in self.goals and thing not in self.met:
+          return words.base(thing)
+    return None
+
+  @functools.cached_property
+  def purpose(self) -> str | None:
+    """What the agent can plan to do where it turns to now.
+
+    The last of the next actions that handle the same thing (the very next one
+    need not, after a move), as long as all in them has been met, and something
+    that the task names is among it.
+    """
+    found, plan = None, self.decision.plan[:PLAN_STEPS]
+    for i, action in enumerate(plan):
+      verb, *things = words.terms(action) or [action]
+      moved = i == 0 and self.action[0] in _MOVING and verb not in _MOVING
+      shared = moved or not set(self.things).isdisjoint(things)
+      if not shared or not self.met.issuperset(things):
+        break
+      named = self.goal_things(things)
+      if self.sought:  # what is only looked into is not yet a purpose
+        named = [thing for thing in named if thing not in self.things]
+      if named and words.is_english(action):
+        found = action
+    return found
+
+  def goal_things(self, terms) -> list[str]:
+    return [t for t in terms if words.base(t) in self.goals and t in self.met]
+
+
+def _situation(view):
+  """Yields (patterns, slots) of the sentences before the alternatives."""
+  decision = view.decision
+  near = view.goal_things(view.things)
+  if view.purpose:
+    yield _PURPOSE, {'purpose': view.purpose}
+  elif near and view.sought in (None, *map(words.base, near)):
+    yield _GOAL, {'things': ' and '.join(near[:2])}
+  elif view.sought:
+    first = view.sought not in map(words.base, view.met)
+    noun = words.article(view.sought) if first else f'another {view.sought}'
+    yield _SEARCH, {'sought': noun}
+    if view.things:
+      place = view.things[-1]
+      fact = _fact(decision.observations[-1], place)
+      if fact:
+        yield _INSIDE, {'fact': fact}
+      elif not any(place in words.terms(a) for a in decision.actions):
+        yield _UNTRIED, {'place': place}
+  else:
+    yield _ANYHOW, {}
+
+
+def _fact(observation, thing):
+  """`box 1 is closed`, where the observation says that much of a thing."""
+  match = re.search(
+    rf'\b{re.escape(thing)} is (closed|locked|shut|covered)\b', observation
+  )
+  return match and match.group()
+
+
+def _reasons(view, rng):
+  """Groups the alternatives by what speaks against them, in random order."""
+  groups = {}
+  for other in view.decision.alternatives:
+    groups.setdefault(_reason(view, other), []).append(other.action)
+  found = list(groups.items())
+  rng.shuffle(found)
+  return [(reason, actions[:2]) for reason, actions in found]
+
+
+def _reason(view, other):
+  decision = view.decision
+  terms = words.terms(other.action) or [other.action]
+  verb, things = terms[0], terms[1:]
+  fresh = set(words.terms(other.observation)) - view.seen - set(terms)
+  reveals = view.sought and any(
+    words.base(term) == view.sought for term in words.terms(other.observation)
+  )
+  if not other.valid:
+    return 'rejected'
+  if view.sought and verb in _MOVING and other.action in decision.actions:
+    return 'later' if reveals else 'done'
+  if other.observation == decision.observations[-1] or (
+    verb in _LOOKING and not any(term[-1].isdigit() for term in fresh)
+  ):
+    return 'nothing new'
+  if reveals:
+    return 'later'  # it would do, which the agent cannot know
+  if verb == view.action[0] and things != view.things and _alike(things, view):
+    return 'same'
+  if verb in _MOVING:
+    if any(words.base(thing) in view.goals for thing in things):
+      return 'later'
+    return 'unlikely' if view.sought else 'elsewhere'
+  useful = {*view.goals, *map(words.base, view.things)}
+  if view.sought or not useful.isdisjoint(map(words.base, things)):
+    return 'no help'
+  return 'off task'
+
+
+def _alike(things, view):
+  """Whether an action is about things of the same kinds, all of the task."""
+  kinds = [words.base(thing) for thing in things]
+  return kinds == [words.base(t) for t in view.things] and kinds[:1] == [
+    kind for kind in kinds[:1] if kind in view.goals
+  ]
+
+
+def _together(actions, form, word='or'):
+  """`going to box 1 or to box 2`."""
+  forms = [form(action) for action in actions]
+  verb = forms[0].split(' ')[0]
+  rest = [
+    f.removeprefix(f'{verb} ') if f.startswith(f'{verb} ') else f
+    for f in forms[1:]
+  ]
+  return f' {word} '.join([forms[0], *rest])

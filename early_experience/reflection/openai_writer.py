@@ -1,0 +1,121 @@
+"""Rationales by a language model behind any OpenAI-compatible endpoint."""
+
+import asyncio
+import os
+
+from ml_collections import ConfigDict
+
+from early_experience.errors import UserError, need_extra
+from early_experience.reflection import prompts
+from early_experience.reflection.decision import Decision, Draft
+
+TIMEOUT_SECONDS = 120.0  # of one request; a retry has its own
+KEY = 'OPENAI_API_KEY'
+# What no retry mends and every other request would meet too.
+_HOPELESS = {
+  401: f'the key in {KEY} is refused',
+  403: f'the key in {KEY} has no access',
+  404: 'there is no such model or path',
+}
+
+
+class OpenAIWriter:
+  """Asks for one rationale a decision, many at a time.
+
+  Rate limits (429), server errors, timeouts and broken connections are tried
+  again by the library, `retries` times, after a wait that doubles each time or
+  that the server names. The key comes from the environment and goes nowhere
+  but to the endpoint.
+
+  Args:
+    settings: `config.reflect.openai`.
+
+  Raises:
+    UserError: the library is not installed, no model is named, or there is no
+      key for the library's own endpoint.
+  """
+
+  def __init__(self, settings: ConfigDict):
+    try:
+      import openai
+    except ImportError:
+      raise need_extra('openai', 'openai') from None
+    if not settings.model:
+      raise UserError('config.reflect.openai.model is empty: name a model')
+    key = os.environ.get(KEY, '')
+    if not key and not settings.base_url:
+      raise UserError(
+        f'{KEY} is not set in the environment; a local endpoint that needs no'
+        ' key is named by config.reflect.openai.base_url'
+      )
+    self._openai, self._settings = openai, settings
+    self._key = key or 'none'
+    self.name = f'{settings.model} {prompts.RATIONALE}'
+
+  def write(self, decisions: list[Decision]) -> list[Draft]:
+    """One draft a decision; one that got no answer fails as `endpoint`.
+
+    Raises:
+      UserError: the endpoint refuses us, or is down: not one answer came.
+    """
+    return asyncio.run(self._write(decisions))
+
+  async def _write(self, decisions):
+    slots = asyncio.Semaphore(self._settings.concurrency)
+    async with self._openai.AsyncOpenAI(
+      api_key=self._key,
+      base_url=self._settings.base_url or None,
+      max_retries=self._settings.retries,
+      timeout=TIMEOUT_SECONDS,
+    ) as client:
+
+      async def one(decision):
+        async with slots:
+          return await self._ask(client, decision)
+
+      answers = await asyncio.gather(*map(one, decisions))
+    if answers and all(isinstance(answer, Exception) for answer in answers):
+      raise UserError(
+        f'{self._where()} answered none of {len(answers)} requests; the last'
+        f' error: {type(answers[-1]).__name__}'
+      )
+    return [
+      _draft(answer, decision)
+      for answer, decision in zip(answers, decisions, strict=True)
+    ]
+
+  async def _ask(self, client, decision):
+    """The text, None for an answer without text, or the error that it met."""
+    settings = self._settings
+    try:
+      answer = await client.chat.completions.create(
+        model=settings.model,
+        messages=[{'role': 'user', 'content': prompts.rationale(decision)}],
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+      )
+      return answer.choices[0].message.content or ''
+    except self._openai.APIStatusError as error:
+      if error.status_code in _HOPELESS:
+        raise UserError(
+          f'{self._where()}: HTTP {error.status_code}:'
+          f' {_HOPELESS[error.status_code]}'
+        ) from None
+      # A request that is refused alone, as one too long is, says nothing of
+      # the next.
+      return None if error.status_code < 429 else error
+    except self._openai.APIError as error:
+      return error
+    except (AttributeError, IndexError, TypeError, ValueError):
+      return None  # not the JSON that an endpoint should answer
+
+  def _where(self):
+    base = self._settings.base_url or 'the OpenAI endpoint'
+    return f'{base} (model {self._settings.model})'
+
+
+def _draft(answer, decision):
+  compared = tuple(other.action for other in decision.alternatives)
+  if isinstance(answer, str):
+    return Draft(answer, compared)
+  return Draft('', compared, failure='endpoint')

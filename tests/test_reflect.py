@@ -1,0 +1,298 @@
+"""Reflecting: what is asked, what is kept, and the two writers."""
+
+import collections
+import http.server
+import json
+import threading
+
+import pytest
+
+from early_experience import collect, explore, reflect
+from early_experience.config import default
+from early_experience.errors import UserError
+from early_experience.experience import records
+from early_experience.experience.records import Alternative
+from early_experience.reflection import checks, words
+from early_experience.reflection.decision import decisions_of
+from early_experience.reflection.grounded import MAX_WORDS, Grounded
+from tests.toy_env import ToyEnv
+
+
+def settings(**changes):
+  config = default()
+  config.env.name = 'toy'
+  config.collect.trajectories = 4
+  config.explore.k = 3
+  config.reflect.update({'k': 2, **changes})
+  return config
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  config = settings()
+  collect.collect_from(ToyEnv(), config, tmp_path)
+  explore.explore_in(ToyEnv(), config, tmp_path)
+  return tmp_path
+
+
+def reflected(workdir):
+  return list(records.read(workdir / 'reflect'))
+
+
+def test_one_rationale_a_state_weighs_up_to_k_alternatives(workdir):
+  summary = reflect.reflect(settings(), workdir)
+  assert summary['rationales'] == summary['states'] == summary['all_states']
+  for trajectory in reflected(workdir):
+    for step in trajectory.steps:
+      (rationale,) = step.rationales
+      tried = {a.action for a in step.alternatives}
+      assert 1 <= len(rationale.compared) <= 2
+      assert set(rationale.compared) <= tried
+      assert rationale.writer == 'grounded'
+
+
+def test_one_rationale_an_alternative_is_an_option(workdir):
+  reflect.reflect(settings(per_alternative=True), workdir)
+  for trajectory in reflected(workdir):
+    for step in trajectory.steps:
+      compared = [r.compared for r in step.rationales]
+      assert len(compared) == len(set(compared)) == 2
+      assert {len(actions) for actions in compared} == {1}
+
+
+def explored(*alternatives):
+  step = records.Step('Here.', 'go', alternatives=alternatives)
+  return records.Trajectory(
+    'toy', 'boxes', 't', 'train', 'near', 'Go.', (step,), '', True, 1.0, 'me'
+  )
+
+
+def other(action, valid=True, proposer='uniform'):
+  return Alternative(action, 'You fall.', False, valid, proposer)
+
+
+def test_valid_alternatives_are_preferred_and_the_policys_among_them():
+  trajectory = explored(
+    other('fly', valid=False, proposer='policy'),
+    *(other(f'sit {i}') for i in range(9)),
+    other('run', proposer='policy'),
+  )
+  (decision,) = decisions_of(trajectory, 2, False, 0)
+  first, second = decision.alternatives
+  assert first.action == 'run' and second.valid
+
+
+def test_without_alternatives_there_is_nothing_to_compare():
+  assert decisions_of(explored(), 2, False, 0) == []
+  assert len(decisions_of(explored(other('sit')), 0, False, 0)) == 1
+
+
+def all_decisions(workdir, seed=0):
+  return [
+    decision
+    for trajectory in records.read(workdir / 'explore')
+    for decision in decisions_of(trajectory, 3, False, seed)
+  ]
+
+
+def test_grounded_rationales_are_short_varied_and_pass_the_checks(workdir):
+  decisions = all_decisions(workdir)
+  texts = [
+    d.text for seed in range(20) for d in Grounded(seed).write(decisions)
+  ]
+  for text, decision in zip(texts, decisions * 20, strict=True):
+    assert checks.check(text, decision) == (text, None)
+    assert words.count(text) <= MAX_WORDS + 5
+  openings = collections.Counter(text.split('.')[0] for text in texts)
+  assert len(set(texts)) > len(texts) / 2 and len(openings) >= 8
+
+
+def test_grounded_does_not_know_what_only_the_future_shows(workdir):
+  for decision in all_decisions(workdir):
+    if 'there is a coin' in decision.seen:
+      continue
+    for seed in range(20):
+      (draft,) = Grounded(seed).write([decision])
+      assert 'take coin' not in draft.text
+
+
+def test_a_killed_run_continues_and_ends_the_same(workdir, monkeypatch):
+  monkeypatch.setattr(reflect, 'GROUP', 1)
+  write = Grounded.write
+
+  def dies(self, decisions):
+    if decisions[0].task_id == 'train-2':
+      raise KeyboardInterrupt
+    return write(self, decisions)
+
+  monkeypatch.setattr(Grounded, 'write', dies)
+  with pytest.raises(KeyboardInterrupt):
+    reflect.reflect(settings(), workdir)
+  before = (workdir / 'reflect/trajectories-00000.jsonl').read_text()
+  monkeypatch.setattr(Grounded, 'write', write)
+  summary = reflect.reflect(settings(), workdir)
+  after = (workdir / 'reflect/trajectories-00000.jsonl').read_text()
+  assert before.count('\n') == 2 and after.startswith(before)
+  assert len(reflected(workdir)) == summary['trajectories'] == 4
+
+
+class Endpoint:
+  """A local HTTP server that answers chat completions by a script.
+
+  `answer(prompt, attempt)` gives (status, body): a dict is sent as JSON, a
+  string as it is; a bare string for the text of a good answer.
+  """
+
+  def __init__(self, answer):
+    self.requests, self.attempts = [], collections.Counter()
+    endpoint = self
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+      def do_POST(self):
+        size = int(self.headers['content-length'])
+        request = json.loads(self.rfile.read(size))
+        prompt = request['messages'][0]['content']
+        endpoint.requests.append((self.path, self.headers, request))
+        endpoint.attempts[prompt] += 1
+        status, body = 200, answer(prompt, endpoint.attempts[prompt])
+        if isinstance(body, tuple):
+          status, body = body
+        else:
+          message = {'role': 'assistant', 'content': body}
+          body = {'choices': [{'index': 0, 'message': message}]}
+        data = body if isinstance(body, str) else json.dumps(body)
+        self.send_response(status)
+        self.send_header('content-type', 'application/json')
+        self.send_header('retry-after-ms', '1')
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+      def log_message(self, *_):
+        pass
+
+    self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    self.url = f'http://127.0.0.1:{self.server.server_port}/v1'
+
+  def __enter__(self):
+    threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    return self
+
+  def __exit__(self, *_):
+    self.server.shutdown()
+    self.server.server_close()
+
+
+def good(prompt):
+  action = prompt.split('will now "')[1].split('"')[0]
+  return (
+    'I still have to get the coin. Anything else would bring me no closer to'
+    f' it. I will {action}.'
+  )
+
+
+def ask(workdir, answer, monkeypatch, **changes):
+  pytest.importorskip('openai')
+  monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret')
+  config = settings(writer='openai')
+  config.reflect.openai.update({'model': 'tiny', 'retries': 2, **changes})
+  with Endpoint(answer) as endpoint:
+    config.reflect.openai.base_url = endpoint.url
+    return reflect.reflect(config, workdir), endpoint
+
+
+def test_openai_is_asked_with_the_versioned_prompt(workdir, monkeypatch, capfd):
+  summary, endpoint = ask(
+    workdir, lambda prompt, _: good(prompt), monkeypatch, temperature=0.5
+  )
+  assert summary['rationales'] == summary['all_states'] == 11
+  assert summary['dropped'] == {}
+  path, headers, request = endpoint.requests[0]
+  assert path == '/v1/chat/completions'
+  assert headers['Authorization'] == 'Bearer sk-very-secret'
+  assert request['model'] == 'tiny' and request['temperature'] == 0.5
+  assert 'Take the coin.' in request['messages'][0]['content']
+  rationale = reflected(workdir)[0].steps[0].rationales[0]
+  assert rationale.writer == 'tiny rationale-1'
+  written = ''.join(p.read_text() for p in workdir.rglob('*.json*'))
+  assert 'sk-very' not in written + ''.join(capfd.readouterr())
+
+
+def test_the_alternatives_are_neither_numbered_nor_labelled(
+  workdir, monkeypatch
+):
+  _, endpoint = ask(workdir, lambda prompt, _: good(prompt), monkeypatch)
+  for _, _, request in endpoint.requests:
+    prompt = request['messages'][0]['content']
+    assert 'the expert' not in prompt and 'Action 1' not in prompt
+
+
+def test_a_busy_endpoint_is_tried_again(workdir, monkeypatch):
+  def answer(prompt, attempt):
+    return (good(prompt), (429, {}), (500, {}))[(3 - attempt) % 3]
+
+  summary, endpoint = ask(workdir, answer, monkeypatch)
+  assert summary['rationales'] == 11
+  assert set(endpoint.attempts.values()) == {3}
+
+
+def test_bad_answers_are_dropped_and_counted_by_reason(workdir, monkeypatch):
+  bad = iter(
+    [
+      (200, 'not json'),
+      (200, {'choices': []}),
+      (200, '<html>gateway</html>'),
+      (400, {'error': {'message': 'too long'}}),
+      '',
+      'The expert would do this, so I follow. I will go on.',
+      'Sure, let me think about the coin.',
+      'I want the coin. Everything else can wait. I will dance on the table.',
+    ]
+  )
+  twice = 'x'
+
+  def answer(prompt, _):
+    nonlocal twice
+    reply = next(bad, None)
+    if reply is None and twice == 'x':
+      twice = good(prompt)
+      return twice * 2
+    return good(prompt) if reply is None else reply
+
+  summary, _ = ask(workdir, answer, monkeypatch, concurrency=1)
+  assert summary['dropped'] == {
+    'drift': 1,
+    'empty': 1,
+    'endpoint': 4,
+    'label': 1,
+    'meta': 1,
+  }
+  texts = [
+    r.text for t in reflected(workdir) for s in t.steps for r in s.rationales
+  ]
+  assert len(texts) == 3 and twice in texts, 'the doubled text was halved'
+
+
+def test_an_endpoint_that_cannot_be_used_ends_the_run(workdir, monkeypatch):
+  with pytest.raises(
+    UserError, match='HTTP 401: the key in OPENAI_API_KEY'
+  ) as e:
+    ask(workdir, lambda *_: (401, {'error': {'message': 'sk-'}}), monkeypatch)
+  assert 'sk-' not in str(e.value)
+  with pytest.raises(UserError, match='answered none of 11 requests'):
+    ask(workdir, lambda *_: (503, {}), monkeypatch)
+  summary, _ = ask(workdir, lambda prompt, _: good(prompt), monkeypatch)
+  assert summary['rationales'] == 11, 'nothing was left behind'
+
+
+def test_bad_input_ends_in_one_line(workdir, monkeypatch, tmp_path):
+  with pytest.raises(UserError, match='run first: .*explore'):
+    reflect.reflect(settings(), tmp_path / 'nothing')
+  with pytest.raises(UserError, match="'oracle', not one of: grounded, openai"):
+    reflect.reflect(settings(writer='oracle'), workdir)
+  monkeypatch.delenv('OPENAI_API_KEY', raising=False)
+  config = settings(writer='openai')
+  with pytest.raises(UserError, match='openai.model is empty'):
+    reflect.reflect(config, workdir)
+  config.reflect.openai.model = 'tiny'  # and nothing holds the old setting
+  with pytest.raises(UserError, match='OPENAI_API_KEY is not set'):
+    reflect.reflect(config, workdir)
