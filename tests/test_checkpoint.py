@@ -1,0 +1,138 @@
+"""Checkpoints are whole, checked against the architecture, and fit any mesh."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from early_experience import config as config_lib
+from early_experience.errors import UserError
+from early_experience.training import optimizer, train_step
+from early_experience.training.checkpoint import (
+  Checkpoints,
+  Position,
+  load_params,
+)
+from tests.training_case import mesh_of, model_of, to_numpy
+
+CFG = model_of()
+TX = optimizer.make_optimizer(config_lib.stage(), CFG)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  return tmp_path / 'checkpoints'
+
+
+def state_on(mesh, seed=0):
+  return train_step.init_state(jax.random.key(seed), CFG, TX, mesh)
+
+
+def checkpoints_of(folder, cfg=CFG, tokenizer='abc', keep=2):
+  return Checkpoints(folder, cfg, tokenizer, keep)
+
+
+def save(folder, *totals, sizes=(1, 1, 1)):
+  """Saves states with seed, step and total alike; returns their parameters."""
+  mesh = mesh_of(sizes)
+  params = {}
+  with jax.set_mesh(mesh), checkpoints_of(folder) as checkpoints:
+    for total in totals:
+      state = state_on(mesh, seed=total)
+      checkpoints.save(state, Position(1, total, total))
+      params[total] = to_numpy(state.params)
+  return params
+
+
+def restore(folder, sizes=(1, 1, 1)):
+  mesh = mesh_of(sizes)
+  with jax.set_mesh(mesh), checkpoints_of(folder) as checkpoints:
+    return checkpoints.restore(train_step.abstract_state(CFG, TX, mesh), mesh)
+
+
+def damage(folder, total):
+  for path in (folder / str(total) / 'params').rglob('d/*'):
+    path.write_bytes(path.read_bytes()[:10])
+
+
+def assert_identical(a, b):
+  jax.tree.map(np.testing.assert_array_equal, to_numpy(a), b)
+
+
+def test_state_and_position_come_back_on_another_mesh(folder):
+  saved = save(folder, 3, sizes=(2, 2, 2))
+  state, position = restore(folder, (1, 4, 1))
+  assert position == Position(1, 3, 3) and state.step == 3
+  assert_identical(state.params, saved[3])
+  mesh = mesh_of((1, 4, 1))
+  for x, like in zip(
+    jax.tree.leaves(state),
+    jax.tree.leaves(train_step.abstract_state(CFG, TX, mesh)),
+    strict=True,
+  ):
+    assert x.sharding == like.sharding
+
+
+def test_what_is_saved_is_the_state_before_it_is_donated(folder):
+  mesh = mesh_of((1, 1, 1))
+  double = jax.jit(lambda s: jax.tree.map(lambda x: 2 * x, s), donate_argnums=0)
+  with jax.set_mesh(mesh), checkpoints_of(folder) as checkpoints:
+    state = state_on(mesh)
+    want = jax.tree.map(np.array, to_numpy(state.params))
+    checkpoints.save(state, Position())
+    double(state)  # while the save is under way
+  assert_identical(restore(folder)[0].params, want)
+
+
+def test_newest_are_kept_and_parameters_load_alone(folder):
+  saved = save(folder, 1, 2, 3)
+  assert sorted(p.name for p in folder.glob('[0-9]*')) == ['2', '3']
+  mesh = mesh_of((2, 2, 2))
+  with jax.set_mesh(mesh):
+    params = load_params(folder, CFG, mesh)
+  assert_identical(params, saved[3])
+
+
+def test_damaged_newest_is_reported_and_the_one_before_goes_on(folder, capsys):
+  saved = save(folder, 1, 2)
+  damage(folder, 2)
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    assert_identical(load_params(folder, CFG, mesh), saved[1])
+  state, position = restore(folder)
+  assert position.total == 1
+  assert_identical(state.params, saved[1])
+  assert f'checkpoint {folder / "2"} cannot be read' in capsys.readouterr().err
+  # Its place is free again, and it is not lost.
+  again = save(folder, 2)
+  assert_identical(restore(folder)[0].params, again[2])
+  assert (folder.parent / 'damaged_checkpoints' / '2').is_dir()
+
+
+def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(folder):
+  assert restore(folder) is None
+  save(folder, 1)
+  damage(folder, 1)
+  with pytest.raises(UserError, match=f'{folder / "1"} cannot be read'):
+    restore(folder)
+  assert (folder / '1').is_dir()
+
+
+def test_half_written_checkpoint_is_none(folder):
+  save(folder, 1)
+  (folder / '2.orbax-checkpoint-tmp' / 'params').mkdir(parents=True)
+  assert restore(folder)[1].total == 1
+
+
+def test_other_architecture_or_tokenizer_is_refused(folder):
+  save(folder, 1)
+  other, mesh = dataclasses.replace(CFG, mlp=128), mesh_of((1, 1, 1))
+  with pytest.raises(UserError, match='mlp is 64 there and 128'):
+    load_params(folder, other, mesh)
+  with pytest.raises(UserError, match='mlp is 64 there and 128'):
+    checkpoints_of(folder, cfg=other)
+  with pytest.raises(UserError, match='tokenizer abc, not xyz'):
+    checkpoints_of(folder, tokenizer='xyz')
+  with pytest.raises(UserError, match='holds no checkpoints'):
+    load_params(folder / 'absent', CFG, mesh)
