@@ -6,7 +6,8 @@ from typing import Self
 
 from early_experience.config import check_choice
 from early_experience.envs.alfworld import expert, games, tables
-from early_experience.envs.alfworld.engine import Engine, Rules
+from early_experience.envs.alfworld.engine import Engine
+from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.interface import Environment, Task, Turn
 
 
@@ -55,7 +56,7 @@ class AlfWorld(Environment):
       check_choice(f'{key}rooms', kind, tables.ROOM_KINDS)
     for kind in task_types:
       check_choice(f'{key}task_types', kind, tables.TASK_TYPES)
-    counts = dict(zip(self.splits, (train_games, seen_games, unseen_games)))
+    counts = {'train': train_games, 'seen': seen_games, 'unseen': unseen_games}
     chosen = {'rooms': tuple(rooms), 'task_types': tuple(task_types)}
     if source == 'auto':
       found = (games.official_root() / 'train').is_dir()
@@ -79,7 +80,7 @@ class AlfWorld(Environment):
   def reset(self, task: Task) -> Turn:
     problem, self.instruction = self._games.read(task)
     self._engine = Engine(Rules(problem, task.id))
-    return Turn(self._engine.rules.look(self._engine.state))
+    return Turn(self._engine.rules.opening())
 
   def step(self, action: str) -> Turn:
     observation, valid = self._engine.step(self.canonical(action))
@@ -87,7 +88,9 @@ class AlfWorld(Environment):
     return Turn(observation, won, won, float(won), valid)
 
   def admissible(self) -> tuple[str, ...]:
-    return self._engine.admissible()
+    # `help` lists the commands, at great length and the same in every state:
+    # the field leaves it out of what an agent is offered.
+    return tuple(a for a in self._engine.admissible() if a != 'help')
 
   def clone(self) -> Self:
     other = copy.copy(self)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator
 
 from early_experience.envs.alfworld import tables
-from early_experience.envs.alfworld.engine import NOTHING
+from early_experience.envs.alfworld.wording import NOTHING
 from early_experience.envs.interface import Turn
 
 _CONTENTS = re.compile(
@@ -83,6 +83,8 @@ class _Agent:
     self._contents = {}  # receptacle -> objects, for those looked into
     self._closed = set()
     self._at = ''
+    self._held = None  # only what it was found to hold at the start
+    self._asked = False
 
   def run(self, errand: Errand) -> Actions:
     if errand.task_type == 'look_at_obj_in_light':
@@ -130,29 +132,34 @@ class _Agent:
   def _fetch(self, kind, besides=None):
     """Finds and takes an object that is not in `besides`; None: nowhere."""
     item = yield from self._find(kind, besides)
-    if not item:
-      return None
+    if not item or item == self._held:
+      return item
     place = self._place_of(item)
     yield from self._reach(place)
     take = f'take {item} from {place}'
     if (yield from self._do(take)) == NOTHING:
-      # The hand must be full of something picked up before.
-      held = _NAME.findall((yield from self._do('inventory')))
-      if not held:
-        return None
-      if _kind(held[0]) == kind:
-        return held[0]
-      yield from self._drop(held[0])
+      held = yield from self._check_hand()
+      if not held or _kind(held) == kind:
+        return held
+      yield from self._drop(held)
       yield from self._reach(place)
       yield from self._do(take)
     self._contents[place].remove(item)
     return item
 
+  def _check_hand(self):
+    """An agent that starts in the middle may hold something already."""
+    self._asked = True
+    names = _NAME.findall((yield from self._do('inventory')))
+    self._held = names[0] if names else None
+    return self._held
+
   def _drop(self, item):
     for place in sorted(self._receptacles, key=lambda r: r != self._at):
-      if _plausible(_kind(item), _kind(place)):
-        if (yield from self._put(item, place)) != NOTHING:
-          return
+      if not _plausible(_kind(item), _kind(place)):
+        continue
+      if (yield from self._put(item, place)) != NOTHING:
+        return
 
   def _find(self, kind, besides=None):
     """Looks around until an object of a kind is in sight; its name."""
@@ -162,9 +169,14 @@ class _Agent:
       if seen:
         return seen[0]
       left = [r for r in self._receptacles if r not in self._contents]
+      place = min(left, key=lambda r: self._effort(kind, r), default='')
+      if not self._asked and not _plausible(kind, _kind(place)):
+        held = yield from self._check_hand()
+        if held and _kind(held) == kind:
+          return held
       if not left:
         return None
-      yield from self._reach(min(left, key=lambda r: self._effort(kind, r)))
+      yield from self._reach(place)
 
   def _effort(self, kind, receptacle):
     """Sorts receptacles to look into: likely and cheap ones first.
@@ -200,6 +212,7 @@ class _Agent:
     yield from self._reach(receptacle)
     answer = yield from self._do(f'move {item} to {receptacle}')
     if answer != NOTHING:
+      self._held = None
       self._contents[receptacle].append(item)
     return answer
 

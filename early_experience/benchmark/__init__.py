@@ -1,0 +1,1 @@
+"""Commands that print the figures README and the log quote."""
