@@ -109,7 +109,7 @@ def test_grounded_rationales_are_short_varied_and_pass_the_checks(workdir):
 
 def test_grounded_does_not_know_what_only_the_future_shows(workdir):
   for decision in all_decisions(workdir):
-    if 'there is a coin' in decision.seen:
+    if any('there is a coin' in text for text in decision.seen):
       continue
     for seed in range(20):
       (draft,) = Grounded(seed).write([decision])

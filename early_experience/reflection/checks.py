@@ -5,6 +5,7 @@ that the method's authors met: labels and outcomes that leak from the prompt,
 texts written twice, conclusions that drift to another action.
 """
 
+import functools
 import re
 
 from early_experience.reflection import words
@@ -109,24 +110,25 @@ def concludes(text: str, decision: Decision) -> bool:
 
 def tells_outcome(text: str, decision: Decision) -> bool:
   """Whether a text knows what its writer saw and the agent has not."""
-  for match in _OUTCOME.finditer(text):
-    if match.group().lower() not in decision.known.lower():
-      return True
+  if _says(_OUTCOME, text, decision):
+    return True
   outcomes = (decision.outcome, *(a.observation for a in decision.alternatives))
-  known = set(words.terms(decision.known))
-  known |= {words.base(term) for term in known}
-  said = set(words.terms(text))
-  fresh = set().union(*map(words.terms, outcomes)) - known
-  told = said & fresh
+  known = words.all_terms(decision.known)
+  told = set(words.terms(text)) & (words.all_terms(outcomes) - known)
+  told -= {words.base(term) for term in known}
   if any(term[-1].isdigit() for term in told) or len(told) >= UNSEEN_WORDS:
     return True
-  copied = _runs(text) & set().union(*map(_runs, outcomes))
-  return bool(copied - _runs(decision.known))
+  copied = _runs(text) & _all_runs(outcomes)
+  return bool(copied and copied - _all_runs(decision.known))
 
 
-def _labels(text, decision):
-  known = decision.known.lower()
-  return any(m.group().lower() not in known for m in _LABEL.finditer(text))
+def _says(pattern, text, decision):
+  """Whether a text has what no known text has."""
+  found = {match.group().lower() for match in pattern.finditer(text)}
+  return any(
+    all(phrase not in known.lower() for known in decision.known)
+    for phrase in found
+  )
 
 
 def _truncated(text, decision):
@@ -138,7 +140,7 @@ _CHECKS = {
   'empty': lambda text, _: not text.strip(),
   'markup': lambda text, _: _MARKUP.search(text) is not None,
   'meta': lambda text, _: _META.search(text) is not None,
-  'label': _labels,
+  'label': functools.partial(_says, _LABEL),
   'outcome': tells_outcome,
   'short': lambda text, _: words.count(text) < MIN_WORDS,
   'long': lambda text, _: words.count(text) > MAX_WORDS,
@@ -152,6 +154,7 @@ def _flat(text):
   return _MARKUP.search(text) is None
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _bag(text):
   found = words.terms(text)
   return {words.stem(words.base(t)) for t in found} | {
@@ -163,6 +166,11 @@ def _overlap(action, said):
   return 2 * len(action & said) / max(1, len(action) + len(said))
 
 
+def _all_runs(texts):
+  return set().union(*map(_runs, texts))
+
+
+@functools.lru_cache(maxsize=1 << 12)
 def _runs(text):
   found = [t for t in words.tokens(text) if t not in ('a', 'an', 'the')]
   return {

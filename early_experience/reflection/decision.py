@@ -1,7 +1,6 @@
 """One decision of the expert with all that a writer may weigh."""
 
 import dataclasses
-import functools
 import random
 
 from early_experience.experience.records import Alternative, Trajectory
@@ -37,17 +36,16 @@ class Decision:
   alternatives: tuple[Alternative, ...]
   plan: tuple[str, ...]
 
-  @functools.cached_property
-  def seen(self) -> str:
-    """All text that the agent has met."""
-    return '\n'.join((self.instruction, *self.observations, *self.actions))
+  @property
+  def seen(self) -> tuple[str, ...]:
+    """All texts that the agent has met."""
+    return (self.instruction, *self.observations, *self.actions)
 
-  @functools.cached_property
-  def known(self) -> str:
-    """All text that a rationale may refer to: `seen`, and what can be done."""
+  @property
+  def known(self) -> tuple[str, ...]:
+    """All texts that a rationale may refer to: met, or possible to do."""
     others = (other.action for other in self.alternatives)
-    admissible = self.admissible or ()
-    return '\n'.join((self.seen, self.action, *others, *admissible))
+    return (*self.seen, self.action, *others, *(self.admissible or ()))
 
   def rng(self, seed: int) -> random.Random:
     """Chance that depends on the seed and on this decision alone."""

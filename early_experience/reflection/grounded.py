@@ -145,13 +145,11 @@ class _View:
 
   def __init__(self, decision: Decision):
     self.decision = decision
-    self.action = words.terms(decision.action) or [decision.action]
+    self.action = words.terms(decision.action) or (decision.action,)
     self.things = self.action[1:]
-    self.seen = set(words.terms(decision.seen))
+    self.seen = words.all_terms(decision.seen)
     # A thing is met where it is observed; the task alone does not show it.
-    self.met = set(
-      words.terms('\n'.join((*decision.observations, *decision.actions)))
-    )
+    self.met = words.all_terms((*decision.observations, *decision.actions))
     # Things, not properties: what the task names and the expert handles.
     future = (decision.action, *decision.plan)
     handled = {
@@ -181,7 +179,7 @@ class _View:
     """
     found, plan = None, self.decision.plan[:PLAN_STEPS]
     for i, action in enumerate(plan):
-      verb, *things = words.terms(action) or [action]
+      verb, *things = words.terms(action) or (action,)
       moved = i == 0 and self.action[0] in _MOVING and verb not in _MOVING
       shared = moved or not set(self.things).isdisjoint(things)
       if not shared or not self.met.issuperset(things):
@@ -193,6 +191,18 @@ class _View:
         found = action
     return found
 
+  @functools.cached_property
+  def near(self) -> list[str]:
+    """What the action handles that the task names and the agent has met."""
+    return self.goal_things(self.things)
+
+  @functools.cached_property
+  def searching(self) -> bool:
+    """Whether the action serves to find what is sought."""
+    if self.purpose or self.sought is None:
+      return False
+    return self.sought not in map(words.base, self.near)
+
   def goal_things(self, terms) -> list[str]:
     return [t for t in terms if words.base(t) in self.goals and t in self.met]
 
@@ -200,12 +210,9 @@ class _View:
 def _situation(view):
   """Yields (patterns, slots) of the sentences before the alternatives."""
   decision = view.decision
-  near = view.goal_things(view.things)
   if view.purpose:
     yield _PURPOSE, {'purpose': view.purpose}
-  elif near and view.sought in (None, *map(words.base, near)):
-    yield _GOAL, {'things': ' and '.join(near[:2])}
-  elif view.sought:
+  elif view.searching:
     first = view.sought not in map(words.base, view.met)
     noun = words.article(view.sought) if first else f'another {view.sought}'
     yield _SEARCH, {'sought': noun}
@@ -216,6 +223,8 @@ def _situation(view):
         yield _INSIDE, {'fact': fact}
       elif not any(place in words.terms(a) for a in decision.actions):
         yield _UNTRIED, {'place': place}
+  elif view.near:
+    yield _GOAL, {'things': ' and '.join(view.near[:2])}
   else:
     yield _ANYHOW, {}
 
@@ -240,15 +249,15 @@ def _reasons(view, rng):
 
 def _reason(view, other):
   decision = view.decision
-  terms = words.terms(other.action) or [other.action]
+  terms = words.terms(other.action) or (other.action,)
   verb, things = terms[0], terms[1:]
   fresh = set(words.terms(other.observation)) - view.seen - set(terms)
-  reveals = view.sought and any(
+  reveals = view.searching and any(
     words.base(term) == view.sought for term in words.terms(other.observation)
   )
   if not other.valid:
     return 'rejected'
-  if view.sought and verb in _MOVING and other.action in decision.actions:
+  if view.searching and verb in _MOVING and other.action in decision.actions:
     return 'later' if reveals else 'done'
   if other.observation == decision.observations[-1] or (
     verb in _LOOKING and not any(term[-1].isdigit() for term in fresh)
@@ -261,19 +270,18 @@ def _reason(view, other):
   if verb in _MOVING:
     if any(words.base(thing) in view.goals for thing in things):
       return 'later'
-    return 'unlikely' if view.sought else 'elsewhere'
+    return 'unlikely' if view.searching else 'elsewhere'
   useful = {*view.goals, *map(words.base, view.things)}
-  if view.sought or not useful.isdisjoint(map(words.base, things)):
+  if view.searching or not useful.isdisjoint(map(words.base, things)):
     return 'no help'
   return 'off task'
 
 
 def _alike(things, view):
-  """Whether an action is about things of the same kinds, all of the task."""
+  """Whether an action is about things of the same kinds, and of the task."""
   kinds = [words.base(thing) for thing in things]
-  return kinds == [words.base(t) for t in view.things] and kinds[:1] == [
-    kind for kind in kinds[:1] if kind in view.goals
-  ]
+  same = kinds == [words.base(thing) for thing in view.things]
+  return same and bool(kinds) and kinds[0] in view.goals
 
 
 def _together(actions, form, word='or'):

@@ -1,6 +1,8 @@
 """The little English that comparing and composing short texts needs."""
 
+import functools
 import re
+from collections.abc import Iterable
 
 STOP = {
   'a', 'an', 'the', 'and', 'or', 'of', 'to', 'in', 'on', 'into', 'onto', 'at',
@@ -27,7 +29,8 @@ def tokens(text: str) -> list[str]:
   return re.findall(r"[a-z]+(?:'[a-z]+)?|\d+", text.lower())
 
 
-def terms(text: str) -> list[str]:
+@functools.lru_cache(maxsize=1 << 14)  # the same texts come back all the time
+def terms(text: str) -> tuple[str, ...]:
   """Content words in order; a number belongs to the word before: `box 1`."""
   found = []
   for token in tokens(text):
@@ -35,7 +38,12 @@ def terms(text: str) -> list[str]:
       found[-1] = f'{found[-1]} {token}'
     elif token not in STOP:
       found.append(token)
-  return found
+  return tuple(found)
+
+
+def all_terms(texts: Iterable[str]) -> set[str]:
+  """The content words of several texts."""
+  return set().union(*map(terms, texts))
 
 
 def base(term: str) -> str:
