@@ -16,12 +16,13 @@ from early_experience.config import default
 def get_config(recipe: str = 'joint'):
   config = default()
   # Few receptacles and objects: episodes of about 8 steps and 250 tokens.
+  config.env.kwargs.source = 'generated'
   config.env.kwargs.rooms = ('bathroom',)
   config.env.kwargs.distractors = 4
-  config.env.kwargs.games = 6000  # of the training split
+  config.env.kwargs.train_games = 4000
   config.collect.trajectories = 3000
   config.collect.max_steps = 20
-  config.explore.k = 4
+  config.explore.k = 8
   config.reflect.k = 3
 
   config.prepare.vocab_size = 768

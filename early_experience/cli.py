@@ -19,7 +19,7 @@ WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
 def run(stage: Callable[[ConfigDict, str], object]) -> None:
   """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1."""
   try:
-    app.run(lambda argv: _main(stage, argv), argv=_checked(sys.argv))
+    app.run(lambda argv: _main(stage, argv), flags_parser=_parse)
   except UserError as error:
     _fail(str(error))
   except OSError as error:
@@ -28,24 +28,23 @@ def run(stage: Callable[[ConfigDict, str], object]) -> None:
     _fail(f'the disk is full: {error.filename or WORKDIR.value}')
 
 
-def _checked(argv):
-  """Lets absl parse, and turns its complaints about --config into one line."""
+def _parse(argv):
+  """Lets absl parse, and turns its complaints into one line."""
   try:
-    flags.FLAGS(argv, known_only=False)
-  except (
-    flags.Error,
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-  ) as error:
-    _fail(str(error).strip().splitlines()[0])
-  except FileNotFoundError as error:
-    _fail(f'--config: {error.filename or error} does not exist')
+    left = flags.FLAGS(argv)
+  except UserError:
+    raise
+  except (KeyError, AttributeError) as error:
+    _fail(f'--config has no key {" ".join(str(error.args[0]).split())}')
+  except (flags.Error, TypeError, ValueError) as error:
+    _fail(' '.join(str(error).split()))
   for flag in ('config', 'workdir'):
-    if flags.FLAGS[flag].value is None:
+    if not flags.FLAGS[flag].present:
       _fail(f'--{flag} is missing; usage: {_usage()}')
-  return argv
+  path = config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]
+  if not os.path.isfile(path):
+    _fail(f'--config={path}: no such file')
+  return left
 
 
 def _main(stage, argv):

@@ -130,6 +130,7 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
       vocab_size=vocab_size,
       hard_vocab_limit=False,
       byte_fallback=True,
+      character_coverage=1.0,
       normalization_rule_name='identity',
       remove_extra_whitespaces=False,
       control_symbols=[_END, *map(_role_symbol, ROLES)],

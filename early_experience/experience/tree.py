@@ -7,6 +7,7 @@ its gradients are those of the sequences.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -84,17 +85,16 @@ def absorb(sequences: Iterable[Sequence]) -> list[Sequence]:
 def merge(sequences: Iterable[Sequence]) -> list[Tree]:
   """Merges sequences by common prefix into one tree for each first token.
 
-  Where several sequences score the same token, their weights add.
+  Where several sequences score the same token, their weights add. The longest
+  path of a subtree comes first in it. So the trunk of an experience tree is one
+  run of tokens, and a branch attends to little else than that and itself.
   """
-  # In lexicographic order neighbours share the longest prefixes, and the new
-  # suffixes one after the other are the tree in depth-first order.
-  ordered = _ordered(sequences)
-  trees, start = [], 0
+  ordered, trees, start = _ordered(sequences), [], 0
   for end in range(1, len(ordered) + 1):
     if end == len(ordered) or (
       ordered[end].ids_T[0] != ordered[start].ids_T[0]
     ):
-      trees.append(_merge_ordered(ordered[start:end]))
+      trees.append(_merge_group(ordered[start:end]))
       start = end
   return trees
 
@@ -106,24 +106,70 @@ def _ordered(sequences):
   )
 
 
-def _merge_ordered(ordered):
+def _trunk_first(lengths, shared):
+  """Reorders sequences so that each subtree's longest comes first in it.
+
+  Args:
+    lengths: of sequences in lexicographic order.
+    shared: [i] is the common prefix of sequences i and i + 1.
+
+  Returns:
+    Indices in an order in which subtrees are still contiguous, and with each
+    the prefix that it shares with the one before.
+  """
+  order, pending = [], [(0, len(lengths), 0)]
+  while pending:
+    start, end, prefix = pending.pop()
+    trunk = start + int(np.argmax(lengths[start:end]))
+    order.append((trunk, prefix))
+    # What a sequence shares with the trunk is the least that neighbours share
+    # on the way there; equal runs of it leave the trunk at the same token.
+    below = np.minimum.accumulate(shared[start:trunk][::-1])[::-1]
+    above = np.minimum.accumulate(shared[trunk : end - 1])
+    groups = [
+      *_runs(below, shared, start),
+      *_runs(above, shared, trunk + 1),
+    ]
+    # The last one pushed is the next one out: the deepest branch.
+    pending += sorted(groups, key=lambda group: group[2])
+  return order
+
+
+def _runs(with_trunk, shared, start):
+  """Splits a range where neighbours share no more than they do the trunk."""
+  groups, first = [], 0
+  for i in range(1, len(with_trunk) + 1):
+    if i == len(with_trunk) or (
+      with_trunk[i] != with_trunk[first]
+      or shared[start + i - 1] <= with_trunk[first]
+    ):
+      groups.append((start + first, start + i, int(with_trunk[first])))
+      first = i
+  return groups
+
+
+def _merge_group(ordered):
+  """The tree of sequences in lexicographic order with one first token."""
+  shared = np.array(
+    [_common_prefix(a.ids_T, b.ids_T) for a, b in itertools.pairwise(ordered)],
+    np.int32,
+  )
+  lengths = np.array([len(s.ids_T) for s in ordered])
   size = sum(len(s.ids_T) for s in ordered)
   tokens_T, depth_T, back_T, span_T = np.zeros((4, size), np.int32)
   weights_TO = np.zeros((size, ordered[0].weights_TO.shape[1]), np.float32)
-  path = np.zeros(0, np.int32)  # nodes of the previous sequence
-  ids, count = np.zeros(0, np.int32), 0
-  for sequence in ordered:
-    shared = _common_prefix(ids, sequence.ids_T)
-    ids = sequence.ids_T
-    new = np.arange(count, count + len(ids) - shared, dtype=np.int32)
-    span_T[path[shared:]] = count - path[shared:]
-    path = np.concatenate([path[:shared], new])
-    tokens_T[new] = ids[shared:]
-    depth_T[new] = np.arange(shared, len(ids))
+  path, count = np.zeros(0, np.int32), 0  # nodes of the previous sequence
+  for index, prefix in _trunk_first(lengths, shared):
+    ids = ordered[index].ids_T
+    new = np.arange(count, count + len(ids) - prefix, dtype=np.int32)
+    span_T[path[prefix:]] = count - path[prefix:]
+    path = np.concatenate([path[:prefix], new])
+    tokens_T[new] = ids[prefix:]
+    depth_T[new] = np.arange(prefix, len(ids))
     back_T[new] = 1
     if len(new):
-      back_T[count] = count - path[shared - 1] if shared else 0
-    weights_TO[path] += sequence.weights_TO
+      back_T[count] = count - path[prefix - 1] if prefix else 0
+    weights_TO[path] += ordered[index].weights_TO
     count += len(new)
   span_T[path] = count - path
   return Tree(
