@@ -1,0 +1,141 @@
+"""The world-model measures equal those of one branch at a time."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from early_experience import collect, explore
+from early_experience.config import default
+from early_experience.evaluation import world_model
+from early_experience.experience import records, render, tokenizer
+from early_experience.model import sharding, table, transformer
+from tests.toy_env import ToyEnv
+from tests.training_case import mesh_of, model_of
+
+
+@pytest.fixture(scope='module')
+def trajectories(tmp_path_factory):
+  """Explored episodes of 2 and 3 steps, two alternatives each."""
+  workdir = tmp_path_factory.mktemp('world')
+  config = default()
+  config.collect.trajectories = 3
+  config.explore.k = 2
+  collect.collect_from(ToyEnv(), config, workdir)
+  explore.explore_in(ToyEnv(), config, workdir)
+  return list(records.read(workdir / 'explore'))
+
+
+@pytest.fixture(scope='module')
+def coder(trajectories):
+  texts = [step.observation for t in trajectories for step in t.steps]
+  return tokenizer.Tokenizer(tokenizer.train(texts * 20, 320))
+
+
+def policy(coder, mesh, **changes):
+  cfg = model_of(coder.vocab_size, **{'max_tokens': 256, **changes})
+  with jax.set_mesh(mesh):
+    init = jax.jit(
+      lambda key: table.init_params(key, cfg),
+      out_shardings=table.param_shardings(cfg, mesh),
+    )
+    return init(jax.random.key(0)), cfg
+
+
+def measured(trajectories, coder, mesh, states=99, style='inline', **changes):
+  params, cfg = policy(coder, mesh, **changes)
+  with jax.set_mesh(mesh):
+    return world_model.measure(
+      params, cfg, coder, mesh, trajectories, states=states, style=style
+    )
+
+
+def branch_by_branch(trajectories, coder, style):
+  """(nll, tokens) by feeding every outcome alone, behind its own prompt."""
+  mesh = mesh_of((1, 1, 1))
+  params, cfg = policy(coder, mesh)
+  hidden = jax.jit(transformer.hidden, static_argnames='cfg')
+  nll, count = 0.0, 0
+  with jax.set_mesh(mesh):
+    head_VD = np.asarray(transformer.output_head(params, cfg))
+    for trajectory in trajectories:
+      past = render.world_model_prefix(style) + render.opening(
+        trajectory.instruction, trajectory.steps[0].observation
+      )
+      for i, step in enumerate(trajectory.steps):
+        pairs = [(step.action, trajectory.outcome(i))]
+        pairs += [(a.action, a.observation) for a in step.alternatives]
+        for action, outcome in pairs:
+          turn = render.Turn('action', action)
+          prompt = coder.encode_prompt((*past, turn), 'observation')
+          target = [*coder.encode(outcome), coder.end_id]
+          ids = prompt + target
+          padded = np.array([ids + [0] * (256 - len(ids))], np.int32)
+          depth = np.arange(256, dtype=np.int32)[None]
+          batch = {'i': padded, 'd': depth, 's': 256 - depth}
+          fed = sharding.put_batch(batch, mesh)
+          h_BTD = hidden(params, fed['i'], fed['d'], fed['s'], cfg)
+          scored = slice(len(prompt) - 1, len(ids) - 1)
+          logits = np.asarray(h_BTD)[0, scored] @ head_VD.T
+          own = logits[np.arange(len(target)), target]
+          nll += float((np.logaddexp.reduce(logits, axis=1) - own).sum())
+          count += len(target)
+        past += render.exchange(step.action, trajectory.outcome(i))
+  return nll / count, count
+
+
+@pytest.mark.parametrize('style', ['inline', 'instructed'])
+def test_branches_are_scored_as_if_each_were_alone(trajectories, coder, style):
+  expected, tokens = branch_by_branch(trajectories[:2], coder, style)
+  found = measured(trajectories[:2], coder, mesh_of((1, 1, 1)), style=style)
+  assert found['nll'] == pytest.approx(expected, rel=1e-5)
+  assert found['tokens'] == tokens
+  assert found['states'] == sum(len(t.steps) for t in trajectories[:2])
+  assert found['exact_match']['n'] == 3 * found['states']
+  assert found['too_long'] == 0
+
+
+def test_meshes_and_windows_change_nothing(trajectories, coder):
+  expected = measured(trajectories, coder, mesh_of((1, 1, 1)))
+  for sizes, rows in (((2, 2, 2), 256), ((1, 1, 1), 128)):
+    found = measured(trajectories, coder, mesh_of(sizes), max_tokens=rows)
+    assert found.pop('nll') == pytest.approx(expected['nll'], rel=1e-5)
+    assert found == {k: v for k, v in expected.items() if k != 'nll'}
+
+
+def test_branches_that_a_policy_cannot_read_are_counted(trajectories, coder):
+  found = measured(trajectories, coder, mesh_of((1, 1, 1)), max_tokens=64)
+  assert found['too_long'] > 0
+  assert found['exact_match']['n'] + found['too_long'] == 3 * found['states']
+
+
+def test_the_states_are_a_fixed_choice(trajectories, coder):
+  found = measured(trajectories, coder, mesh_of((1, 1, 1)), states=2)
+  assert found['states'] == 2
+  assert found['exact_match']['n'] == 6
+  again = measured(trajectories[::-1], coder, mesh_of((1, 1, 1)), states=2)
+  assert again['nll'] == pytest.approx(found['nll'], rel=1e-6)
+
+
+def test_an_outcome_is_exact_when_every_token_is_the_likeliest(
+  trajectories, coder, monkeypatch
+):
+  def all_but_some_ends(params, batch, cfg):
+    ids = np.asarray(batch['tokens'])
+    missed = (ids == coder.end_id) & (np.asarray(batch['depth']) % 2 == 0)
+    return {'nll': np.zeros(ids.shape), 'right': ~missed}
+
+  monkeypatch.setattr(world_model, '_token_scores', all_but_some_ends)
+  found = measured(trajectories, coder, mesh_of((1, 1, 1)))
+  expected = 0
+  for trajectory in trajectories:
+    bare = dataclasses.replace(trajectory)
+    for script in world_model._scripts(bare, range(len(bare.steps)), 'inline'):
+      expected += len(coder.encode_script(script).ids_T) % 2 == 0
+  assert 0 < expected < found['exact_match']['n']
+  assert found['exact_match']['count'] == expected
+  assert math.isclose(
+    found['exact_match']['rate'], expected / found['exact_match']['n']
+  )
