@@ -97,6 +97,16 @@ def test_an_empty_workdir_makes_a_page_that_says_so(tmp_path):
   assert {s['state'] for s in data['stages'].values()} == {'absent'}
 
 
+def test_a_value_that_is_not_finite_is_unknown(tmp_path):
+  metrics = tmp_path / 'train' / 'joint' / 'metrics.jsonl'
+  files.write_atomic(metrics, '{"step": 1, "imitation/nll": NaN}\n')
+  report(CONFIG, str(tmp_path))
+  page = tmp_path / 'report' / 'index.html'
+  assert embedded(page)['curves']['joint'] == [
+    {'step': 1, 'imitation/nll': None}
+  ]
+
+
 def test_bad_input_is_named(tmp_path):
   with pytest.raises(UserError, match='nowhere does not exist'):
     report(CONFIG, str(tmp_path / 'nowhere'))

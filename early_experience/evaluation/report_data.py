@@ -70,7 +70,7 @@ def gather(workdir, seed: int) -> dict:
     'results': summaries,
     'paired': comparisons(rolled),
     'curves': {name: thin(metrics(workdir, name), POINTS) for name in trained},
-    'tokens': _summary(workdir / 'prepare', ()),
+    'tokens': _summary(workdir / 'prepare', ('tokenizer', 'rows')),
     'trees': trees,
     'rollouts': {
       name: _sample_rollouts(some, seed) for name, some in rolled.items()

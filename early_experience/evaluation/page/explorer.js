@@ -56,7 +56,7 @@ function tree(t) {
   } }, 'open all branches');
   const any = t.steps.some((step) => step.alternatives.length);
   return [h('h3', {}, t.instruction),
-    h('p', { class: 'soft meta' }, `${t.task_id} · ${t.split} · ${t.expert}`,
+    h('p', { class: 'soft meta' }, `${t.task_id} · ${t.split} · expert: ${t.expert}`,
       any && [' · ', all]), trunk];
 }
 
