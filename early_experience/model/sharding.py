@@ -9,7 +9,13 @@ import math
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec,
+)
 from ml_collections import ConfigDict
 
 from early_experience.errors import UserError
@@ -82,14 +88,23 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     UserError: the rows cannot be split evenly.
   """
   sharding = NamedSharding(mesh, spec('batch'))
-  ways = mesh.shape['data'] * mesh.shape['fsdp']
   rows = len(next(iter(batch.values()))) * jax.process_count()
-  if rows % ways:
-    raise UserError(
-      f'{rows} rows a batch cannot be split evenly over config.mesh data x'
-      f' fsdp = {ways} devices'
-    )
+  check_rows(rows, mesh)
   return {
     name: jax.make_array_from_process_local_data(sharding, value)
     for name, value in batch.items()
   }
+
+
+def check_rows(rows: int, mesh: Mesh | AbstractMesh) -> None:
+  """Makes sure that a batch can be split over the mesh.
+
+  Raises:
+    UserError: it cannot.
+  """
+  ways = mesh.shape['data'] * mesh.shape['fsdp']
+  if rows % ways:
+    raise UserError(
+      f'a batch of {rows} rows cannot be split evenly over config.mesh data x'
+      f' fsdp = {ways} devices'
+    )

@@ -37,11 +37,11 @@ def hidden(
     return attend_rows(q, k, v, span_BT, cfg.attention_block), None
 
   def layer(x_BTD, weights):
-    return block(x_BTD, weights, turns, attention, cfg)
+    return block(x_BTD, gathered_layer(weights, cfg), turns, attention, cfg)
 
   x_BTD = embed(params, tokens_BT, cfg)
   x_BTD, _ = jax.lax.scan(_remat(layer, cfg), x_BTD, params['layers'])
-  return rms_norm(x_BTD, _gathered('norm', params['norm'], cfg), cfg)
+  return final_norm(params, x_BTD, cfg)
 
 
 def output_head(params: dict, cfg: ModelConfig) -> jax.Array:
@@ -56,9 +56,27 @@ def embed(params: dict, tokens_BT: jax.Array, cfg: ModelConfig) -> jax.Array:
   return table_VD.at[tokens_BT].get(out_sharding=spec('batch', None, None))
 
 
+def final_norm(params: dict, x_BTD: jax.Array, cfg: ModelConfig) -> jax.Array:
+  """The norm between the last layer and the output head."""
+  return rms_norm(x_BTD, _gathered('norm', params['norm'], cfg), cfg)
+
+
+def gathered_layer(weights: dict, cfg: ModelConfig) -> dict:
+  """One layer's weights in the compute dtype, gathered over fsdp.
+
+  Args:
+    weights: `params['layers']` at one layer.
+    cfg: static.
+  """
+  return {
+    name: _gathered(f'layers/{name}', value, cfg)
+    for name, value in weights.items()
+  }
+
+
 def block(
   x_BTD: jax.Array,
-  weights: dict,
+  w: dict,
   turns: tuple[jax.Array, jax.Array],
   attention: Callable,
   cfg: ModelConfig,
@@ -67,32 +85,28 @@ def block(
 
   Args:
     x_BTD: the residual stream.
-    weights: of this layer: `params['layers']` without the axis L.
+    w: the layer's weights, from `gathered_layer`.
     turns: from `rope_turns`.
-    attention: (q_BTNH, k_BTKH, v_BTKH) -> (out_BTNH, what else it returns).
+    attention: (q_BNTH, k_BKTH, v_BKTH) -> (out_BNTH, what else it returns).
     cfg: static.
 
   Returns:
     The residual stream, and what else `attention` returned.
   """
-  w = {  # one layer at a time, so that no more is ever gathered
-    name: _gathered(f'layers/{name}', value, cfg)
-    for name, value in weights.items()
-  }
   y_BTD = rms_norm(x_BTD, w['attention_norm'], cfg)
-  q_BTNH = jnp.einsum('btd,dnh->btnh', y_BTD, w['q'])
-  k_BTKH = jnp.einsum('btd,dkh->btkh', y_BTD, w['k'])
-  v_BTKH = jnp.einsum('btd,dkh->btkh', y_BTD, w['v'])
+  q_BNTH = jnp.einsum('btd,dnh->bnth', y_BTD, w['q'])
+  k_BKTH = jnp.einsum('btd,dkh->bkth', y_BTD, w['k'])
+  v_BKTH = jnp.einsum('btd,dkh->bkth', y_BTD, w['v'])
   if cfg.qkv_bias:
-    q_BTNH += w['q_bias'][None, None]
-    k_BTKH += w['k_bias'][None, None]
-    v_BTKH += w['v_bias'][None, None]
+    q_BNTH += w['q_bias'][None, :, None]
+    k_BKTH += w['k_bias'][None, :, None]
+    v_BKTH += w['v_bias'][None, :, None]
   if cfg.qk_norm:
-    q_BTNH = rms_norm(q_BTNH, w['q_norm'], cfg)
-    k_BTKH = rms_norm(k_BTKH, w['k_norm'], cfg)
-  out_BTNH, extra = attention(rope(q_BTNH, turns), rope(k_BTKH, turns), v_BTKH)
+    q_BNTH = rms_norm(q_BNTH, w['q_norm'], cfg)
+    k_BKTH = rms_norm(k_BKTH, w['k_norm'], cfg)
+  out_BNTH, extra = attention(rope(q_BNTH, turns), rope(k_BKTH, turns), v_BKTH)
   stream = spec('batch', None, None)
-  x_BTD += jnp.einsum('btnh,nhd->btd', out_BTNH, w['o'], out_sharding=stream)
+  x_BTD += jnp.einsum('bnth,nhd->btd', out_BNTH, w['o'], out_sharding=stream)
   y_BTD = rms_norm(x_BTD, w['mlp_norm'], cfg)
   gate_BTF = jax.nn.silu(jnp.einsum('btd,df->btf', y_BTD, w['gate']))
   up_BTF = jnp.einsum('btd,df->btf', y_BTD, w['up'])
@@ -113,21 +127,21 @@ def rms_norm(x: jax.Array, scale: jax.Array, cfg: ModelConfig) -> jax.Array:
 def rope_turns(
   depth_BT: jax.Array, cfg: ModelConfig
 ) -> tuple[jax.Array, jax.Array]:
-  """Cosine and sine of every pair's angle, each [B, T, 1, H/2] float32."""
+  """Cosine and sine of every pair's angle, each [B, 1, T, H/2] float32."""
   half = cfg.head_dim // 2
   rate_H = cfg.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
   angle = (
-    depth_BT[:, :, None, None].astype(jnp.float32) * rate_H[None, None, None]
+    depth_BT[:, None, :, None].astype(jnp.float32) * rate_H[None, None, None]
   )
   return jnp.cos(angle), jnp.sin(angle)
 
 
-def rope(x_BTNH: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
+def rope(x_BNTH: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
   """Turns dimension i with dimension i + H/2 (the Hugging Face convention)."""
   cos, sin = turns
-  a, b = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+  a, b = jnp.split(x_BNTH.astype(jnp.float32), 2, axis=-1)
   turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-  return turned.astype(x_BTNH.dtype)
+  return turned.astype(x_BNTH.dtype)
 
 
 def _gathered(path, value, cfg):

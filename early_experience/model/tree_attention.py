@@ -1,0 +1,183 @@
+"""Attention within a row of trees, block by block, visiting only what is seen.
+
+A row's mask is mostly empty: a token sees its path and nothing else, and the
+layout keeps paths in few runs of tokens. So the pairs of a block of queries and
+a block of keys are listed first, and the loops below visit those pairs alone.
+Scores of one pair exist at a time, forward and backward, with the online
+softmax of FlashAttention (arXiv 2205.14135, algorithm 1).
+
+Letters: T tokens, K key heads, G queries that share a key head, H head size,
+P pairs of blocks, U blocks of a row, C tokens of a block.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+_HIDDEN = -1e30  # a score that weighs nothing, and whose differences are finite
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def attend_row(
+  q_KGTH: jax.Array,
+  k_KTH: jax.Array,
+  v_KTH: jax.Array,
+  span_T: jax.Array,
+  block: int,
+) -> jax.Array:
+  """Softmax attention in one row; scores and their sums in float32.
+
+  Args:
+    q_KGTH: queries, by the key head that they read.
+    k_KTH: keys.
+    v_KTH: values.
+    span_T: int32 size of each token's subtree; query q sees key k exactly when
+      k <= q < k + span[k].
+    block: tokens of a block; T is a multiple of it.
+
+  Returns:
+    [K, G, T, H] in the dtype of the values.
+  """
+  return _forward(q_KGTH, k_KTH, v_KTH, span_T, block)[0]
+
+
+def visible_pairs(
+  span_T: jax.Array, block: int
+) -> tuple[jax.Array, jax.Array]:
+  """Which blocks of keys each block of queries sees something of.
+
+  Returns:
+    int32 [U * U], query block * U + key block: the visible pairs first, by
+    query block; and their number, int32 [].
+  """
+  blocks = len(span_T) // block
+  end_U = (jnp.arange(len(span_T)) + span_T).reshape(blocks, block).max(-1)
+  query_U1, key_1U = jnp.arange(blocks)[:, None], jnp.arange(blocks)[None]
+  seen = (key_1U <= query_U1) & (query_U1 * block < end_U[None])
+  order_P = jnp.argsort(~seen.reshape(-1), stable=True).astype(jnp.int32)
+  return order_P, seen.sum(dtype=jnp.int32)
+
+
+def _scores(q_KGCH, k_KCH, span_C, first_query, first_key):
+  """Scaled scores of a pair of blocks, [K, G, C, C] float32."""
+  score = jnp.einsum(
+    'kgch,ksh->kgcs', q_KGCH, k_KCH, preferred_element_type=jnp.float32
+  )
+  place = jnp.arange(len(span_C))
+  query_C1 = (first_query + place)[:, None]
+  key_1S = (first_key + place)[None]
+  seen = (key_1S <= query_C1) & (query_C1 < key_1S + span_C[None])
+  return jnp.where(seen[None, None], score, _HIDDEN)
+
+
+def _forward(q_KGTH, k_KTH, v_KTH, span_T, block):
+  """The output, and the log of each query's summed exponentials."""
+  order_P, count = visible_pairs(span_T, block)
+  blocks = len(span_T) // block
+  scaled_KGTH = q_KGTH * q_KGTH.shape[-1] ** -0.5
+  take = functools.partial(
+    jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
+  )
+
+  def visit(p, carry):
+    top_KGT1, total_KGT1, out_KGTH = carry
+    query = order_P[p] // blocks * block
+    key = order_P[p] % blocks * block
+    span_C = jax.lax.dynamic_slice_in_dim(span_T, key, block)
+    score = _scores(
+      take(scaled_KGTH, query), take(k_KTH, key), span_C, query, key
+    )
+    top = take(top_KGT1, query)
+    new_top = jnp.maximum(top, score.max(-1, keepdims=True))
+    share = jnp.exp(score - new_top)
+    shrink = jnp.exp(top - new_top)
+    total = take(total_KGT1, query) * shrink + share.sum(-1, keepdims=True)
+    value = jnp.einsum(
+      'kgcs,ksh->kgch',
+      share.astype(v_KTH.dtype),
+      take(v_KTH, key),
+      preferred_element_type=jnp.float32,
+    )
+    out = take(out_KGTH, query) * shrink + value
+    return (
+      _put(top_KGT1, new_top, query),
+      _put(total_KGT1, total, query),
+      _put(out_KGTH, out, query),
+    )
+
+  shape = (*q_KGTH.shape[:-1], 1)
+  top, total, out = jax.lax.fori_loop(
+    0,
+    count,
+    visit,
+    (
+      jnp.full(shape, _HIDDEN, jnp.float32),
+      jnp.zeros(shape, jnp.float32),
+      jnp.zeros(q_KGTH.shape, jnp.float32),
+    ),
+  )
+  return (out / total).astype(v_KTH.dtype), top + jnp.log(total)
+
+
+def _put(whole, part, start):
+  return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=-2)
+
+
+def _save(q_KGTH, k_KTH, v_KTH, span_T, block):
+  out_KGTH, log_total_KGT1 = _forward(q_KGTH, k_KTH, v_KTH, span_T, block)
+  return out_KGTH, (q_KGTH, k_KTH, v_KTH, span_T, out_KGTH, log_total_KGT1)
+
+
+def _backward(block, saved, d_out_KGTH):
+  q_KGTH, k_KTH, v_KTH, span_T, out_KGTH, log_total_KGT1 = saved
+  order_P, count = visible_pairs(span_T, block)
+  blocks = len(span_T) // block
+  scale = q_KGTH.shape[-1] ** -0.5
+  scaled_KGTH = q_KGTH * scale
+  # What the softmax takes from each score's gradient, the same for all keys.
+  common_KGT1 = jnp.sum(
+    d_out_KGTH.astype(jnp.float32) * out_KGTH.astype(jnp.float32),
+    axis=-1,
+    keepdims=True,
+  )
+  take = functools.partial(
+    jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
+  )
+  product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+  def visit(p, carry):
+    d_q, d_k, d_v = carry
+    query = order_P[p] // blocks * block
+    key = order_P[p] % blocks * block
+    span_C = jax.lax.dynamic_slice_in_dim(span_T, key, block)
+    q, k, v = take(scaled_KGTH, query), take(k_KTH, key), take(v_KTH, key)
+    share = jnp.exp(
+      _scores(q, k, span_C, query, key) - take(log_total_KGT1, query)
+    )
+    d_out = take(d_out_KGTH, query)
+    d_share = product('kgch,ksh->kgcs', d_out, v)
+    d_score = share * (d_share - take(common_KGT1, query))
+    d_score = d_score.astype(k.dtype)
+    d_q_part = product('kgcs,ksh->kgch', d_score, k)
+    d_k_part = product('kgcs,kgch->ksh', d_score, q)
+    d_v_part = product('kgcs,kgch->ksh', share.astype(v.dtype), d_out)
+    return (
+      _put(d_q, take(d_q, query) + d_q_part, query),
+      _put(d_k, take(d_k, key) + d_k_part, key),
+      _put(d_v, take(d_v, key) + d_v_part, key),
+    )
+
+  zeros = lambda x: jnp.zeros(x.shape, jnp.float32)
+  d_q, d_k, d_v = jax.lax.fori_loop(
+    0, count, visit, (zeros(q_KGTH), zeros(k_KTH), zeros(v_KTH))
+  )
+  return (
+    (d_q * scale).astype(q_KGTH.dtype),
+    d_k.astype(k_KTH.dtype),
+    d_v.astype(v_KTH.dtype),
+    None,
+  )
+
+
+attend_row.defvjp(_save, _backward)
