@@ -1,0 +1,230 @@
+"""Evaluates a policy: success by split and type, and its model of the world."""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+from ml_collections import ConfigDict
+
+from early_experience import cli, files, stage
+from early_experience.config import check_choice
+from early_experience.envs.interface import Environment, Task
+from early_experience.errors import UserError
+from early_experience.evaluation import (
+  agent,
+  rollouts,
+  statistics,
+  world_model,
+)
+from early_experience.experience import records
+from early_experience.progress import Progress
+
+STEM = 'rollouts'
+POLICIES = ('trained', 'untrained', 'random')
+
+
+def evaluate(config: ConfigDict, workdir: str) -> dict:
+  """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
+  from early_experience.envs import registry
+
+  return evaluate_in(lambda: registry.make(config.env), config, workdir)
+
+
+def evaluate_in(
+  make: Callable[[], Environment], config: ConfigDict, workdir: str
+) -> dict:
+  """Evaluates a policy in an environment.
+
+  The tasks and the held-out states are the same for every policy.
+
+  Args:
+    make: makes an environment; called once for each episode side by side.
+    config: `evaluate` says how, `name` which policy.
+    workdir: of the run.
+
+  Raises:
+    UserError: there is no such split, or a stage before this is not done.
+  """
+  how = config.evaluate
+  check_choice('evaluate.policy', how.policy, POLICIES)
+  environment = make()
+  tasks = _tasks(environment, how)
+  name = f'evaluate/{config.name}'
+  settings = {
+    key: config[key].to_dict() for key in ('env', 'evaluate', 'model')
+  }
+  settings['seed'] = config.seed
+  if how.policy == 'trained':
+    trained = stage.require(workdir, f'train/{config.name}')
+    settings['trained'] = files.read_json(trained / stage.SETTINGS)
+  # All that can be wrong is found before the folder is begun with it.
+  slots = min(how.batch_tasks, max(map(len, tasks.values())))
+  if stage.finished(pathlib.Path(workdir) / name) is None:
+    policy = _policy(config, workdir, slots)
+  folder = stage.begin(workdir, name, settings)
+  summary = stage.finished(folder)
+  if summary is None:
+    _play(tasks, environment, make, slots, policy, how, folder)
+    found = [record for _, record in files.read_jsonl(folder, STEM)]
+    summary = stage.finish(
+      folder,
+      {
+        'name': config.name,
+        'policy': how.policy,
+        'source': environment.source,
+        'settings': how.to_dict(),
+        'splits': {
+          split: summarise([r for r in found if r['split'] == split])
+          for split in how.splits
+        },
+        'world_model': _world_model(policy, config, workdir),
+      },
+    )
+  for line in _lines(summary):
+    print(line)
+  return summary
+
+
+def choose(tasks: Sequence[Task], count: int) -> list[Task]:
+  """A fixed choice of tasks, their types in turn so that all are alike.
+
+  Args:
+    tasks: of one split.
+    count: how many; 0 is all.
+  """
+  kinds = collections.defaultdict(list)
+  for task in sorted(
+    tasks, key=lambda t: hashlib.sha256(t.id.encode()).digest()
+  ):
+    kinds[task.type].append(task)
+  turns = sorted(
+    (place, kind, task)
+    for kind, some in kinds.items()
+    for place, task in enumerate(some)
+  )
+  return [task for _, _, task in turns][: count or None]
+
+
+def summarise(found: Sequence[dict]) -> dict:
+  """What the records of one split amount to, with 95% intervals."""
+  kinds = collections.defaultdict(list)
+  for record in found:
+    kinds[record['task_type']].append(record)
+  valid = [step['valid'] for record in found for step in record['steps']]
+  steps = statistics.mean_interval([len(r['steps']) for r in found])
+  return {
+    'tasks': len(found),
+    'success': _rate(found),
+    'steps': {'mean': steps.rate, 'low': steps.low, 'high': steps.high},
+    'invalid_rate': valid.count(False) / max(len(valid), 1),
+    'out_of_context': sum(r['end'] == 'out_of_context' for r in found),
+    'by_type': {kind: _rate(some) for kind, some in sorted(kinds.items())},
+  }
+
+
+def _rate(found):
+  count = sum(record['success'] for record in found)
+  interval = statistics.wilson(count, len(found))
+  return {'count': count, 'n': len(found), **dataclasses.asdict(interval)}
+
+
+def _tasks(environment, how):
+  tasks = {}
+  for split in how.splits:
+    tasks[split] = choose(environment.tasks(split), how.tasks)
+    if not tasks[split]:
+      raise UserError(f'{environment.name} has no tasks in split {split!r}')
+  if not tasks:
+    raise UserError('config.evaluate.splits is empty')
+  return tasks
+
+
+def _policy(config, workdir, slots):
+  how = config.evaluate
+  if how.policy == 'random':
+    return rollouts.RandomPolicy(config.seed)
+  decoding = agent.Decoding(
+    seed=config.seed,
+    **{
+      field.name: how[field.name]
+      for field in dataclasses.fields(agent.Decoding)
+      if field.name != 'seed'
+    },
+  )
+  return agent.load(config, workdir, how.policy, config.name, decoding, slots)
+
+
+def _play(tasks, environment, make, slots, policy, how, folder):
+  """Plays what is not yet on disk; a record is written as its episode ends."""
+  todo = [task for some in tasks.values() for task in some]
+  with files.JsonlWriter(folder, STEM) as writer:  # repairs a torn last line
+    done = {
+      (r['split'], r['task_id']) for _, r in files.read_jsonl(folder, STEM)
+    }
+    left = [task for task in todo if (task.split, task.id) not in done]
+    environments = [environment]
+    environments += (make() for _ in range(min(slots, len(left)) - 1))
+    label = f'evaluate {folder.name}'
+    progress = Progress(label, len(todo), 'episodes', done=len(done))
+
+    def on_record(record):
+      writer.write(record)
+      progress.update()
+
+    rollouts.run(
+      left, environments, policy, max_steps=how.max_steps, on_record=on_record
+    )
+  progress.close()
+
+
+def _world_model(policy, config, workdir):
+  states = config.evaluate.world_model_states
+  if config.evaluate.policy == 'random' or not states:
+    return None
+  prepared = stage.require(workdir, 'prepare')
+  held_out = set(files.read_json(prepared / 'split.json')['held_out'])
+  if not held_out:
+    return None
+  # Where nothing was explored there are the expert's own transitions.
+  explored = pathlib.Path(workdir) / 'explore'
+  if stage.finished(explored) is None:
+    explored = stage.require(workdir, 'collect')
+  trajectories = [t for t in records.read(explored) if t.task_id in held_out]
+  with jax.set_mesh(policy.mesh):
+    return world_model.measure(
+      policy.params,
+      policy.cfg,
+      policy.tokenizer,
+      policy.mesh,
+      trajectories,
+      states=states,
+      style=config.prepare.world_model,
+    )
+
+
+def _lines(summary):
+  """What the stage says it did: a line a split, and one on the world."""
+  name = summary['name']
+  for split, counts in summary['splits'].items():
+    success, steps = counts['success'], counts['steps']
+    yield (
+      f'evaluate {name}: {split} {success["count"]}/{success["n"]} solved ='
+      f' {success["rate"]:.1%} [{success["low"]:.1%}, {success["high"]:.1%}],'
+      f' {steps["mean"]:.1f} steps, {counts["invalid_rate"]:.1%} invalid,'
+      f' {counts["out_of_context"]} out of context'
+    )
+  world = summary['world_model']
+  if world is not None:
+    exact = world['exact_match']
+    yield (
+      f'evaluate {name}: next observation {exact["rate"]:.1%}'
+      f' [{exact["low"]:.1%}, {exact["high"]:.1%}] exact of {exact["n"]},'
+      f' {world["nll"]:.3f} nats a token'
+    )
+
+
+if __name__ == '__main__':
+  cli.run(evaluate)

@@ -1,0 +1,349 @@
+"""A model that acts: many episodes at once, each with its context kept.
+
+A decision is a pure function of the turns shown. The KV cache only saves work:
+a slot's context is cut back to what it shares with the new prompt, and the
+rest is read. So thoughts leave the context by themselves, an action stands in
+it as training would have written it, and a slot may change its episode.
+"""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from early_experience import files, stage
+from early_experience.errors import UserError
+from early_experience.evaluation.rollouts import (
+  Decision,
+  Request,
+  need_admissible,
+)
+from early_experience.experience import render
+from early_experience.experience.tokenizer import Tokenizer
+from early_experience.model import config as model_config
+from early_experience.model import decode, sharding, table
+from early_experience.training import checkpoint
+
+# Tokens a row is fed at a time: one compiled shape each.
+_CHUNKS = (16, 32, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+  """How text is generated. `config.evaluate` says what each setting means."""
+
+  seed: int = 0
+  temperature: float = 0.0
+  constrained: bool = False
+  think: bool = False
+  max_action_tokens: int = 32
+  max_thought_tokens: int = 128
+
+
+def load(
+  config: ConfigDict, workdir: str, policy: str, name: str, decoding, slots: int
+) -> 'Agent':
+  """The agent of a workdir.
+
+  Args:
+    config: `model` and `mesh` are used, and `seed` where nothing is trained.
+    workdir: `prepare` must be done, and training for a trained policy.
+    policy: `trained` or `untrained`.
+    name: whose training, `train/NAME`.
+    decoding: how it acts.
+    slots: episodes side by side.
+
+  Raises:
+    UserError: a stage is missing, or the checkpoint has another architecture or
+      another tokenizer.
+  """
+  path = stage.require(workdir, 'prepare') / 'tokenizer.model'
+  tokenizer = Tokenizer.load(path)
+  cfg = model_config.from_config(config.model, tokenizer.vocab_size)
+  mesh = sharding.make_mesh(config.mesh)
+  with jax.set_mesh(mesh):
+    if policy == 'untrained':
+      init = jax.jit(
+        lambda key: table.init_params(key, cfg),
+        out_shardings=table.param_shardings(cfg, mesh),
+      )
+      params = init(jax.random.key(config.seed))
+    else:
+      folder = stage.require(workdir, f'train/{name}') / 'checkpoints'
+      trained = files.read_json(folder / checkpoint.ARCHITECTURE)['tokenizer']
+      if trained != tokenizer.hash:
+        raise UserError(
+          f'{folder} was trained with tokenizer {trained}, but {path} is'
+          f' {tokenizer.hash}'
+        )
+      params = checkpoint.load_params(folder, cfg, mesh)
+  return Agent(params, cfg, tokenizer, mesh, decoding, slots)
+
+
+class Agent:
+  """A policy of `rollouts` and a proposer of actions.
+
+  Args:
+    params: of the model.
+    cfg: of the model. `max_tokens` bounds a context, answer included.
+    tokenizer: of the model.
+    mesh: that holds the parameters.
+    decoding: how it acts.
+    slots: episodes side by side; rounded up to what the mesh divides.
+  """
+
+  def __init__(self, params, cfg, tokenizer, mesh, decoding, slots):
+    self.params, self.cfg, self.tokenizer = params, cfg, tokenizer
+    self.mesh, self._decoding = mesh, decoding
+    ways = mesh.shape['data'] * mesh.shape['fsdp']
+    self._rows = -(-slots // ways) * ways
+    with jax.set_mesh(mesh):
+      self._cache = decode.init_cache(cfg, self._rows, cfg.max_tokens)
+    # What each row's cache holds; the device's lengths follow it.
+    self._held: list[list[int]] = [[] for _ in range(self._rows)]
+    self._ids = functools.lru_cache(maxsize=65536)(
+      lambda action: (*tokenizer.encode(action), tokenizer.end_id)
+    )
+
+  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
+    """Decides for every slot whose context is read by now.
+
+    A slot that has much to read (an episode's opening) may be answered None
+    while others go on; it is to be asked again.
+
+    Raises:
+      UserError: actions are constrained, and a state lists none, or one that
+        is longer than `max_action_tokens`.
+    """
+    how = self._decoding
+    scripts = [request and request.script for request in requests]
+    keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
+    thoughts = [None] * len(requests)
+    with jax.set_mesh(self.mesh):
+      if how.think:
+        prompts, over = self._prompts(scripts, 'thought')
+        logits, ready = self._read(prompts, patience=0.5)
+        chances = [f'{key}/thought' for key in keys]
+        texts = self._write(
+          logits, ready, chances, how.max_thought_tokens, how.temperature
+        )
+        for i in np.flatnonzero(ready):
+          thoughts[i] = self.tokenizer.decode(texts[i]).strip()
+          scripts[i] += (render.Turn('thought', thoughts[i]),)
+        scripts = [s if ready[i] else None for i, s in enumerate(scripts)]
+        # An action follows on its thought in this same call.
+        prompts, more = self._prompts(scripts, 'action')
+        over |= more
+        logits, ready = self._read(prompts, patience=1.0)
+      else:
+        prompts, over = self._prompts(scripts, 'action')
+        logits, ready = self._read(prompts, patience=0.5)
+      actions = self._act(requests, logits, ready, keys)
+    over |= {i for i in np.flatnonzero(ready) if self._over(i)}
+    return [
+      Decision(None, thoughts[i])
+      if i in over
+      else Decision(actions[i], thoughts[i])
+      if ready[i]
+      else None
+      for i in range(len(requests))
+    ]
+
+  def propose(
+    self,
+    histories: Sequence[tuple[str, Sequence[str], Sequence[str]]],
+    k: int,
+    temperature: float,
+    seed: int,
+  ) -> list[list[str]]:
+    """Samples k actions for each history, in free text.
+
+    Args:
+      histories: (instruction, observations, actions), as `render.history`
+        takes them. One that is too long gets no proposals.
+      k: samples each; duplicates are for the caller to drop.
+      temperature: of the samples.
+      seed: with the place in `histories`, all that chance depends on.
+    """
+    asked = [(i, j) for i in range(len(histories)) for j in range(k)]
+    proposals = [[] for _ in histories]
+    with jax.set_mesh(self.mesh):
+      for start in range(0, len(asked), self._rows):
+        some = asked[start : start + self._rows]
+        scripts = [render.history(*histories[i]) for i, _ in some]
+        keys = [f'{seed}/{i}/{j}' for i, j in some]
+        prompts, _ = self._prompts(scripts, 'action')
+        logits, ready = self._read(prompts, patience=1.0)
+        texts = self._write(
+          logits, ready, keys, self._decoding.max_action_tokens, temperature
+        )
+        for slot, (i, _) in enumerate(some):
+          if ready[slot] and not self._over(slot):
+            text = self.tokenizer.decode(texts[slot])
+            proposals[i].append(text.strip())
+    return proposals
+
+  def _prompts(self, scripts, role):
+    """Ids for each row to read (None: nothing), and rows that are too long."""
+    prompts = [
+      script and self.tokenizer.encode_prompt(script, role)
+      for script in scripts
+    ]
+    over = {
+      i
+      for i, prompt in enumerate(prompts)
+      if prompt and len(prompt) >= self.cfg.max_tokens
+    }
+    prompts = [None if i in over else p for i, p in enumerate(prompts)]
+    return prompts + [None] * (self._rows - len(prompts)), over
+
+  def _over(self, row):
+    return len(self._held[row]) > self.cfg.max_tokens
+
+  def _read(self, prompts, patience):
+    """Feeds what the cache lacks of the prompts.
+
+    Args:
+      prompts: ids for each row, or None.
+      patience: share of the prompts that must be read before it returns; the
+        others go on in the next call.
+
+    Returns:
+      Logits [B, V] after each prompt that is read, and which those are.
+    """
+    asked = np.array([prompt is not None for prompt in prompts])
+    for row in np.flatnonzero(asked):
+      shared = _shared(self._held[row], prompts[row])
+      # The last token is fed in any case: its logits are wanted.
+      del self._held[row][min(shared, len(prompts[row]) - 1) :]
+    lengths = np.array([len(held) for held in self._held], np.int32)
+    (length_B,) = self._put(np.minimum(lengths, self.cfg.max_tokens))
+    self._cache = self._cache.replace(length_B=length_B)
+    logits_BV = None
+    while True:
+      left = np.array(
+        [
+          len(p or ()) - len(h)
+          for p, h in zip(prompts, self._held, strict=True)
+        ]
+      )
+      ready = asked & (left == 0)
+      if ready.sum() >= patience * asked.sum():
+        return logits_BV, ready
+      tokens_BT, counts_B = self._chunk(prompts, np.where(asked, left, 0))
+      new_BV, self._cache = decode.extend(
+        self.params, self._cache, tokens_BT, counts_B, cfg=self.cfg
+      )
+      # A row that was read before this feeding keeps its logits.
+      logits_BV = (
+        new_BV
+        if logits_BV is None
+        else jnp.where(counts_B[:, None] > 0, new_BV, logits_BV)
+      )
+
+  def _chunk(self, prompts, left):
+    """The next tokens of each row: enough to finish most rows, if that fits."""
+    most = np.quantile(left[left > 0], 0.75)
+    size = next((c for c in _CHUNKS if c >= most), _CHUNKS[-1])
+    tokens_BT = np.zeros((self._rows, size), np.int32)
+    counts_B = np.minimum(left, size).astype(np.int32)
+    for row in np.flatnonzero(counts_B):
+      held, count = self._held[row], counts_B[row]
+      new = prompts[row][len(held) : len(held) + count]
+      tokens_BT[row, :count] = new
+      held += new
+    return self._put(tokens_BT, counts_B)
+
+  def _act(self, requests, logits_BV, ready, keys):
+    """Action texts of the rows that are ready."""
+    how = self._decoding
+    if not how.constrained:
+      texts = self._write(
+        logits_BV, ready, keys, how.max_action_tokens, how.temperature
+      )
+      return [self.tokenizer.decode(ids).strip() for ids in texts]
+    choices = [
+      self._choices(requests[row]) if ready[row] else {}
+      for row in range(self._rows)
+    ]
+    trie = decode.Trie.build([list(choice) for choice in choices])
+    texts = self._write(
+      logits_BV, ready, keys, how.max_action_tokens, how.temperature, trie
+    )
+    return [
+      choice.get((*ids, self.tokenizer.end_id))
+      for choice, ids in zip(choices, texts, strict=True)
+    ]
+
+  def _choices(self, request):
+    """The admissible actions by their ids."""
+    actions = need_admissible(request, 'evaluate.constrained=True')
+    choices = {self._ids(action): action for action in actions}
+    longest = max(choices, key=len)
+    if len(longest) > self._decoding.max_action_tokens:
+      raise UserError(
+        f'config.evaluate.max_action_tokens={self._decoding.max_action_tokens}'
+        f' cannot hold the admissible action {choices[longest]!r}:'
+        f' {len(longest)} tokens'
+      )
+    return choices
+
+  def _write(self, logits_BV, active, keys, max_tokens, temperature, trie=None):
+    """Generates a turn in the active rows; ids without their end.
+
+    Args:
+      logits_BV: after the prompts, from `_read`.
+      active: bool [B].
+      keys: text for each row, all that its samples depend on.
+      max_tokens: of the turn, its end included.
+      temperature: 0 takes the likeliest.
+      trie: what each row may write; None: anything.
+    """
+    if not active.any():
+      return [[]] * self._rows
+    keys = [*keys, *[''] * (self._rows - len(keys))]
+    ids_BM, counts_B, self._cache = decode.generate(
+      self.params,
+      self._cache,
+      logits_BV,
+      _keys(keys) if temperature else jax.random.key(0),
+      active,
+      cfg=self.cfg,
+      stop_id=self.tokenizer.end_id,
+      max_tokens=max_tokens,
+      temperature=temperature,
+      trie=trie,
+    )
+    texts = []
+    for held, ids, count in zip(
+      self._held, np.asarray(ids_BM), np.asarray(counts_B), strict=True
+    ):
+      new = ids[:count].tolist()
+      held += new
+      texts.append(new[:-1])
+    return texts
+
+  def _put(self, *arrays):
+    named = {str(i): array for i, array in enumerate(arrays)}
+    return sharding.put_batch(named, self.mesh).values()
+
+
+def _shared(a, b):
+  """Length of the common prefix."""
+  if a == b[: len(a)]:  # as in most turns: then in C
+    return len(a)
+  differs = (
+    i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]
+  )
+  return next(differs, min(len(a), len(b)))
+
+
+def _keys(texts):
+  """A PRNG key for each row that depends on its text alone."""
+  seeds = [zlib.crc32(text.encode()) for text in texts]
+  return jax.vmap(jax.random.key)(np.array(seeds, np.uint32))

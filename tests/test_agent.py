@@ -1,0 +1,166 @@
+"""The agent decides as if it read each history anew; its cache is no memory."""
+
+import dataclasses
+import functools
+
+import jax
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.evaluation import rollouts
+from early_experience.evaluation.agent import Agent, Decoding
+from early_experience.evaluation.rollouts import Request
+from early_experience.experience import render, tokenizer
+from early_experience.model import table
+from tests.toy_env import ToyEnv
+from tests.training_case import mesh_of, model_of
+
+TEXTS = [
+  'Take the coin.',
+  'You see box 1, box 2, box 3.',
+  'You open box 1 and it is empty.',
+  'You open box 2 and there is a coin.',
+  'take coin from box 3',
+  'open box 3',
+  'Nothing happens.',
+  'look',
+]
+
+
+@functools.cache
+def coder():
+  return tokenizer.Tokenizer(tokenizer.train(TEXTS * 20, 320))
+
+
+@functools.cache
+def policy(mesh, max_tokens):
+  # Sharper than a fresh model, which is at a tie nearly everywhere.
+  cfg = model_of(coder().vocab_size, max_tokens=max_tokens)
+  with jax.set_mesh(mesh):
+    init = jax.jit(
+      lambda key: jax.tree.map(lambda x: 2 * x, table.init_params(key, cfg)),
+      out_shardings=table.param_shardings(cfg, mesh),
+    )
+    return init(jax.random.key(0)), cfg
+
+
+def make(slots, max_tokens=256, sizes=(1, 1, 1), **decoding):
+  mesh = mesh_of(sizes)
+  params, cfg = policy(mesh, max_tokens)
+  decoding = {'max_action_tokens': 12, 'max_thought_tokens': 8, **decoding}
+  return Agent(params, cfg, coder(), mesh, Decoding(**decoding), slots)
+
+
+class Watched:
+  """Remembers what an agent was asked and what it answered."""
+
+  def __init__(self, agent):
+    self.agent, self.seen = agent, []
+
+  def act(self, requests):
+    decisions = self.agent.act(requests)
+    self.seen += [(r, d) for r, d in zip(requests, decisions, strict=True) if d]
+    return decisions
+
+
+def play(agent, slots, tasks=5, max_steps=4):
+  found, environments = [], [ToyEnv(tasks=tasks) for _ in range(slots)]
+  rollouts.run(
+    environments[0].tasks('test'),
+    environments,
+    agent,
+    max_steps=max_steps,
+    on_record=found.append,
+  )
+  return {record['task_id']: record for record in found}
+
+
+def start(key='a/0', admissible=('look', 'open box 1', 'open box 3')):
+  script = render.opening(TEXTS[0], TEXTS[1])
+  return Request(key, script, admissible)
+
+
+@pytest.mark.parametrize(
+  'decoding',
+  [{}, {'constrained': True}, {'think': True}, {'temperature': 1.0}],
+  ids=lambda decoding: ' '.join(decoding) or 'greedy',
+)
+def test_a_decision_depends_on_its_history_alone(decoding):
+  watched = Watched(make(3, **decoding))
+  play(watched, 3)
+  assert len(watched.seen) >= 15
+  for request, decision in watched.seen[::4]:
+    alone = make(3, **decoding)  # the same shapes: nothing to compile
+    (again, *_) = alone.act([request, None, None])
+    assert again == decision
+
+
+def test_meshes_decide_alike():
+  expected = play(make(4, constrained=True), 4, tasks=4)
+  found = play(make(4, constrained=True, sizes=(2, 2, 2)), 4, tasks=4)
+  assert found == expected
+
+
+def test_constrained_actions_are_admissible_and_free_ones_need_not_be():
+  constrained = play(make(3, constrained=True), 3)
+  assert all(s['valid'] for r in constrained.values() for s in r['steps'])
+  free = play(make(3), 3)
+  assert not all(s['valid'] for r in free.values() for s in r['steps'])
+
+
+def test_thoughts_come_first_and_leave_the_context():
+  thinking, thought = make(2, think=True), coder().role_id('thought')
+  (decision, _) = thinking.act([start(), None])
+  assert decision.thought and decision.action is not None
+  script = start().script + render.exchange(decision.action, TEXTS[6])
+  (after, _) = thinking.act([Request('a/1', script, None), None])
+  held = thinking._held[0]
+  prompt = coder().encode_prompt(script, 'thought')
+  assert held[: len(prompt)] == prompt
+  assert held.count(thought) == 1
+  # And what it thinks decides what it does.
+  script += (render.Turn('thought', after.thought),)
+  (spoken, _) = make(2).act([Request('a/1', script, None), None])
+  assert spoken.action == after.action
+
+
+def test_a_history_longer_than_the_model_reads_is_out_of_context():
+  found = play(make(2, max_tokens=64), 2, tasks=2, max_steps=50)
+  for record in found.values():
+    assert record['end'] == 'out_of_context'
+    assert not record['success']
+    assert 0 < len(record['steps']) < 50
+  (decision, _) = make(2, max_tokens=16).act([start(), None])
+  assert decision.action is None
+
+
+def test_samples_depend_on_seed_task_and_step_and_not_on_the_slots():
+  sampled = {'constrained': True, 'temperature': 1.0}
+  expected = play(make(1, seed=1, **sampled), 1)
+  assert play(make(4, seed=1, **sampled), 4) == expected
+  assert play(make(4, seed=2, **sampled), 4) != expected
+
+
+def test_proposals_are_samples_of_what_it_would_do():
+  histories = [
+    (TEXTS[0], [TEXTS[1]], []),
+    (TEXTS[0], [TEXTS[1], TEXTS[2]], ['open box 1']),
+    (TEXTS[0], [TEXTS[1] * 20], []),
+  ]
+  agent = make(3)
+  first, second, too_long = agent.propose(histories, 4, 1.0, seed=5)
+  assert len(first) == len(second) == 4
+  assert len(set(first)) > 1
+  assert too_long == []
+  assert agent.propose(histories, 4, 1.0, seed=5) == [first, second, []]
+  assert agent.propose(histories, 4, 1.0, seed=6) != [first, second, []]
+  (decision, *_) = agent.act([start(), None, None])
+  assert agent.propose(histories[:1], 2, 0.0, 0) == [[decision.action] * 2]
+
+
+def test_actions_that_cannot_be_written_are_one_error():
+  agent = make(1, constrained=True)
+  with pytest.raises(UserError, match='max_action_tokens=12.*open box 1, '):
+    agent.act([start(admissible=('open box 1, box 2, box 3 and there is',))])
+  with pytest.raises(UserError, match='constrained=True.* at a/0'):
+    agent.act([dataclasses.replace(start(), admissible=None)])
