@@ -1,6 +1,7 @@
 """Checkpoints are whole, checked against the architecture, and fit any mesh."""
 
 import dataclasses
+import resource
 
 import jax
 import numpy as np
@@ -16,6 +17,11 @@ from early_experience.training.checkpoint import (
 )
 from tests.training_case import mesh_of, model_of, to_numpy
 
+# What orbax leaves behind when a load fails.
+pytestmark = [
+  pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
+  pytest.mark.filterwarnings('ignore:coroutine'),
+]
 CFG = model_of()
 TX = optimizer.make_optimizer(config_lib.stage(), CFG)
 
@@ -51,9 +57,19 @@ def restore(folder, sizes=(1, 1, 1)):
     return checkpoints.restore(train_step.abstract_state(CFG, TX, mesh), mesh)
 
 
-def damage(folder, total):
-  for path in (folder / str(total) / 'params').rglob('d/*'):
-    path.write_bytes(path.read_bytes()[:10])
+def truncate(data):
+  return data[:10]
+
+
+def flip_a_bit(data):
+  half = len(data) // 2
+  return data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
+
+
+def damage(folder, total, how=truncate):
+  files = (folder / str(total) / 'params').rglob('d/*')
+  largest = max(files, key=lambda path: path.stat().st_size)
+  largest.write_bytes(how(largest.read_bytes()))
 
 
 def assert_identical(a, b):
@@ -94,9 +110,12 @@ def test_newest_are_kept_and_parameters_load_alone(folder):
   assert_identical(params, saved[3])
 
 
-def test_damaged_newest_is_reported_and_the_one_before_goes_on(folder, capsys):
+@pytest.mark.parametrize('how', [truncate, flip_a_bit])
+def test_damaged_newest_is_reported_and_the_one_before_goes_on(
+  folder, capsys, how
+):
   saved = save(folder, 1, 2)
-  damage(folder, 2)
+  damage(folder, 2, how)
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
     assert_identical(load_params(folder, CFG, mesh), saved[1])
@@ -117,6 +136,22 @@ def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(folder):
   with pytest.raises(UserError, match=f'{folder / "1"} cannot be read'):
     restore(folder)
   assert (folder / '1').is_dir()
+
+
+def test_full_disk_is_one_message_and_leaves_what_was_there(folder, caplog):
+  saved = save(folder, 1)
+  no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    checkpoints, state = checkpoints_of(folder), state_on(mesh, seed=2)
+    try:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, no_limit[1]))
+      with pytest.raises(UserError, match='cannot save to'), checkpoints:
+        checkpoints.save(state, Position())
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
+  assert caplog.records == []
+  assert_identical(restore(folder)[0].params, saved[1])
 
 
 def test_half_written_checkpoint_is_none(folder):

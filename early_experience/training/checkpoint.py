@@ -3,12 +3,15 @@
 All use of orbax is here: its v1 names still move.
 """
 
+import contextlib
 import dataclasses
+import logging
 import pathlib
 import shutil
 import sys
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
@@ -22,7 +25,6 @@ ARCHITECTURE = 'architecture.json'
 # What may change between saving and loading: no parameter depends on it.
 _FREE = (
   'dtype',
-  'param_dtype',
   'remat',
   'attention_block',
   'loss_chunk',
@@ -68,6 +70,8 @@ class Checkpoints:
       files.write_json(self._folder / ARCHITECTURE, about)
     self._keep = ocp.training.preservation_policies.LatestN(keep)
     self._manager = self._open()
+    self._quiet = contextlib.ExitStack()
+    self._quiet.enter_context(_quiet_orbax())
 
   def _open(self):
     return ocp.training.Checkpointer(
@@ -94,7 +98,10 @@ class Checkpoints:
         {
           'params': state.params,
           'opt_state': state.opt_state,
-          'position': dataclasses.asdict(position),
+          'about': {
+            'position': dataclasses.asdict(position),
+            'sums': _sums(params=state.params, opt_state=state.opt_state),
+          },
         },
         force=True,
       )
@@ -119,7 +126,6 @@ class Checkpoints:
     like = {
       'params': abstract.params,
       'opt_state': abstract.opt_state,
-      'position': None,
     }
     found = _newest_whole(self._manager, like)
     if found is None:
@@ -127,7 +133,7 @@ class Checkpoints:
     parts, damaged = found
     if damaged:
       self._move_aside(damaged)
-    position = Position(**parts['position'])
+    position = Position(**parts['about']['position'])
     step = put_step(position.step, mesh)
     return TrainState(step, parts['params'], parts['opt_state']), position
 
@@ -146,9 +152,11 @@ class Checkpoints:
       self._manager.close()
     except Exception as error:
       raise self._unwritten(error) from error
+    finally:
+      self._quiet.close()
 
   def _unwritten(self, error):
-    return UserError(f'cannot save to {self._folder}: {_first_line(error)}')
+    return UserError(f'cannot save to {self._folder}: {_reason(error)}')
 
   def __enter__(self):
     return self
@@ -173,7 +181,11 @@ def load_params(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
   if not (folder / ARCHITECTURE).exists():
     raise UserError(f'{folder} holds no checkpoints')
   _check(folder, cfg)
-  with ocp.training.Checkpointer(folder.absolute()) as manager:
+  with (
+    jax.set_mesh(mesh),
+    _quiet_orbax(),
+    ocp.training.Checkpointer(folder.absolute()) as manager,
+  ):
     like = {'params': table.abstract_params(cfg, mesh)}
     found = _newest_whole(manager, like)
   if found is None:
@@ -190,16 +202,35 @@ def _newest_whole(manager, like):
   damaged = []
   for step in sorted((c.step for c in manager.checkpoints), reverse=True):
     try:
-      parts = manager.load_checkpointables(step, like)
-      return jax.block_until_ready(parts), damaged
+      parts = manager.load_checkpointables(step, {**like, 'about': None})
+      sums = parts['about']['sums']
+      for name, value in _sums(**{name: parts[name] for name in like}).items():
+        if value != sums[name]:
+          raise ValueError(f'{name} are not what was saved')
+      return parts, damaged
     except Exception as error:  # orbax and tensorstore raise many kinds
       damaged.append(step)
       last = f'checkpoint {manager.directory / str(step)} cannot be read:'
-      last = f'{last} {_first_line(error)}'
+      last = f'{last} {_reason(error)}'
       print(f'warning: {last}', file=sys.stderr)
   if damaged:
     raise UserError(f'no checkpoint is left to go on from; {last}')
   return None
+
+
+def _sums(**trees):
+  """The sum modulo 2^32 of all words of each tree: the same on any mesh."""
+  return {name: int(_sum(tree)) for name, tree in trees.items()}
+
+
+@jax.jit
+def _sum(tree):
+  def words(x):
+    word = {2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
+    x = jax.lax.bitcast_convert_type(x, word)
+    return jnp.sum(x.astype(jnp.uint32), dtype=jnp.uint32)
+
+  return sum(map(words, jax.tree.leaves(tree)), jnp.uint32(0))
 
 
 def _architecture(cfg):
@@ -224,6 +255,19 @@ def _check(folder, cfg, tokenizer=None):
     )
 
 
-def _first_line(error):
-  lines = str(error).strip().splitlines()
-  return f'{type(error).__name__}: {lines[0] if lines else ""}'[:300]
+def _reason(error):
+  """The end of an error's first line: paths come first, the cause last."""
+  line = (str(error).strip() or type(error).__name__).splitlines()[0]
+  return line if len(line) <= 200 else f'... {line[-200:]}'
+
+
+@contextlib.contextmanager
+def _quiet_orbax():
+  """Keeps to itself what orbax logs of errors that it raises as well."""
+  logger = logging.getLogger('absl')
+  keep = lambda record: 'orbax' not in record.pathname
+  logger.addFilter(keep)
+  try:
+    yield
+  finally:
+    logger.removeFilter(keep)
