@@ -18,7 +18,13 @@ DECISION = Decision(
   outcome='You open box 2. Under a velvet cloth lies coin 7.',
   alternatives=(
     Alternative('look', 'You see box 1, box 2, box 3.', False, True, 'uniform'),
-    Alternative('open box 3', 'A spider jumps out.', False, True, 'uniform'),
+    Alternative(
+      'open box 3',
+      'You open box 3. It is empty but for a spider that jumps out.',
+      False,
+      True,
+      'uniform',
+    ),
   ),
   plan=('take coin 7 from box 2',),
 )
@@ -66,6 +72,7 @@ def test_labels_of_the_prompt_are_a_leak(text):
     'There will be coin 7 waiting for me.',
     'Surely a spider jumps out of box 3.',
     'It lies under a velvet cloth somewhere.',
+    'Not box 3. It is empty.',
   ],
 )
 def test_what_only_an_outcome_shows_is_a_leak(text):

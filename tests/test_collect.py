@@ -1,5 +1,7 @@
 """Collecting expert trajectories."""
 
+import dataclasses
+
 import pytest
 
 from early_experience import collect, stage
@@ -49,6 +51,18 @@ def test_the_expert_fails_where_it_needs_too_many_steps(tmp_path):
   assert {len(t.steps) for t in collected(tmp_path)} == {2}
   assert summary['trajectories'] == 2, 'all tasks were tried, two are short'
   assert summary['failed_by_reason']['more than 2 steps'] == 6
+
+
+def test_an_episode_that_ends_without_success_is_a_failure(tmp_path):
+  class Snatches(ToyEnv):
+    def step(self, action):
+      turn = super().step(action)
+      lost = turn.done and action == 'take coin from box 1'
+      return dataclasses.replace(turn, success=False) if lost else turn
+
+  summary = collect.collect_from(Snatches(), settings(), tmp_path)
+  assert summary['failed_by_reason']['ended without success'] == 2
+  assert all(t.success for t in collected(tmp_path))
 
 
 def test_a_killed_run_continues_without_trying_a_task_again(tmp_path):

@@ -108,10 +108,17 @@ def test_ideas_are_made_canonical_before_they_are_compared():
 
 
 def test_a_mix_fills_from_the_list_what_the_policy_leaves_open():
-  named = {'uniform': (proposers.Uniform(0), 1.0), 'policy': (Says('nap'), 1.0)}
+  named = {
+    'uniform': (proposers.Uniform(0), 1.0),
+    'policy': (Says('nap', 'sit'), 1.0),
+  }
   chosen = dict(choose(4, **named))
-  assert chosen.pop('nap') == 'policy'
-  assert chosen == dict.fromkeys(('look', 'wait', 'sit'), 'uniform')
+  assert chosen == {
+    'nap': 'policy',
+    'sit': 'policy',
+    'look': 'uniform',
+    'wait': 'uniform',
+  }
   many = Says('nap', 'jump', 'run', 'hop')
   chosen = choose(4, **named | {'policy': (many, 1.0)})
   assert [name for _, name in chosen] == ['policy'] * 2 + ['uniform'] * 2

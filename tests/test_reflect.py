@@ -13,7 +13,7 @@ from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Alternative
 from early_experience.reflection import checks, words
-from early_experience.reflection.decision import decisions_of
+from early_experience.reflection.decision import Decision, decisions_of
 from early_experience.reflection.grounded import MAX_WORDS, Grounded
 from tests.toy_env import ToyEnv
 
@@ -114,6 +114,49 @@ def test_grounded_does_not_know_what_only_the_future_shows(workdir):
     for seed in range(20):
       (draft,) = Grounded(seed).write([decision])
       assert 'take coin' not in draft.text
+
+
+def decision(action, plan, instruction, alternatives):
+  return Decision(
+    't',
+    1,
+    0,
+    instruction,
+    ('You see box 1, box 2.', 'Box 1 is closed.'),
+    ('go to box 1',),
+    None,
+    action,
+    'You open box 1. In it, there is cup 7.',
+    tuple(Alternative(*a, 'uniform') for a in alternatives),
+    plan,
+  )
+
+
+def test_grounded_plans_only_with_things_that_were_met():
+  empty = decision('open box 1', ('take cup 7 from box 1',), 'Empty box 1.', ())
+  fill = decision('open box 1', ('put box 2 in box 1',), 'Fill box 1.', ())
+  hidden, planned = Grounded(0).write([empty, fill])
+  assert 'cup' not in hidden.text
+  assert 'put box 2 in box 1' in planned.text
+
+
+def test_grounded_keeps_to_its_budget_and_says_what_it_compared():
+  alternatives = (
+    ('look', 'Box 1 is closed.', False, True),
+    ('fly to the second floor of the house', 'No.', False, False),
+    ('go to box 2', 'Box 2 is closed.', False, True),
+    ('go to the garden behind the old house', 'A garden.', False, True),
+    ('close the window on the left side', 'Closed.', False, True),
+  )
+  one = decision(
+    'open box 1', ('take cup 7 from box 1',), 'Get the cup.', alternatives
+  )
+  for seed in range(20):
+    (draft,) = Grounded(seed).write([one])
+    assert words.count(draft.text) <= MAX_WORDS
+    assert 0 < len(draft.compared) < 5
+    for action in draft.compared:
+      assert action.split(' ', 1)[-1] in draft.text.lower()
 
 
 def test_a_killed_run_continues_and_ends_the_same(workdir, monkeypatch):
@@ -232,7 +275,7 @@ def test_a_busy_endpoint_is_tried_again(workdir, monkeypatch):
 
   summary, endpoint = ask(workdir, answer, monkeypatch)
   assert summary['rationales'] == 11
-  assert set(endpoint.attempts.values()) == {3}
+  assert all(count % 3 == 0 for count in endpoint.attempts.values())
 
 
 def test_bad_answers_are_dropped_and_counted_by_reason(workdir, monkeypatch):
@@ -280,8 +323,25 @@ def test_an_endpoint_that_cannot_be_used_ends_the_run(workdir, monkeypatch):
   assert 'sk-' not in str(e.value)
   with pytest.raises(UserError, match='answered none of 11 requests'):
     ask(workdir, lambda *_: (503, {}), monkeypatch)
+  with pytest.raises(UserError, match='BadRequestError.*use other settings'):
+    refusal = {'error': {'message': 'use other settings'}}
+    ask(workdir, lambda *_: (400, refusal), monkeypatch)
   summary, _ = ask(workdir, lambda prompt, _: good(prompt), monkeypatch)
   assert summary['rationales'] == 11, 'nothing was left behind'
+
+
+def test_an_endpoint_that_works_may_refuse_what_is_too_long(
+  workdir, monkeypatch
+):
+  monkeypatch.setattr(reflect, 'GROUP', 1)
+  asked = iter(range(99))
+  summary, _ = ask(
+    workdir,
+    lambda prompt, _: good(prompt) if next(asked) < 2 else (400, {}),
+    monkeypatch,
+    concurrency=1,
+  )
+  assert summary['rationales'] == 2 and summary['dropped'] == {'endpoint': 9}
 
 
 def test_bad_input_ends_in_one_line(workdir, monkeypatch, tmp_path):

@@ -50,6 +50,7 @@ class OpenAIWriter:
       )
     self._openai, self._settings = openai, settings
     self._key = key or 'none'
+    self._answered = False  # whether any request was, so far
     self.name = f'{settings.model} {prompts.RATIONALE}'
 
   def write(self, decisions: list[Decision]) -> list[Draft]:
@@ -74,10 +75,12 @@ class OpenAIWriter:
           return await self._ask(client, decision)
 
       answers = await asyncio.gather(*map(one, decisions))
-    if answers and all(isinstance(answer, Exception) for answer in answers):
+    self._answered |= any(isinstance(answer, str) for answer in answers)
+    if answers and all(map(self._useless, answers)):
+      said = str(answers[-1]).replace(self._key, KEY)
       raise UserError(
         f'{self._where()} answered none of {len(answers)} requests; the last'
-        f' error: {type(answers[-1]).__name__}'
+        f' error: {type(answers[-1]).__name__}: {" ".join(said.split())[:200]}'
       )
     return [
       _draft(answer, decision)
@@ -85,7 +88,7 @@ class OpenAIWriter:
     ]
 
   async def _ask(self, client, decision):
-    """The text, None for an answer without text, or the error that it met."""
+    """The text, or the error that it met."""
     settings = self._settings
     try:
       answer = await client.chat.completions.create(
@@ -101,13 +104,28 @@ class OpenAIWriter:
           f'{self._where()}: HTTP {error.status_code}:'
           f' {_HOPELESS[error.status_code]}'
         ) from None
-      # A request that is refused alone, as one too long is, says nothing of
-      # the next.
-      return None if error.status_code < 429 else error
-    except self._openai.APIError as error:
       return error
-    except (AttributeError, IndexError, TypeError, ValueError):
-      return None  # not the JSON that an endpoint should answer
+    except (
+      self._openai.APIError,
+      # and what the library makes of answers that are not a completion
+      AttributeError,
+      IndexError,
+      TypeError,
+      ValueError,
+    ) as error:
+      return error
+
+  def _useless(self, answer):
+    """Whether an answer speaks against the endpoint.
+
+    Where it has answered before, a request that it refuses (one too long, for
+    instance) only speaks against the request.
+    """
+    refused = (
+      isinstance(answer, self._openai.APIStatusError)
+      and answer.status_code < 429
+    )
+    return isinstance(answer, Exception) and not (refused and self._answered)
 
   def _where(self):
     base = self._settings.base_url or 'the OpenAI endpoint'
