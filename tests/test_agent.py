@@ -114,7 +114,7 @@ def test_thoughts_come_first_and_leave_the_context():
   assert decision.thought and decision.action is not None
   script = start().script + render.exchange(decision.action, TEXTS[6])
   (after, _) = thinking.act([Request('a/1', script, None), None])
-  held = thinking._held[0]
+  held = thinking._contexts.held[0]
   prompt = coder().encode_prompt(script, 'thought')
   assert held[: len(prompt)] == prompt
   assert held.count(thought) == 1

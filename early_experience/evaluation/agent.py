@@ -1,23 +1,16 @@
-"""A model that acts: many episodes at once, each with its context kept.
-
-A decision is a pure function of the turns shown. The KV cache only saves work:
-a slot's context is cut back to what it shares with the new prompt, and the
-rest is read. So thoughts leave the context by themselves, an action stands in
-it as training would have written it, and a slot may change its episode.
-"""
+"""A model that acts: a decision is a pure function of the turns shown."""
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from early_experience import files, stage
 from early_experience.errors import UserError
+from early_experience.evaluation.contexts import Contexts
 from early_experience.evaluation.rollouts import (
   Decision,
   Request,
@@ -28,9 +21,6 @@ from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import config as model_config
 from early_experience.model import decode, sharding, table
 from early_experience.training import checkpoint
-
-# Tokens a row is fed at a time: one compiled shape each.
-_CHUNKS = (16, 32, 64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +90,8 @@ class Agent:
   def __init__(self, params, cfg, tokenizer, mesh, decoding, slots):
     self.params, self.cfg, self.tokenizer = params, cfg, tokenizer
     self.mesh, self._decoding = mesh, decoding
-    ways = mesh.shape['data'] * mesh.shape['fsdp']
-    self._rows = -(-slots // ways) * ways
     with jax.set_mesh(mesh):
-      self._cache = decode.init_cache(cfg, self._rows, cfg.max_tokens)
-    # What each row's cache holds; the device's lengths follow it.
-    self._held: list[list[int]] = [[] for _ in range(self._rows)]
+      self._contexts = Contexts(params, cfg, tokenizer, mesh, slots)
     self._ids = functools.lru_cache(maxsize=65536)(
       lambda action: (*tokenizer.encode(action), tokenizer.end_id)
     )
@@ -127,9 +113,9 @@ class Agent:
     with jax.set_mesh(self.mesh):
       if how.think:
         prompts, over = self._prompts(scripts, 'thought')
-        logits, ready = self._read(prompts, patience=0.5)
+        logits, ready = self._contexts.read(prompts, patience=0.5)
         chances = [f'{key}/thought' for key in keys]
-        texts = self._write(
+        texts = self._contexts.write(
           logits, ready, chances, how.max_thought_tokens, how.temperature
         )
         for i in np.flatnonzero(ready):
@@ -139,12 +125,12 @@ class Agent:
         # An action follows on its thought in this same call.
         prompts, more = self._prompts(scripts, 'action')
         over |= more
-        logits, ready = self._read(prompts, patience=1.0)
+        logits, ready = self._contexts.read(prompts, patience=1.0)
       else:
         prompts, over = self._prompts(scripts, 'action')
-        logits, ready = self._read(prompts, patience=0.5)
+        logits, ready = self._contexts.read(prompts, patience=0.5)
       actions = self._act(requests, logits, ready, keys)
-    over |= {i for i in np.flatnonzero(ready) if self._over(i)}
+    over |= {i for i in np.flatnonzero(ready) if self._contexts.overflows(i)}
     return [
       Decision(None, thoughts[i])
       if i in over
@@ -173,17 +159,17 @@ class Agent:
     asked = [(i, j) for i in range(len(histories)) for j in range(k)]
     proposals = [[] for _ in histories]
     with jax.set_mesh(self.mesh):
-      for start in range(0, len(asked), self._rows):
-        some = asked[start : start + self._rows]
+      for start in range(0, len(asked), self._contexts.rows):
+        some = asked[start : start + self._contexts.rows]
         scripts = [render.history(*histories[i]) for i, _ in some]
         keys = [f'{seed}/{i}/{j}' for i, j in some]
         prompts, _ = self._prompts(scripts, 'action')
-        logits, ready = self._read(prompts, patience=1.0)
-        texts = self._write(
+        logits, ready = self._contexts.read(prompts, patience=1.0)
+        texts = self._contexts.write(
           logits, ready, keys, self._decoding.max_action_tokens, temperature
         )
         for slot, (i, _) in enumerate(some):
-          if ready[slot] and not self._over(slot):
+          if ready[slot] and not self._contexts.overflows(slot):
             text = self.tokenizer.decode(texts[slot])
             proposals[i].append(text.strip())
     return proposals
@@ -200,79 +186,22 @@ class Agent:
       if prompt and len(prompt) >= self.cfg.max_tokens
     }
     prompts = [None if i in over else p for i, p in enumerate(prompts)]
-    return prompts + [None] * (self._rows - len(prompts)), over
-
-  def _over(self, row):
-    return len(self._held[row]) > self.cfg.max_tokens
-
-  def _read(self, prompts, patience):
-    """Feeds what the cache lacks of the prompts.
-
-    Args:
-      prompts: ids for each row, or None.
-      patience: share of the prompts that must be read before it returns; the
-        others go on in the next call.
-
-    Returns:
-      Logits [B, V] after each prompt that is read, and which those are.
-    """
-    asked = np.array([prompt is not None for prompt in prompts])
-    for row in np.flatnonzero(asked):
-      shared = _shared(self._held[row], prompts[row])
-      # The last token is fed in any case: its logits are wanted.
-      del self._held[row][min(shared, len(prompts[row]) - 1) :]
-    lengths = np.array([len(held) for held in self._held], np.int32)
-    (length_B,) = self._put(np.minimum(lengths, self.cfg.max_tokens))
-    self._cache = self._cache.replace(length_B=length_B)
-    logits_BV = None
-    while True:
-      left = np.array(
-        [
-          len(p or ()) - len(h)
-          for p, h in zip(prompts, self._held, strict=True)
-        ]
-      )
-      ready = asked & (left == 0)
-      if ready.sum() >= patience * asked.sum():
-        return logits_BV, ready
-      tokens_BT, counts_B = self._chunk(prompts, np.where(asked, left, 0))
-      new_BV, self._cache = decode.extend(
-        self.params, self._cache, tokens_BT, counts_B, cfg=self.cfg
-      )
-      # A row that was read before this feeding keeps its logits.
-      logits_BV = (
-        new_BV
-        if logits_BV is None
-        else jnp.where(counts_B[:, None] > 0, new_BV, logits_BV)
-      )
-
-  def _chunk(self, prompts, left):
-    """The next tokens of each row: enough to finish most rows, if that fits."""
-    most = np.quantile(left[left > 0], 0.75)
-    size = next((c for c in _CHUNKS if c >= most), _CHUNKS[-1])
-    tokens_BT = np.zeros((self._rows, size), np.int32)
-    counts_B = np.minimum(left, size).astype(np.int32)
-    for row in np.flatnonzero(counts_B):
-      held, count = self._held[row], counts_B[row]
-      new = prompts[row][len(held) : len(held) + count]
-      tokens_BT[row, :count] = new
-      held += new
-    return self._put(tokens_BT, counts_B)
+    return prompts + [None] * (self._contexts.rows - len(prompts)), over
 
   def _act(self, requests, logits_BV, ready, keys):
     """Action texts of the rows that are ready."""
     how = self._decoding
     if not how.constrained:
-      texts = self._write(
+      texts = self._contexts.write(
         logits_BV, ready, keys, how.max_action_tokens, how.temperature
       )
       return [self.tokenizer.decode(ids).strip() for ids in texts]
     choices = [
       self._choices(requests[row]) if ready[row] else {}
-      for row in range(self._rows)
+      for row in range(self._contexts.rows)
     ]
     trie = decode.Trie.build([list(choice) for choice in choices])
-    texts = self._write(
+    texts = self._contexts.write(
       logits_BV, ready, keys, how.max_action_tokens, how.temperature, trie
     )
     return [
@@ -292,58 +221,3 @@ class Agent:
         f' {len(longest)} tokens'
       )
     return choices
-
-  def _write(self, logits_BV, active, keys, max_tokens, temperature, trie=None):
-    """Generates a turn in the active rows; ids without their end.
-
-    Args:
-      logits_BV: after the prompts, from `_read`.
-      active: bool [B].
-      keys: text for each row, all that its samples depend on.
-      max_tokens: of the turn, its end included.
-      temperature: 0 takes the likeliest.
-      trie: what each row may write; None: anything.
-    """
-    if not active.any():
-      return [[]] * self._rows
-    keys = [*keys, *[''] * (self._rows - len(keys))]
-    ids_BM, counts_B, self._cache = decode.generate(
-      self.params,
-      self._cache,
-      logits_BV,
-      _keys(keys) if temperature else jax.random.key(0),
-      active,
-      cfg=self.cfg,
-      stop_id=self.tokenizer.end_id,
-      max_tokens=max_tokens,
-      temperature=temperature,
-      trie=trie,
-    )
-    texts = []
-    for held, ids, count in zip(
-      self._held, np.asarray(ids_BM), np.asarray(counts_B), strict=True
-    ):
-      new = ids[:count].tolist()
-      held += new
-      texts.append(new[:-1])
-    return texts
-
-  def _put(self, *arrays):
-    named = {str(i): array for i, array in enumerate(arrays)}
-    return sharding.put_batch(named, self.mesh).values()
-
-
-def _shared(a, b):
-  """Length of the common prefix."""
-  if a == b[: len(a)]:  # as in most turns: then in C
-    return len(a)
-  differs = (
-    i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]
-  )
-  return next(differs, min(len(a), len(b)))
-
-
-def _keys(texts):
-  """A PRNG key for each row that depends on its text alone."""
-  seeds = [zlib.crc32(text.encode()) for text in texts]
-  return jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
