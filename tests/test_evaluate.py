@@ -1,0 +1,169 @@
+"""From experts to a table of results, on the toy environment."""
+
+import json
+import shutil
+
+import pytest
+
+from early_experience import collect, evaluate, explore, prepare, train
+from early_experience.config import default
+from early_experience.envs.interface import Task
+from early_experience.errors import UserError
+from early_experience.experience import tokenizer
+from tests.toy_env import ToyEnv
+
+
+def config_of(policy='trained', **changes):
+  config = default()
+  config.name = changes.pop('name', policy)
+  config.env.name = 'toy'
+  config.collect.trajectories = 24
+  config.explore.k = 2
+  config.prepare.vocab_size = 320
+  config.prepare.row_tokens = 128
+  config.prepare.held_out = 0.25
+  config.prepare.rows = {'expert': {'datasets': ('imitation', 'world_model')}}
+  config.model.update(
+    layers=2, embed=32, heads=2, kv_heads=1, head_dim=16, mlp=64, max_tokens=160
+  )
+  config.mesh.fsdp = 1
+  (stage,) = config.train.stages
+  stage.update(steps=80, lr_peak=1e-2)
+  stage.weights.update(imitation=1.0, world_model=1.0)
+  config.train.batch_rows = 4
+  config.evaluate.policy = policy
+  config.evaluate.splits = ('test',)
+  config.evaluate.tasks = 12
+  config.evaluate.max_steps = 5
+  config.evaluate.constrained = True
+  config.evaluate.batch_tasks = 4
+  config.evaluate.world_model_states = 6
+  config.evaluate.update(changes)
+  return config
+
+
+def make():
+  return ToyEnv(tasks=32)
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  """Everything that evaluation needs: experts, branches, rows, a policy."""
+  workdir = tmp_path_factory.mktemp('run')
+  config = config_of()
+  collect.collect_from(make(), config, workdir)
+  explore.explore_in(make(), config, workdir)
+  prepare.prepare(config, workdir)
+  train.train(config, workdir)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def summaries(workdir):
+  return {
+    policy: evaluate.evaluate_in(make, config_of(policy), workdir)
+    for policy in evaluate.POLICIES
+  }
+
+
+def lines(workdir, name):
+  path = workdir / 'evaluate' / name / 'rollouts-00000.jsonl'
+  return path.read_text().splitlines(keepends=True)
+
+
+def test_a_trained_policy_beats_the_untrained_and_the_random(summaries):
+  rates = {
+    policy: summary['splits']['test']['success']['rate']
+    for policy, summary in summaries.items()
+  }
+  assert rates['trained'] > max(rates['untrained'], rates['random'])
+  trained, untrained = (
+    summaries[policy]['world_model'] for policy in ('trained', 'untrained')
+  )
+  assert trained['nll'] < untrained['nll'] - 1
+  assert trained['exact_match']['count'] > untrained['exact_match']['count']
+  assert summaries['random']['world_model'] is None
+
+
+def test_a_summary_counts_what_the_records_say(workdir, summaries):
+  records = [json.loads(line) for line in lines(workdir, 'random')]
+  summary = summaries['random']['splits']['test']
+  solved = [record['success'] for record in records]
+  assert summary['tasks'] == len(solved) == 12
+  assert summary['success']['count'] == sum(solved)
+  assert (
+    summary['success']['low'] < sum(solved) / 12 < summary['success']['high']
+  )
+  steps = [len(record['steps']) for record in records]
+  assert summary['steps']['mean'] == pytest.approx(sum(steps) / 12)
+  assert summary['invalid_rate'] == 0
+  assert summary['out_of_context'] == 0
+  assert [summary['by_type'][kind]['n'] for kind in ('near', 'far')] == [6, 6]
+
+
+def test_every_policy_gets_the_same_tasks(workdir, summaries):
+  played = [
+    sorted(json.loads(line)['task_id'] for line in lines(workdir, policy))
+    for policy in summaries
+  ]
+  assert played[0] == played[1] == played[2]
+
+
+def test_the_choice_of_tasks_is_fixed_and_takes_the_types_in_turn():
+  tasks = [Task(f'{i}', 'test', 'abc'[i % 3]) for i in range(60)]
+  chosen = evaluate.choose(tasks, 9)
+  assert [task.type for task in chosen] == list('abc') * 3
+  assert chosen == evaluate.choose(tasks[::-1], 9)
+  assert chosen == evaluate.choose(tasks, 30)[:9]
+  assert sorted(evaluate.choose(tasks, 0), key=lambda t: int(t.id)) == tasks
+
+
+def test_a_stopped_evaluation_goes_on_where_it_was(workdir, summaries, capsys):
+  folder = workdir / 'evaluate' / 'trained'
+  whole = lines(workdir, 'trained')
+  (folder / 'summary.json').unlink()
+  path = folder / 'rollouts-00000.jsonl'
+  path.write_text(''.join(whole[:5]) + whole[5][:40])
+  made = []
+
+  def counted():
+    made.append(ToyEnv(tasks=32))
+    return made[-1]
+
+  again = evaluate.evaluate_in(counted, config_of(), workdir)
+  assert again == summaries['trained']
+  assert lines(workdir, 'trained')[:5] == whole[:5]
+  assert sorted(lines(workdir, 'trained')) == sorted(whole)
+  evaluate.evaluate_in(make, config_of(), workdir)  # nothing is left to do
+  assert sorted(lines(workdir, 'trained')) == sorted(whole)
+  printed = capsys.readouterr().out.splitlines()
+  assert printed[:2] == printed[2:]
+  assert printed[0].startswith('evaluate trained: test ')
+
+
+def fails(match, config, workdir):
+  """One line that says it, and no folder begun with a wrong setting."""
+  with pytest.raises(UserError, match=match) as error:
+    evaluate.evaluate_in(make, config, workdir)
+  assert '\n' not in str(error.value)
+  assert not (workdir / 'evaluate' / config.name).exists()
+
+
+def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):
+  fails(
+    "no split 'tset'.*'test'", config_of(splits=('tset',), name='a'), workdir
+  )
+  fails("config.evaluate.policy is 'best'", config_of('best'), workdir)
+  fails('early_experience.train ', config_of(name='never'), workdir)
+  fails('early_experience.prepare ', config_of('untrained'), tmp_path)
+
+
+def test_a_policy_of_another_kind_is_refused(workdir, tmp_path):
+  copy = tmp_path / 'copy'
+  shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns('evaluate'))
+  config = config_of()
+  config.model.mlp = 32
+  fails('another architecture: mlp is 64 there and 32', config, copy)
+  other = tokenizer.train(['some other text'] * 9, 300)
+  (copy / 'prepare' / 'tokenizer.model').write_bytes(other)
+  fails('was trained with tokenizer', config_of(), copy)
