@@ -26,9 +26,9 @@ def get_config(recipe: str = 'joint'):
   config.reflect.k = 3
 
   config.prepare.vocab_size = 768
-  config.prepare.row_tokens = 512
+  config.prepare.row_tokens = 1024
   config.prepare.overlong = 'drop'
-  config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=4)
+  config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=8)
 
   config.model.layers = 4
   config.model.embed = 128
@@ -36,12 +36,13 @@ def get_config(recipe: str = 'joint'):
   config.model.kv_heads = 2
   config.model.head_dim = 32
   config.model.mlp = 384
-  config.model.max_tokens = 768
+  config.model.max_tokens = 1024
+  config.model.attention_block = 64
 
   config.budget.steps = 400
   config.budget.lr_peak = 3e-3
   config.budget.warmup_steps = 20
-  config.train.batch_rows = 8
+  config.train.batch_rows = 4
 
   config.evaluate.tasks = 100
   config.evaluate.max_steps = 24

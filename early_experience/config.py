@@ -30,8 +30,10 @@ def default() -> ConfigDict:
   config.explore = ConfigDict()
   config.explore.k = 8  # alternatives a state; paper, appendix B.1
   # Who proposes, with the share of k each may fill. `exhaustive` ignores k.
-  config.explore.proposers = ConfigDict({'uniform': 1.0})
-  config.explore.policy = ''  # train/NAME whose checkpoint proposes
+  config.explore.proposers = ConfigDict(
+    {'uniform': 1.0, 'policy': 0.0, 'exhaustive': 0.0}
+  )
+  config.explore.policy = ''  # train/NAME here, or another run's train folder
   config.explore.temperature = 1.0
 
   config.reflect = ConfigDict()
@@ -76,7 +78,7 @@ def default() -> ConfigDict:
   config.model.dtype = 'float32'  # of activations: float32 | bfloat16
   config.model.param_dtype = 'float32'  # of parameters and optimizer state
   config.model.remat = 'none'  # none | full | dots
-  config.model.attention_block = 0  # queries at a time; 0 = all at once
+  config.model.attention_block = 128  # tokens; 0 = all scores at once
   config.model.loss_chunk = 256  # tokens at a time over the vocabulary
 
   # Sizes of the mesh axes; -1 for one of them: what is left.

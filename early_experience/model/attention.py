@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from early_experience.model.sharding import spec
+from early_experience.model.tree_attention import attend_row
 
 
 def sees(span_BS: jax.Array, start: int, size: int) -> jax.Array:
@@ -83,22 +84,51 @@ def attend_rows(
     k_BKTH: keys.
     v_BKTH: values.
     span_BT: int32, size of each token's subtree.
-    block: queries at a time, 0 = all. Each block reads only the keys up to its
-      end, and its scores are computed again for the gradient: memory is
-      B * N * block * T floats and not B * N * T * T.
+    block: tokens of a block, of which only pairs that see something of each
+      other are visited and never more than a pair's scores exist; 0 = dense:
+      all scores at once, B * N * T * T floats.
   """
-  T = q_BNTH.shape[2]
+  B, N, T, H = q_BNTH.shape
   if not block or block >= T:
     return attend(q_BNTH, k_BKTH, v_BKTH, sees(span_BT, 0, T))
+  K = k_BKTH.shape[1]
+  q_BKGTH = jax.lax.reshape(
+    q_BNTH,
+    (B, K, N // K, T, H),
+    out_sharding=spec('batch', 'kv_heads', None, None, None),
+  )
+  heads, rows = spec('batch', 'kv_heads'), spec('batch')
+  out_BKGTH = jax.shard_map(
+    lambda *arrays: _blocked(*arrays, block),
+    in_specs=(heads, heads, heads, rows),
+    out_specs=heads,
+  )(q_BKGTH, k_BKTH, v_BKTH, span_BT)
+  return jax.lax.reshape(
+    out_BKGTH, (B, N, T, H), out_sharding=spec('batch', 'heads', None, None)
+  )
 
-  @jax.checkpoint
-  def part(q_BNtH, k_BKSH, v_BKSH, span_BS):
-    end, size = k_BKSH.shape[2], q_BNtH.shape[2]
-    return attend(q_BNtH, k_BKSH, v_BKSH, sees(span_BS, end - size, size))
 
-  parts = []
-  for start in range(0, T, block):
-    end = min(start + block, T)
-    k, v, span = k_BKTH[:, :, :end], v_BKTH[:, :, :end], span_BT[:, :end]
-    parts.append(part(q_BNTH[:, :, start:end], k, v, span))
-  return jnp.concatenate(parts, axis=2)
+def _blocked(q_BKGTH, k_BKTH, v_BKTH, span_BT, block):
+  """The rows of one device, padded to whole blocks."""
+  T = span_BT.shape[1]
+
+  def padded(x, axis, value=0):
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, -T % block)
+    return jnp.pad(x, widths, constant_values=value)
+
+  arrays = (
+    padded(q_BKGTH, 3),
+    padded(k_BKTH, 2),
+    padded(v_BKTH, 2),
+    padded(span_BT, 1, 1),  # padding sees itself
+  )
+  row = lambda q, k, v, span: attend_row(q, k, v, span, block)
+  # A CPU is busy with one row and keeps its blocks in the cache; what has
+  # thousands of lanes wants all rows at once.
+  out_BKGTH = jax.lax.platform_dependent(
+    *arrays,
+    cpu=lambda *arrays: jax.lax.map(lambda x: row(*x), arrays),
+    default=jax.vmap(row),
+  )
+  return out_BKGTH[:, :, :, :T]

@@ -89,7 +89,7 @@ def init_params(key: jax.Array, cfg: ModelConfig) -> dict:
     own = jax.random.fold_in(key, zlib.crc32(path.encode()))
     return row.initialiser(own, row.shape, jnp.dtype(cfg.param_dtype))
 
-  return _tree({path: init(path, row) for path, row in table(cfg).items()})
+  return nested({path: init(path, row) for path, row in table(cfg).items()})
 
 
 def param_shardings(cfg: ModelConfig, mesh: Mesh) -> dict:
@@ -110,7 +110,7 @@ def param_shardings(cfg: ModelConfig, mesh: Mesh) -> dict:
     return NamedSharding(mesh, partition)
 
   rows = table(cfg)
-  return _tree({path: sharding(path, row) for path, row in rows.items()})
+  return nested({path: sharding(path, row) for path, row in rows.items()})
 
 
 def abstract_params(cfg: ModelConfig, mesh: Mesh) -> dict:
@@ -121,7 +121,7 @@ def abstract_params(cfg: ModelConfig, mesh: Mesh) -> dict:
   }
   return jax.tree.map(
     lambda shape, sharding: shape.update(sharding=sharding),
-    _tree(shapes),
+    nested(shapes),
     param_shardings(cfg, mesh),
   )
 
@@ -133,8 +133,9 @@ def count(cfg: ModelConfig) -> int:
 
 def decay_mask(cfg: ModelConfig) -> dict:
   """The tree of booleans: whether weight decay applies."""
-  return _tree({path: row.decay for path, row in table(cfg).items()})
+  return nested({path: row.decay for path, row in table(cfg).items()})
 
 
-def _tree(flat):
+def nested(flat: dict[str, object]) -> dict:
+  """The tree of values from values by path."""
   return traverse_util.unflatten_dict(flat, sep='/')

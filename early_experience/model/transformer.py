@@ -31,6 +31,9 @@ def hidden(
     span_BT: int32, size of each token's subtree: what attention sees.
     cfg: static.
   """
+  tokens_BT, depth_BT, span_BT = (
+    jax.reshard(x, spec('batch', None)) for x in (tokens_BT, depth_BT, span_BT)
+  )
   turns = rope_turns(depth_BT, cfg)
 
   def attention(q, k, v):

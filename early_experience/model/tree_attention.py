@@ -42,9 +42,7 @@ def attend_row(
   return _forward(q_KGTH, k_KTH, v_KTH, span_T, block)[0]
 
 
-def visible_pairs(
-  span_T: jax.Array, block: int
-) -> tuple[jax.Array, jax.Array]:
+def visible_pairs(span_T: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
   """Which blocks of keys each block of queries sees something of.
 
   Returns:
@@ -106,15 +104,15 @@ def _forward(q_KGTH, k_KTH, v_KTH, span_T, block):
       _put(out_KGTH, out, query),
     )
 
-  shape = (*q_KGTH.shape[:-1], 1)
+  column_KGT1 = q_KGTH[..., :1]
   top, total, out = jax.lax.fori_loop(
     0,
     count,
     visit,
     (
-      jnp.full(shape, _HIDDEN, jnp.float32),
-      jnp.zeros(shape, jnp.float32),
-      jnp.zeros(q_KGTH.shape, jnp.float32),
+      jnp.full_like(column_KGT1, _HIDDEN, jnp.float32),
+      jnp.zeros_like(column_KGT1, jnp.float32),
+      jnp.zeros_like(q_KGTH, jnp.float32),
     ),
   )
   return (out / total).astype(v_KTH.dtype), top + jnp.log(total)
@@ -168,7 +166,7 @@ def _backward(block, saved, d_out_KGTH):
       _put(d_v, take(d_v, key) + d_v_part, key),
     )
 
-  zeros = lambda x: jnp.zeros(x.shape, jnp.float32)
+  zeros = lambda x: jnp.zeros_like(x, jnp.float32)
   d_q, d_k, d_v = jax.lax.fori_loop(
     0, count, visit, (zeros(q_KGTH), zeros(k_KTH), zeros(v_KTH))
   )
