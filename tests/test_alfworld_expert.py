@@ -83,8 +83,20 @@ def test_it_has_no_plan_for_what_it_does_not_understand():
   assert list(expert.act('make me happy', Turn('You see a desk 1.'))) == []
 
 
-def test_it_sees_only_instruction_and_observations():
-  """A world of canned answers, without any engine, is all that it needs."""
+def act_on(answers, instruction, *places):
+  """Actions in a world of canned answers, which no engine stands behind."""
+  around = ', '.join(f'a {place}' for place in places)
+  first = Turn(f'Looking quickly around you, you see {around}.')
+  plan = expert.act(instruction, first)
+  actions = [next(plan)]
+  while True:
+    try:
+      actions.append(plan.send(Turn(answers[actions[-1]])))
+    except StopIteration:
+      return actions
+
+
+def test_it_needs_nothing_but_instruction_and_observations():
   answers = {
     'go to desk 1': 'You arrive at desk 1. On the desk 1, you see a pen 1.',
     'go to shelf 1': 'You arrive at shelf 1. On the shelf 1, you see nothing.',
@@ -94,24 +106,55 @@ def test_it_sees_only_instruction_and_observations():
     'take watch 1 from drawer 1': 'You pick up the watch 1 from the drawer 1.',
     'move watch 1 to shelf 1': 'You move the watch 1 to the shelf 1.',
   }
-  plan = expert.act(
-    'put some watch on shelf.',
-    Turn(
-      'Looking quickly around you, you see a desk 1, a drawer 1, a shelf 1.'
-    ),
-  )
-  actions = [next(plan)]
-  with pytest.raises(StopIteration):
-    while True:
-      done = actions[-1].startswith('move')
-      actions.append(plan.send(Turn(answers[actions[-1]], done=done)))
-  assert actions[-5:] == [
+  places = 'desk 1', 'drawer 1', 'shelf 1'
+  actions = act_on(answers, 'put some watch on shelf.', *places)
+  assert sorted(actions[:2]) == ['go to desk 1', 'go to shelf 1']
+  assert actions[2:] == [
     'go to drawer 1',
     'open drawer 1',
     'take watch 1 from drawer 1',
     'go to shelf 1',
     'move watch 1 to shelf 1',
   ]
+
+
+def test_the_second_object_joins_one_that_is_in_its_place_already():
+  answers = {
+    'go to desk 1': 'You arrive at desk 1. On the desk 1, you see nothing.',
+    'go to desk 2': 'You arrive at desk 2. On the desk 2, you see a pen 2.',
+    'go to drawer 1': 'You arrive at drawer 1. The drawer 1 is closed.',
+    'open drawer 1': 'You open the drawer 1. The drawer 1 is open. In it, you'
+    ' see a pen 1.',
+    'take pen 1 from drawer 1': 'You pick up the pen 1 from the drawer 1.',
+    'move pen 1 to desk 2': 'You move the pen 1 to the desk 2.',
+  }
+  places = 'desk 2', 'desk 1', 'drawer 1'
+  actions = act_on(answers, 'put two pen in desk.', *places)
+  assert actions[-1] == 'move pen 1 to desk 2'
+
+
+def test_it_looks_into_its_hand_before_unlikely_places():
+  answers = {
+    'go to desk 1': 'You arrive at desk 1. On the desk 1, you see nothing.',
+    'inventory': 'You are carrying: a pen 1.',
+    'move pen 1 to desk 1': 'You move the pen 1 to the desk 1.',
+  }
+  actions = act_on(answers, 'put a pen in desk.', 'toilet 1', 'desk 1')
+  assert actions == ['go to desk 1', 'inventory', 'move pen 1 to desk 1']
+
+
+def test_it_avoids_going_to_where_it_stands():
+  """Neighbours of a kind share locations; another kind comes in between."""
+  answers = {
+    f'go to {kind} {i}': f'You arrive at {kind} {i}. On the {kind} {i}, you see'
+    ' nothing.'
+    for kind in ('shelf', 'desk')
+    for i in (1, 2)
+  } | {'inventory': 'You are not carrying anything.'}
+  places = 'desk 2', 'desk 1', 'shelf 2', 'shelf 1'
+  actions = act_on(answers, 'put a pen in drawer.', *places)
+  kinds = [action.split()[2] for action in actions[:4]]
+  assert all(a != b for a, b in zip(kinds, kinds[1:], strict=False))
 
 
 def test_it_goes_on_from_the_middle_of_an_episode():

@@ -114,6 +114,16 @@ def test_a_longer_split_starts_with_the_shorter_one():
   )
 
 
+def test_a_clone_of_the_environment_goes_its_own_way():
+  env = make()
+  env.reset(env.tasks('train')[0])
+  before = env.admissible()
+  clone = env.clone()
+  assert clone.step(next(a for a in before if a.startswith('go to'))).valid
+  assert env.admissible() == before != clone.admissible()
+  assert not clone.step('fly').valid
+
+
 def test_rooms_task_types_and_sizes_can_be_chosen():
   env = make(rooms=('bathroom',), max_receptacles=9, distractors=0)
   tasks = env.tasks('train')[:60]

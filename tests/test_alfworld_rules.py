@@ -131,7 +131,8 @@ def test_a_knife_slices_what_is_at_its_place_even_behind_a_closed_door():
   engine, _ = play(
     NEVER, 'go to countertop 1', 'take knife 1 from countertop 1'
   )
-  assert 'slice apple 2 with knife 1' in engine.admissible()
+  slices = [a for a in engine.admissible() if a.startswith('slice')]
+  assert slices == ['slice apple 2 with knife 1']
   engine.step('go to fridge 1')
   text, valid = engine.step('slice apple 1 with knife 1')
   assert valid and text == 'You sliced the apple 1 with the knife 1.'
@@ -230,15 +231,24 @@ def test_a_goal_is_reached_with_its_last_condition(goal, commands, last):
   assert engine.won()
 
 
-def test_a_cool_mug_is_no_hot_mug():
-  engine, _ = play(
-    HOT_MUG_IN_FRIDGE,
-    *TAKE_MUG,
-    *('go to microwave 1', 'heat mug 1 with microwave 1'),
-    *('go to fridge 1', 'open fridge 1', 'cool mug 1 with fridge 1'),
-    'move mug 1 to fridge 1',
-  )
-  assert not engine.won()
+@pytest.mark.parametrize(
+  'goal, change, undo',
+  [
+    (
+      '(and (isHot mug_bar_1))',
+      ('go to microwave 1', 'heat mug 1 with microwave 1'),
+      ('go to fridge 1', 'cool mug 1 with fridge 1'),
+    ),
+    (
+      '(and (isCool mug_bar_1))',
+      ('go to fridge 1', 'cool mug 1 with fridge 1'),
+      ('go to microwave 1', 'heat mug 1 with microwave 1'),
+    ),
+  ],
+)
+def test_heat_and_cold_undo_each_other(goal, change, undo):
+  assert play(goal, *TAKE_MUG, *change)[0].won()
+  assert not play(goal, *TAKE_MUG, *change, *undo)[0].won()
 
 
 def test_a_clone_goes_its_own_way():

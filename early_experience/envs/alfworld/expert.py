@@ -117,12 +117,13 @@ class _Agent:
     yield from self._put(item, self._any(errand.target))
 
   def _bring_two(self, errand):
-    target = None
-    for _ in range(2):
-      holds = [
-        r for r in self._all(errand.target) if self._seen(errand.object, [r])
-      ]
-      target = target or (holds[0] if holds else None)
+    target, count = None, 2
+    item = yield from self._find(errand.object)
+    if item and item != self._held:
+      place = self._place_of(item)
+      if _kind(place) == errand.target:  # one is in its place already
+        target, count = place, 1
+    for _ in range(count):
       item = yield from self._fetch(errand.object, besides=target)
       if not item:
         return
@@ -163,7 +164,7 @@ class _Agent:
 
   def _find(self, kind, besides=None):
     """Looks around until an object of a kind is in sight; its name."""
-    while True:
+    while not (self._held and _kind(self._held) == kind):
       places = [r for r in self._contents if r != besides]
       seen = self._seen(kind, places)
       if seen:
@@ -171,12 +172,12 @@ class _Agent:
       left = [r for r in self._receptacles if r not in self._contents]
       place = min(left, key=lambda r: self._effort(kind, r), default='')
       if not self._asked and not _plausible(kind, _kind(place)):
-        held = yield from self._check_hand()
-        if held and _kind(held) == kind:
-          return held
-      if not left:
+        yield from self._check_hand()
+      elif not left:
         return None
-      yield from self._reach(place)
+      else:
+        yield from self._reach(place)
+    return self._held
 
   def _effort(self, kind, receptacle):
     """Sorts receptacles to look into: likely and cheap ones first.
@@ -237,13 +238,10 @@ class _Agent:
   def _place_of(self, item):
     return next(r for r, items in self._contents.items() if item in items)
 
-  def _all(self, kind):
-    return [r for r in self._receptacles if _kind(r) == kind]
-
   def _any(self, kind):
     """A receptacle of a kind: this one, one looked into, or the first."""
     return min(
-      self._all(kind),
+      (r for r in self._receptacles if _kind(r) == kind),
       key=lambda r: (r != self._at, r not in self._contents),
       default=None,
     )
