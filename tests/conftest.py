@@ -12,7 +12,7 @@ import jax  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update(
-    'jax_compilation_cache_dir',
-    str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax'),
+  'jax_compilation_cache_dir',
+  str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax'),
 )
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

@@ -150,7 +150,7 @@ def generate(
 
 @functools.partial(jax.jit, static_argnames='cfg', donate_argnames=('k', 'v'))
 def _extend(params, k, v, length_B, tokens_BT, counts_B, *, cfg):
-  tokens_BT, counts_B = _rows(tokens_BT), _rows(counts_B)
+  length_B, tokens_BT, counts_B = map(_rows, (length_B, tokens_BT, counts_B))
   layers = _layers(params, cfg)
   return _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg)
 
@@ -224,7 +224,8 @@ def _generate(
   tokens_BM = _rows(jnp.full((B, max_tokens), stop_id, jnp.int32))
   running_B = _rows(jnp.asarray(active_B))
   start = (0, _rows(logits_BV), zeros_B, running_B, tokens_BM, zeros_B)
-  end = jax.lax.while_loop(going_on, say, (*start, k, v, length_B))
+  cache = (k, v, _rows(length_B))
+  end = jax.lax.while_loop(going_on, say, (*start, *cache))
   return end[4:]
 
 

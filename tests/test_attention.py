@@ -1,0 +1,104 @@
+"""Attention over rows of trees."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+
+from early_experience.model.attention import attend, attend_rows, sees
+from early_experience.model.sharding import spec
+from tests.model_case import make_mesh, make_tree
+
+B, N, K, T, H = 2, 4, 2, 22, 8
+
+
+@pytest.fixture(autouse=True)
+def mesh():
+  with jax.set_mesh(make_mesh()):
+    yield
+
+
+def make_heads(seed=0):
+  rng = np.random.default_rng(seed)
+  return [
+    put(rng.normal(size=(B, heads, T, H)).astype(np.float32), 'heads')
+    for heads in (N, K, K)
+  ]
+
+
+def put(x, *axes):
+  return jax.device_put(x, NamedSharding(make_mesh(), spec('batch', *axes)))
+
+
+def spans():
+  """A tree in each row, of different sizes, and single tokens as padding."""
+  trees = [make_tree(seed, 20 - 7 * seed).span for seed in range(B)]
+  padding = [np.ones(T - len(span), np.int32) for span in trees]
+  rows = [np.concatenate(x) for x in zip(trees, padding, strict=True)]
+  return put(np.stack(rows))
+
+
+def test_a_token_sees_its_ancestors_and_itself():
+  tree = make_tree(0, 20)
+  visible_TS = np.asarray(sees(tree.span[None], 0, 20))[0]
+  for node in range(20):
+    assert list(np.flatnonzero(visible_TS[node])) == tree.path(node)
+
+
+def test_a_block_of_queries_is_a_slice_of_all():
+  whole_BTS = sees(spans(), 0, T)
+  np.testing.assert_array_equal(sees(spans(), 5, 8), whole_BTS[:, 5:13])
+
+
+def test_padding_sees_itself_alone():
+  np.testing.assert_array_equal(sees(spans(), 0, T)[1, 13:, :].sum(-1), 1)
+
+
+def test_equals_the_softmax_of_each_head():
+  q, k, v = make_heads()
+  visible = np.asarray(sees(spans(), 0, T))
+  out = np.asarray(attend(q, k, v, visible))
+  q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+  for b in range(B):
+    for n in range(N):
+      key_head = n // (N // K)
+      score = q[b, n] @ k[b, key_head].T / np.sqrt(H)
+      share = np.exp(np.where(visible[b], score, -np.inf))
+      expected = share / share.sum(-1, keepdims=True) @ v[b, key_head]
+      np.testing.assert_allclose(out[b, n], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_of_any_size_are_finite():
+  q, k, v = make_heads()
+  out = attend(1e4 * q, 1e4 * k, v, sees(spans(), 0, T))
+  assert np.isfinite(np.asarray(out)).all()
+
+
+@pytest.mark.parametrize('block', [1, 8, 11, 21])  # 8 leaves a rest of 6
+def test_blocks_of_queries_equal_all_at_once(block):
+  def loss(heads, block):
+    return jnp.sin(attend_rows(*heads, spans(), block)).sum()
+
+  both = [
+    jax.jit(jax.value_and_grad(loss), static_argnums=1)(make_heads(), size)
+    for size in (0, block)
+  ]
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *both
+  )
+
+
+def test_blocks_never_hold_the_whole_score_array():
+  def loss(heads, block):
+    return attend_rows(*heads, spans(), block).sum()
+
+  def texts(block):
+    lowered = jax.jit(jax.grad(loss), static_argnums=1).lower(
+      make_heads(), block
+    )
+    return lowered.as_text()
+
+  whole = f'tensor<{B}x{K}x{N // K}x{T}x{T}xf32>'
+  assert whole in texts(0)
+  assert whole not in texts(11)

@@ -1,0 +1,265 @@
+"""The decoder: what each position depends on, and every setting of it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from early_experience.config import default
+from early_experience.errors import UserError
+from early_experience.model import config, table
+from early_experience.model.transformer import hidden, output_head
+from tests.model_case import (
+  VOCAB,
+  flat,
+  make_cfg,
+  make_mesh,
+  make_params,
+  make_tree,
+)
+
+
+@pytest.fixture(autouse=True)
+def mesh():
+  with jax.set_mesh(make_mesh()):
+    yield
+
+
+def logits(params, cfg, tokens_BT, depth_BT, span_BT):
+  @jax.jit
+  def run(params, *row):
+    h_BTD = hidden(params, *row, cfg)
+    return jnp.einsum('btd,vd->btv', h_BTD, output_head(params, cfg))
+
+  return np.asarray(run(params, tokens_BT, depth_BT, span_BT))
+
+
+def reference(params, cfg, tokens_T):
+  """The model's textbook definition: one sequence, float64, head by head."""
+  params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+  T, H = len(tokens_T), cfg.head_dim
+
+  def norm(x, scale):
+    mean = (x**2).mean(-1, keepdims=True)
+    return x / np.sqrt(mean + cfg.norm_eps) * scale
+
+  def turn(x_TH):
+    """Dimension i is the real and i + H/2 the imaginary part of a number."""
+    number = x_TH[:, : H // 2] + 1j * x_TH[:, H // 2 :]
+    rate = cfg.rope_theta ** (-np.arange(0, H, 2) / H)
+    number = number * np.exp(1j * np.arange(T)[:, None] * rate)
+    return np.concatenate([number.real, number.imag], -1)
+
+  def project(y, w, name, head):
+    out = y @ w[name][:, head]
+    if cfg.qkv_bias:
+      out = out + w[f'{name}_bias'][head]
+    if cfg.qk_norm and name != 'v':
+      out = norm(out, w[f'{name}_norm'])
+    return out if name == 'v' else turn(out)
+
+  x = params['embed'][tokens_T]
+  for layer in range(cfg.layers):
+    w = {name: value[layer] for name, value in params['layers'].items()}
+    y = norm(x, w['attention_norm'])
+    for head in range(cfg.heads):
+      key_head = head // (cfg.heads // cfg.kv_heads)
+      q = project(y, w, 'q', head)
+      k, v = project(y, w, 'k', key_head), project(y, w, 'v', key_head)
+      score = np.where(np.tri(T, dtype=bool), q @ k.T / np.sqrt(H), -np.inf)
+      share = np.exp(score)
+      x = x + share / share.sum(-1, keepdims=True) @ v @ w['o'][head]
+    y = norm(x, w['mlp_norm'])
+    gate = y @ w['gate']
+    x = x + (gate / (1 + np.exp(-gate)) * (y @ w['up'])) @ w['down']
+  head = params['embed' if cfg.tied else 'head']
+  return norm(x, params['norm']) @ head.T
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {},  # Llama with a tied head
+    {'tied': False, 'rope_theta': 500.0, 'norm_eps': 0.1},
+    {'qkv_bias': True, 'attention_block': 5},  # Qwen2.5
+    {'qk_norm': True, 'remat': 'full'},  # Qwen3
+  ],
+)
+def test_equals_its_textbook_definition(settings):
+  cfg = make_cfg(**settings)
+  params = make_params(cfg)
+  tokens_BT = np.random.default_rng(0).integers(0, VOCAB, (1, 12))
+  ours = logits(params, cfg, tokens_BT, *flat(tokens_BT))[0]
+  np.testing.assert_allclose(
+    ours, reference(params, cfg, tokens_BT[0]), rtol=2e-4, atol=2e-4
+  )
+
+
+@pytest.mark.parametrize(
+  'setting',
+  [
+    {'qkv_bias': True},
+    {'qk_norm': True},
+    {'tied': False},
+    {'kv_heads': 1},
+    {'rope_theta': 100.0},
+    {'norm_eps': 0.1},
+    {'dtype': 'bfloat16'},
+  ],
+)
+def test_no_setting_is_ignored(setting):
+  tokens_BT = np.arange(12)[None]
+  results = []
+  for changes in ({}, setting):
+    cfg = dataclasses.replace(make_cfg(), **changes)
+    results.append(logits(make_params(cfg), cfg, tokens_BT, *flat(tokens_BT)))
+  assert np.abs(results[0].astype(np.float32) - results[1]).max() > 1e-3
+
+
+def test_a_position_depends_on_its_path_and_on_nothing_else():
+  """By gradient: every token is another, so each has its embedding alone."""
+  cfg = make_cfg(tied=False)
+  tree = make_tree(1, 24, tokens=np.arange(24, dtype=np.int32))
+  params = make_params(cfg)
+
+  @jax.jit
+  @jax.jacrev
+  def dependence(embed_VD):
+    row = (x[None] for x in (tree.tokens, tree.depth, tree.span))
+    h_BTD = hidden({**params, 'embed': embed_VD}, *row, cfg)
+    mixed_BTD = jnp.sin(h_BTD * jnp.arange(1.0, 17)[None, None])
+    return mixed_BTD.sum((0, 2))
+
+  slope_TT = np.abs(dependence(params['embed'])).sum(-1)[:, :24]
+  for node in range(24):
+    assert set(np.flatnonzero(slope_TT[node])) == set(tree.path(node))
+
+
+def test_every_branch_of_a_tree_equals_its_path_alone():
+  cfg = make_cfg(qk_norm=True)
+  params = make_params(cfg)
+  tree = make_tree(2, 20)
+  assert max(tree.depth) < 19 and len(set(tree.parent)) < 19  # it branches
+  row = (x[None] for x in (tree.tokens, tree.depth, tree.span))
+  together_TV = logits(params, cfg, *row)[0]
+  paths = [tree.path(node) for node in range(20)]
+  tokens_BT = np.zeros((20, 20), np.int32)
+  for path, tokens_T in zip(paths, tokens_BT, strict=True):
+    tokens_T[: len(path)] = tree.tokens[path]
+  alone_BTV = logits(params, cfg, tokens_BT, *flat(tokens_BT))
+  for node, path in enumerate(paths):
+    np.testing.assert_allclose(
+      together_TV[node], alone_BTV[node, len(path) - 1], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_packed_trees_equal_themselves_alone():
+  cfg = make_cfg(attention_block=8)
+  params = make_params(cfg)
+  trees = [make_tree(seed, size) for seed, size in ((3, 9), (4, 13), (5, 1))]
+  row = [
+    np.concatenate([getattr(tree, name) for tree in trees])[None]
+    for name in ('tokens', 'depth', 'span')
+  ]
+  packed_TV = logits(params, cfg, *row)[0]
+  start = 0
+  for tree in trees:
+    alone_TV = logits(
+      params, cfg, tree.tokens[None], tree.depth[None], tree.span[None]
+    )[0]
+    end = start + len(alone_TV)
+    np.testing.assert_allclose(
+      packed_TV[start:end], alone_TV, rtol=1e-4, atol=1e-5
+    )
+    start = end
+
+
+def test_recomputation_changes_no_gradient():
+  tokens_BT = np.arange(24).reshape(2, 12)
+  gradients, kept = {}, {}
+  for remat in ('none', 'full', 'dots'):
+    cfg = make_cfg(remat=remat)
+
+    def loss(params, cfg=cfg):
+      return jnp.sin(hidden(params, tokens_BT, *flat(tokens_BT), cfg)).sum()
+
+    params = make_params(cfg)
+    gradients[remat] = jax.jit(jax.grad(loss))(params)
+    residuals = jax.vjp(loss, params)[1]
+    kept[remat] = sum(x.size for x in jax.tree.leaves(residuals))
+  assert kept['full'] < kept['dots'] < kept['none']
+  for remat in ('full', 'dots'):
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+      gradients['none'],
+      gradients[remat],
+    )
+
+
+def test_dtypes_are_the_configured_ones():
+  cfg = make_cfg(dtype='bfloat16', param_dtype='float32')
+  params = jax.jit(table.init_params, static_argnums=1)(jax.random.key(0), cfg)
+  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype('float32')}
+  tokens_BT = np.arange(12)[None]
+  h_BTD = hidden(params, tokens_BT, *flat(tokens_BT), cfg)
+  assert h_BTD.dtype == output_head(params, cfg).dtype == jnp.bfloat16
+  cfg = make_cfg(param_dtype='bfloat16')
+  params = jax.eval_shape(lambda: table.init_params(jax.random.key(0), cfg))
+  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype('bfloat16')}
+
+
+def test_all_views_of_the_table_agree():
+  cfg = make_cfg(qkv_bias=True, qk_norm=True, tied=False)
+  params = jax.jit(table.init_params, static_argnums=1)(jax.random.key(0), cfg)
+  abstract = table.abstract_params(cfg, make_mesh())
+  shape_of = lambda x: (x.shape, x.dtype)
+  assert jax.tree.map(shape_of, params) == jax.tree.map(shape_of, abstract)
+  assert table.count(cfg) == sum(x.size for x in jax.tree.leaves(params))
+  decayed = {
+    jax.tree_util.keystr(path, simple=True, separator='/')
+    for path, decay in jax.tree_util.tree_leaves_with_path(
+      table.decay_mask(cfg)
+    )
+    if decay
+  }
+  matrices = {f'layers/{name}' for name in ('q', 'k', 'v', 'o')}
+  matrices |= {f'layers/{name}' for name in ('gate', 'up', 'down')}
+  assert decayed == matrices | {'embed', 'head'}
+
+
+def test_initial_logits_are_near_uniform_and_follow_the_key():
+  cfg = make_cfg()
+  tokens_BT = np.arange(12)[None]
+  first, second, again = (
+    logits(
+      table.init_params(jax.random.key(seed), cfg),
+      cfg,
+      tokens_BT,
+      *flat(tokens_BT),
+    )
+    for seed in (0, 1, 0)
+  )
+  assert 0.3 < first.std() < 2
+  assert (first == again).all() and (first != second).any()
+
+
+@pytest.mark.parametrize(
+  'change, words',
+  [
+    ({'heads': 3}, 'config.model.kv_heads = 4'),
+    ({'head_dim': 7}, 'config.model.head_dim = 7'),
+    ({'layers': 0}, 'config.model.layers = 0'),
+    ({'norm_eps': 0.0}, 'config.model.norm_eps = 0.0'),
+    ({'attention_block': -1}, 'config.model.attention_block = -1'),
+    ({'dtype': 'float16'}, 'float32, bfloat16'),
+    ({'remat': 'some'}, 'none, full, dots'),
+    ({'lairs': 3}, 'config.model.lairs is unknown'),
+  ],
+)
+def test_a_bad_setting_is_named(change, words):
+  model = default().model
+  model.update(change)
+  with pytest.raises(UserError, match=words):
+    config.from_config(model, VOCAB)

@@ -1,0 +1,138 @@
+"""The mesh: the same numbers however the model is split."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.model import sharding, table
+from early_experience.model.transformer import hidden, output_head
+from tests.model_case import (
+  VOCAB,
+  make_cfg,
+  make_mesh,
+  make_params,
+  make_tree,
+)
+
+ROWS, T = 8, 16
+
+
+def make_batch():
+  trees = [make_tree(seed, T) for seed in range(ROWS)]
+  return {
+    name: np.stack([getattr(tree, name) for tree in trees])
+    for name in ('tokens', 'depth', 'span')
+  }
+
+
+def value_and_gradient(mesh, **settings):
+  cfg = make_cfg(
+    kv_heads=4, tied=False, qkv_bias=True, qk_norm=True, **settings
+  )
+
+  def loss(params, batch):
+    h = hidden(params, batch['tokens'], batch['depth'], batch['span'], cfg)
+    logits = jnp.einsum('btd,vd->btv', h, output_head(params, cfg))
+    return jax.nn.logsumexp(logits, axis=-1).mean(), h
+
+  with jax.set_mesh(mesh):
+    shardings = table.param_shardings(cfg, mesh)
+    params = jax.device_put(make_params(cfg), shardings)
+    batch = sharding.put_batch(make_batch(), mesh)
+    (_, h), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+      params, batch
+    )
+  same = jax.tree.map(
+    lambda x, s: x.sharding.is_equivalent_to(s, x.ndim), gradient, shardings
+  )
+  assert all(jax.tree.leaves(same))  # gradients lie where parameters lie
+  return jax.device_get((h, gradient))
+
+
+@pytest.fixture(scope='module')
+def unsharded():
+  return value_and_gradient(make_mesh())
+
+
+@pytest.mark.parametrize(
+  'sizes, settings',
+  [
+    ((8, 1, 1), {}),
+    ((1, 8, 1), {'remat': 'full'}),
+    ((2, 2, 2), {'attention_block': 5}),
+    ((1, 2, 4), {'remat': 'dots'}),
+  ],
+)
+def test_sharded_equals_unsharded(unsharded, sizes, settings):
+  def close(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+
+  mesh = make_mesh(*sizes)
+  jax.tree.map(close, unsharded, value_and_gradient(mesh, **settings))
+
+
+def test_parameters_do_not_depend_on_the_mesh():
+  cfg = make_cfg()
+  made = []
+  for sizes in ((1, 1, 1), (2, 2, 2)):
+    mesh = make_mesh(*sizes)
+    with jax.set_mesh(mesh):
+      init = jax.jit(
+        lambda key: table.init_params(key, cfg),
+        out_shardings=table.param_shardings(cfg, mesh),
+      )
+      made.append(jax.device_get(init(jax.random.key(0))))
+  jax.tree.map(np.testing.assert_array_equal, *made)
+
+
+def test_parameters_are_split_over_fsdp_and_tensor():
+  mesh = make_mesh(1, 2, 4)
+  cfg = make_cfg(kv_heads=4)
+  for path, row in table.table(cfg).items():
+    if row.decay:
+      split = table.abstract_params(cfg, mesh)
+      for name in path.split('/'):
+        split = split[name]
+      local = split.sharding.shard_shape(split.shape)
+      assert np.prod(local) * 8 == np.prod(split.shape), path
+
+
+def test_a_spec_refuses_to_use_a_mesh_axis_twice():
+  assert sharding.spec('batch', None, 'heads') == jax.P(
+    ('data', 'fsdp'), None, 'tensor'
+  )
+  for axes in (('batch', 'time', 'embed'), ('vocab', 'mlp')):
+    with pytest.raises(ValueError, match=axes[-1]):
+      sharding.spec(*axes)
+  with pytest.raises(KeyError, match='embedding'):
+    sharding.spec('embedding')
+
+
+def test_minus_one_takes_what_is_left():
+  assert make_mesh(2, -1, 2).shape == {'data': 2, 'fsdp': 2, 'tensor': 2}
+
+
+@pytest.mark.parametrize(
+  'sizes', [(16, 1, 1), (3, -1, 1), (-1, -1, 1), (0, 1, 1), (-1, 1, 16)]
+)
+def test_a_mesh_that_does_not_fit_is_refused(sizes):
+  with pytest.raises(
+    UserError, match='config.mesh = ' + 'x'.join(map(str, sizes))
+  ):
+    make_mesh(*sizes)
+
+
+def test_sizes_that_cannot_be_split_are_named():
+  with pytest.raises(UserError, match='config.mesh.tensor = 4.*kv_heads = 2'):
+    table.param_shardings(make_cfg(), make_mesh(1, 1, 4))
+  with pytest.raises(UserError, match='6 rows .* 4 devices'):
+    sharding.put_batch({'tokens': np.zeros((6, 2))}, make_mesh(2, 2, 2))
+
+
+def test_a_batch_is_split_over_data_and_fsdp():
+  batch = sharding.put_batch(make_batch(), make_mesh(2, 2, 2))
+  tokens_BT = batch['tokens']
+  assert tokens_BT.sharding.shard_shape(tokens_BT.shape) == (2, T)
+  assert int(tokens_BT.max()) < VOCAB
