@@ -95,6 +95,24 @@ def test_a_decision_depends_on_its_history_alone(decoding):
     assert again == decision
 
 
+def test_a_slot_with_more_to_read_may_wait_and_holds_nobody_up():
+  long = Request('b/0', render.opening(TEXTS[0], TEXTS[1] * 9), None)
+  longer = Request('c/0', render.opening(TEXTS[0], TEXTS[1] * 16), None)
+  alone = {
+    request.key: make(3).act([request, request, request])[0]
+    for request in (start(), long, longer)
+  }
+  assert None not in alone.values()
+  # Two of three must be read before anybody is answered; the first one's
+  # logits are kept meanwhile.
+  agent = make(3)
+  decisions = agent.act([start(), long, longer])
+  assert decisions == [alone['a/0'], alone['b/0'], None]
+  while decisions[2] is None:
+    decisions = agent.act([None, None, longer])
+  assert decisions == [None, None, alone['c/0']]
+
+
 def test_meshes_decide_alike():
   expected = play(make(4, constrained=True), 4, tasks=4)
   found = play(make(4, constrained=True, sizes=(2, 2, 2)), 4, tasks=4)

@@ -22,6 +22,10 @@ from early_experience.model import config as model_config
 from early_experience.model import decode, sharding, table
 from early_experience.training import checkpoint
 
+# Share of the slots that must be read before any is answered: generating takes
+# as long for one as for all, so few should wait for another turn.
+_PATIENCE = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
@@ -36,7 +40,12 @@ class Decoding:
 
 
 def load(
-  config: ConfigDict, workdir: str, policy: str, name: str, decoding, slots: int
+  config: ConfigDict,
+  workdir: str,
+  policy: str,
+  name: str,
+  decoding: Decoding,
+  slots: int,
 ) -> 'Agent':
   """The agent of a workdir.
 
@@ -87,7 +96,15 @@ class Agent:
     slots: episodes side by side; rounded up to what the mesh divides.
   """
 
-  def __init__(self, params, cfg, tokenizer, mesh, decoding, slots):
+  def __init__(
+    self,
+    params: dict,
+    cfg: model_config.ModelConfig,
+    tokenizer: Tokenizer,
+    mesh: jax.sharding.Mesh,
+    decoding: Decoding,
+    slots: int,
+  ):
     self.params, self.cfg, self.tokenizer = params, cfg, tokenizer
     self.mesh, self._decoding = mesh, decoding
     with jax.set_mesh(mesh):
@@ -106,39 +123,30 @@ class Agent:
       UserError: actions are constrained, and a state lists none, or one that
         is longer than `max_action_tokens`.
     """
-    how = self._decoding
+    how, contexts = self._decoding, self._contexts
     scripts = [request and request.script for request in requests]
     keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
-    thoughts = [None] * len(requests)
+    thoughts, over, patience = [None] * len(requests), set(), _PATIENCE
     with jax.set_mesh(self.mesh):
       if how.think:
-        prompts, over = self._prompts(scripts, 'thought')
-        logits, ready = self._contexts.read(prompts, patience=0.5)
-        chances = [f'{key}/thought' for key in keys]
-        texts = self._contexts.write(
-          logits, ready, chances, how.max_thought_tokens, how.temperature
-        )
-        for i in np.flatnonzero(ready):
-          thoughts[i] = self.tokenizer.decode(texts[i]).strip()
-          scripts[i] += (render.Turn('thought', thoughts[i]),)
-        scripts = [s if ready[i] else None for i, s in enumerate(scripts)]
-        # An action follows on its thought in this same call.
-        prompts, more = self._prompts(scripts, 'action')
-        over |= more
-        logits, ready = self._contexts.read(prompts, patience=1.0)
-      else:
-        prompts, over = self._prompts(scripts, 'action')
-        logits, ready = self._contexts.read(prompts, patience=0.5)
-      actions = self._act(requests, logits, ready, keys)
-    over |= {i for i in np.flatnonzero(ready) if self._contexts.overflows(i)}
-    return [
-      Decision(None, thoughts[i])
-      if i in over
-      else Decision(actions[i], thoughts[i])
-      if ready[i]
-      else None
-      for i in range(len(requests))
-    ]
+        thoughts, over = self._think(scripts, keys)
+        scripts = [
+          script + (render.Turn('thought', thought),)
+          if thought is not None
+          else None
+          for script, thought in zip(scripts, thoughts, strict=True)
+        ]
+        patience = 1.0  # an action follows on its thought in the same call
+      prompts, more = self._prompts(scripts, 'action')
+      logits_BV, ready = contexts.read(prompts, patience)
+      actions = self._write_actions(requests, logits_BV, ready, keys)
+    over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
+    decisions: list[Decision | None] = [None] * len(requests)
+    for i in np.flatnonzero(ready):
+      decisions[i] = Decision(actions[i], thoughts[i])
+    for i in over:
+      decisions[i] = Decision(None, thoughts[i])
+    return decisions
 
   def propose(
     self,
@@ -164,9 +172,9 @@ class Agent:
         scripts = [render.history(*histories[i]) for i, _ in some]
         keys = [f'{seed}/{i}/{j}' for i, j in some]
         prompts, _ = self._prompts(scripts, 'action')
-        logits, ready = self._contexts.read(prompts, patience=1.0)
+        logits_BV, ready = self._contexts.read(prompts, patience=1.0)
         texts = self._contexts.write(
-          logits, ready, keys, self._decoding.max_action_tokens, temperature
+          logits_BV, ready, keys, self._decoding.max_action_tokens, temperature
         )
         for slot, (i, _) in enumerate(some):
           if ready[slot] and not self._contexts.overflows(slot):
@@ -188,7 +196,24 @@ class Agent:
     prompts = [None if i in over else p for i, p in enumerate(prompts)]
     return prompts + [None] * (self._contexts.rows - len(prompts)), over
 
-  def _act(self, requests, logits_BV, ready, keys):
+  def _think(self, scripts, keys):
+    """A thought for each slot that is read; and who is out of context."""
+    how = self._decoding
+    prompts, over = self._prompts(scripts, 'thought')
+    logits_BV, ready = self._contexts.read(prompts, _PATIENCE)
+    texts = self._contexts.write(
+      logits_BV,
+      ready,
+      [f'{key}/thought' for key in keys],
+      how.max_thought_tokens,
+      how.temperature,
+    )
+    thoughts = [None] * len(scripts)
+    for i in np.flatnonzero(ready):
+      thoughts[i] = self.tokenizer.decode(texts[i]).strip()
+    return thoughts, over
+
+  def _write_actions(self, requests, logits_BV, ready, keys):
     """Action texts of the rows that are ready."""
     how = self._decoding
     if not how.constrained:
