@@ -3,13 +3,15 @@
 import json
 import shutil
 
+import jax
 import pytest
 
 from early_experience import collect, evaluate, explore, prepare, train
 from early_experience.config import default
 from early_experience.envs.interface import Task
 from early_experience.errors import UserError
-from early_experience.experience import tokenizer
+from early_experience.evaluation import agent, world_model
+from early_experience.experience import records, tokenizer
 from tests.toy_env import ToyEnv
 
 
@@ -83,6 +85,44 @@ def test_a_trained_policy_beats_the_untrained_and_the_random(summaries):
   assert trained['nll'] < untrained['nll'] - 1
   assert trained['exact_match']['count'] > untrained['exact_match']['count']
   assert summaries['random']['world_model'] is None
+
+
+def test_exact_match_is_what_greedy_decoding_gets(workdir, summaries):
+  (held_out,) = json.loads(
+    (workdir / 'prepare/split.json').read_text()
+  ).values()
+  trained = agent.load(
+    config_of(), workdir, 'trained', 'trained', agent.Decoding(), slots=4
+  )
+  coder, contexts = trained.tokenizer, trained._contexts
+  states = [
+    (trajectory, i)
+    for trajectory in records.read(workdir / 'explore')
+    if trajectory.task_id in held_out
+    for i in range(len(trajectory.steps))
+  ]
+  exact = count = 0
+  with jax.set_mesh(trained.mesh):
+    for trajectory, i in states:
+      for script in world_model._scripts(trajectory, [i], 'inline'):
+        prompt = coder.encode_prompt(script[:-1], 'observation')
+        rest = [None] * 3
+        logits_BV, ready = contexts.read([prompt, *rest], 1.0)
+        ids, *_ = contexts.write(logits_BV, ready, [], 32, 0.0)
+        exact += coder.decode(ids) == script[-1].text
+        count += 1
+    found = world_model.measure(
+      trained.params,
+      trained.cfg,
+      coder,
+      trained.mesh,
+      [t for t in records.read(workdir / 'explore') if t.task_id in held_out],
+      states=len(states),
+      style='inline',
+    )
+  assert found['exact_match']['n'] == count
+  assert found['exact_match']['count'] == exact
+  assert 0 < exact < count
 
 
 def test_a_summary_counts_what_the_records_say(workdir, summaries):
