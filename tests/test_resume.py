@@ -54,9 +54,9 @@ def stop(monkeypatch, config, workdir, update):
     pass
 
   def failing(self, number, *args):
+    add(self, number, *args)
     if number == update:
       raise PowerFailure
-    add(self, number, *args)
 
   add = metrics.Log.add
   with monkeypatch.context() as patch, pytest.raises(PowerFailure):
@@ -68,7 +68,7 @@ def assert_identical(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-# Before any checkpoint, on both sides of the boundary of the stages, at the end.
+# Before a checkpoint, on both sides of the stages' boundary, and at the end.
 @pytest.mark.parametrize('updates', [(1, 5), (4, 7)])
 def test_stopped_training_ends_bit_for_bit_as_the_straight_one(
   monkeypatch, straight, workdir, updates

@@ -69,9 +69,9 @@ class Checkpoints:
       about = {'tokenizer': tokenizer, 'model': _architecture(cfg)}
       files.write_json(self._folder / ARCHITECTURE, about)
     self._keep = ocp.training.preservation_policies.LatestN(keep)
-    self._manager = self._open()
     self._quiet = contextlib.ExitStack()
     self._quiet.enter_context(_quiet_orbax())
+    self._manager = self._open()
 
   def _open(self):
     return ocp.training.Checkpointer(
@@ -263,7 +263,7 @@ def _reason(error):
 
 @contextlib.contextmanager
 def _quiet_orbax():
-  """Keeps to itself what orbax logs of errors that it raises as well."""
+  """Drops what orbax logs: its doings, and errors that it raises as well."""
   logger = logging.getLogger('absl')
   keep = lambda record: 'orbax' not in record.pathname
   logger.addFilter(keep)
