@@ -28,7 +28,7 @@ def get_config(recipe: str = 'joint'):
   config.prepare.vocab_size = 768
   config.prepare.row_tokens = 1024
   config.prepare.overlong = 'drop'
-  config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=8)
+  config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=2)
 
   config.model.layers = 4
   config.model.embed = 128
@@ -49,5 +49,6 @@ def get_config(recipe: str = 'joint'):
   config.evaluate.constrained = True
   config.evaluate.max_action_tokens = 16
   config.evaluate.batch_tasks = 50
+  config.benchmark.long_kwargs.rooms = ('kitchen',)
   config.quickstart.recipes = ('random', 'untrained', 'imitation', 'joint')
   return recipes.select(config, recipe)

@@ -16,10 +16,16 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
 
 
-def run(stage: Callable[[ConfigDict, str], object]) -> None:
+def run(
+  stage: Callable[[ConfigDict, str], object], needs_workdir: bool = True
+) -> None:
   """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1."""
+  required = ('config', 'workdir') if needs_workdir else ('config',)
   try:
-    app.run(lambda argv: _main(stage, argv), flags_parser=_parse)
+    app.run(
+      lambda argv: _main(stage, argv),
+      flags_parser=lambda argv: _parse(argv, required),
+    )
   except UserError as error:
     _fail(str(error))
   except OSError as error:
@@ -28,17 +34,18 @@ def run(stage: Callable[[ConfigDict, str], object]) -> None:
     _fail(f'the disk is full: {error.filename or WORKDIR.value}')
 
 
-def _parse(argv):
+def _parse(argv, required):
   """Lets absl parse, and turns its complaints into one line."""
   try:
     left = flags.FLAGS(argv)
   except UserError:
     raise
   except (KeyError, AttributeError) as error:
-    _fail(f'--config has no key {" ".join(str(error.args[0]).split())}')
+    what = error.args[0] if error.args else error
+    _fail(f'--config has no key {" ".join(str(what).split())}')
   except (flags.Error, TypeError, ValueError) as error:
     _fail(' '.join(str(error).split()))
-  for flag in ('config', 'workdir'):
+  for flag in required:
     if not flags.FLAGS[flag].present:
       _fail(f'--{flag} is missing; usage: {_usage()}')
   path = config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]

@@ -109,6 +109,17 @@ def default() -> ConfigDict:
   config.evaluate.batch_tasks = 64  # episodes side by side
   config.evaluate.world_model_states = 256  # held-out states; 0 = none
 
+  # `python -m early_experience.benchmark tree`
+  config.benchmark = ConfigDict()
+  config.benchmark.trajectories = 16
+  config.benchmark.k = 8
+  config.benchmark.flat_row_tokens = 512  # flat rows are cheapest when short
+  config.benchmark.long_trajectories = 3
+  config.benchmark.long_steps = 30  # what the long episodes have at least
+  config.benchmark.long_kwargs = ConfigDict()  # config.env.kwargs of those
+  config.benchmark.long_row_tokens = 4096
+  config.benchmark.long_flat_row_tokens = 1536
+
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
   return config
