@@ -58,7 +58,8 @@ def abstract_state(
     partition = leaf.sharding.spec if leaf.sharding else PartitionSpec()
     return leaf.update(sharding=NamedSharding(mesh, partition))
 
-  opt_state = jax.tree.map(placed, jax.eval_shape(tx.init, params))
+  with jax.set_mesh(mesh):  # else newer jax forgets how moments are split
+    opt_state = jax.tree.map(placed, jax.eval_shape(tx.init, params))
   step = placed(jax.ShapeDtypeStruct((), jnp.int32))
   return TrainState(step=step, params=params, opt_state=opt_state)
 
