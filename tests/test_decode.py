@@ -218,11 +218,10 @@ def test_a_row_with_a_key_of_its_own_samples_the_same_anywhere(params, cfg):
   assert said[0] == said[1]
 
 
-def test_sampled_frequencies_are_the_softmax_of_the_logits(cfg):
+def test_sampled_frequencies_are_the_softmax_of_the_logits(params, cfg):
   logits_V = np.log([0.5, 0.3, 0.15, 0.05] + [1e-9] * (VOCAB - 4))
   rows = 2000
   cache = decode.init_cache(cfg, rows, 2)
-  params = table.init_params(jax.random.key(0), cfg)
   tokens_BM, _, _ = decode.generate(
     params,
     cache,

@@ -200,19 +200,22 @@ def test_recomputation_changes_no_gradient():
 
 def test_dtypes_are_the_configured_ones():
   cfg = make_cfg(dtype='bfloat16', param_dtype='float32')
-  params = jax.jit(table.init_params, static_argnums=1)(jax.random.key(0), cfg)
-  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype('float32')}
+  params = make_params(cfg)
   tokens_BT = np.arange(12)[None]
   h_BTD = hidden(params, tokens_BT, *flat(tokens_BT), cfg)
   assert h_BTD.dtype == output_head(params, cfg).dtype == jnp.bfloat16
-  cfg = make_cfg(param_dtype='bfloat16')
-  params = jax.eval_shape(lambda: table.init_params(jax.random.key(0), cfg))
-  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype('bfloat16')}
+  for dtype in ('float32', 'bfloat16'):
+    leaves = jax.tree.leaves(init_shapes(make_cfg(param_dtype=dtype)))
+    assert {x.dtype for x in leaves} == {jnp.dtype(dtype)}
+
+
+def init_shapes(cfg):
+  return jax.eval_shape(lambda: table.init_params(jax.random.key(0), cfg))
 
 
 def test_all_views_of_the_table_agree():
   cfg = make_cfg(qkv_bias=True, qk_norm=True, tied=False)
-  params = jax.jit(table.init_params, static_argnums=1)(jax.random.key(0), cfg)
+  params = init_shapes(cfg)
   abstract = table.abstract_params(cfg, make_mesh())
   shape_of = lambda x: (x.shape, x.dtype)
   assert jax.tree.map(shape_of, params) == jax.tree.map(shape_of, abstract)
@@ -231,10 +234,11 @@ def test_all_views_of_the_table_agree():
 
 def test_initial_logits_are_near_uniform_and_follow_the_key():
   cfg = make_cfg()
+  init = jax.jit(lambda key: table.init_params(key, cfg))
   tokens_BT = np.arange(12)[None]
   first, second, again = (
     logits(
-      table.init_params(jax.random.key(seed), cfg),
+      init(jax.random.key(seed)),
       cfg,
       tokens_BT,
       *flat(tokens_BT),
