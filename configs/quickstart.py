@@ -17,8 +17,9 @@ def get_config(recipe: str = 'joint'):
   config = default()
   # Few receptacles and objects: episodes of about 8 steps and 250 tokens.
   config.env.kwargs.source = 'generated'
-  config.env.kwargs.rooms = ('bathroom',)
-  config.env.kwargs.distractors = 4
+  config.env.kwargs.rooms = ('bathroom', 'bedroom')
+  config.env.kwargs.max_receptacles = 10
+  config.env.kwargs.distractors = 3
   config.env.kwargs.train_games = 4000
   config.collect.trajectories = 3000
   config.collect.max_steps = 20

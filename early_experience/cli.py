@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from early_experience.errors import UserError
@@ -20,6 +20,7 @@ def run(
   stage: Callable[[ConfigDict, str], object], needs_workdir: bool = True
 ) -> None:
   """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1."""
+  logging.set_verbosity(logging.WARNING)  # a stage says what it did itself
   required = ('config', 'workdir') if needs_workdir else ('config',)
   try:
     app.run(

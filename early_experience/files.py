@@ -1,5 +1,6 @@
 """Files that are whole or absent, and JSONL that survives a kill."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -92,11 +93,9 @@ class JsonlWriter:
   def _discard(self, path: pathlib.Path, start: int) -> None:
     """Drops a half-written line, and the buffer that still wants to go out."""
     file, self._file = self._file, None
-    try:
+    with contextlib.suppress(OSError):
       file.close()
-    except OSError:
-      pass
-    finally:
+    with contextlib.suppress(OSError):  # else the next writer repairs it
       os.truncate(path, start)
 
   def close(self) -> None:

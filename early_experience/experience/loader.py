@@ -100,7 +100,9 @@ def batches(
     mixed = grain.MapDataset.mix(sets, weights=[shares[n] for n in names])
   local = mixed[process_index::process_count].map(rows_lib.decode)
   local = local.batch(batch_rows // process_count, batch_fn=_stack)
-  return iter(local[start_step:].to_iter_dataset())
+  # A few batches ahead suffice: reading is much faster than training.
+  options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
+  return iter(local[start_step:].to_iter_dataset(options))
 
 
 def _stack(rows):

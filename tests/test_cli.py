@@ -1,0 +1,60 @@
+"""What a person types: every mistake is one line, and exit code 1."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = '--config=configs/tiny.py'
+
+
+def run(stage, *arguments):
+  return subprocess.run(
+    [sys.executable, '-m', f'early_experience.{stage}', *arguments],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    ([CONFIG], '--workdir is missing'),
+    (['--workdir=W'], '--config is missing'),
+    (['--config=configs/none.py', '--workdir=W'], 'none.py: no such file'),
+    ([f'{CONFIG}:magic', '--workdir=W'], "'magic', not one of: random"),
+    ([CONFIG, '--workdir=W', '--config.sed=1'], 'Did you mean "seed"'),
+    ([CONFIG, '--workdir=W', '--config.seed=x'], '--config.seed=x'),
+    ([CONFIG, '--workdir=W', 'more'], "unexpected argument 'more'"),
+    ([CONFIG, '--workdir=W', '--config.env.name=chess'], 'alfworld'),
+    (
+      [CONFIG, '--workdir=W', '--config.collect.split=dev'],
+      "'dev', not one of: train, seen, unseen",
+    ),
+  ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, message):
+  arguments = [a.replace('=W', f'={tmp_path / "w"}') for a in arguments]
+  result = run('collect', *arguments)
+  assert result.returncode == 1
+  (line,) = result.stderr.strip().splitlines()
+  assert line.startswith('error: ')
+  assert message in line
+
+
+def test_an_override_reaches_the_stage(tmp_path):
+  more = (f'--workdir={tmp_path}', '--config.collect.trajectories=3')
+  result = run('collect', CONFIG, *more)
+  assert result.returncode == 0, result.stderr
+  assert result.stdout.startswith('collect: 3 expert trajectories')
+  assert len(result.stdout.splitlines()) == 1
+
+
+def test_a_stage_before_its_turn_names_what_to_run(tmp_path):
+  result = run('explore', CONFIG, f'--workdir={tmp_path}')
+  assert result.returncode == 1
+  assert 'run first: python -m early_experience.collect' in result.stderr

@@ -1,0 +1,137 @@
+"""Files are whole or absent; lines survive a kill; records are checked."""
+
+import dataclasses
+import json
+
+import pytest
+
+from early_experience import files, stage
+from early_experience.errors import UserError
+from early_experience.experience import records
+from tests.test_render import trajectory
+
+
+def write(folder, *trajectories):
+  with files.JsonlWriter(folder, records.STEM) as writer:
+    for t in trajectories:
+      writer.write(records.to_json(t))
+
+
+def named(name):
+  return dataclasses.replace(trajectory(), task_id=name)
+
+
+def test_records_round_trip(tmp_path):
+  write(tmp_path, named('a'), named('b'))
+  assert list(records.read(tmp_path)) == [named('a'), named('b')]
+
+
+def test_a_line_that_a_kill_cut_short_is_written_again_not_doubled(tmp_path):
+  write(tmp_path, named('a'), named('b'))
+  (shard,) = files.jsonl_shards(tmp_path, records.STEM)
+  shard.write_bytes(shard.read_bytes()[:-10])
+  write(tmp_path, named('b'), named('c'))
+  assert [t.task_id for t in records.read(tmp_path)] == ['a', 'b', 'c']
+
+
+def test_shards_fill_up_and_go_on_after_a_restart(tmp_path):
+  for name in 'abcde':
+    with files.JsonlWriter(tmp_path, 'x', shard_lines=2) as writer:
+      writer.write({'name': name})
+  assert len(files.jsonl_shards(tmp_path, 'x')) == 3
+  assert [v['name'] for _, v in files.read_jsonl(tmp_path, 'x')] == [*'abcde']
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (lambda v: v.pop('split'), 'trajectory.split is missing'),
+    (lambda v: v.update(colour='red'), "unknown field 'colour'"),
+    (lambda v: v.update(success='yes'), 'success is str, not bool'),
+    (lambda v: v['steps'][0].update(action=3), r'steps\[0\].action is int'),
+    (lambda v: v.update(steps=[]), 'steps is empty'),
+    (lambda v: v.update(schema=99), 'schema 99, this version reads 1'),
+  ],
+)
+def test_a_foreign_record_is_refused_with_its_file_and_line(
+  tmp_path, change, message
+):
+  write(tmp_path, named('a'))
+  value = records.to_json(named('b'))
+  change(value)
+  (shard,) = files.jsonl_shards(tmp_path, records.STEM)
+  with open(shard, 'a') as file:
+    file.write(json.dumps(value) + '\n')
+  with pytest.raises(UserError, match=f'00000.jsonl line 2: .*{message}'):
+    list(records.read(tmp_path))
+
+
+def test_a_truncated_record_is_refused_by_readers(tmp_path):
+  write(tmp_path, named('a'), named('b'))
+  (shard,) = files.jsonl_shards(tmp_path, records.STEM)
+  shard.write_bytes(shard.read_bytes()[:-10])
+  with pytest.raises(UserError, match='line 2: not a whole JSON record'):
+    list(records.read(tmp_path))
+
+
+def test_a_task_that_stands_twice_is_refused(tmp_path):
+  write(tmp_path, named('a'), named('a'))
+  with pytest.raises(UserError, match='line 2: task a appears twice'):
+    list(records.read(tmp_path))
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+  writer = files.JsonlWriter(tmp_path, 'x')
+  (tmp_path / 'x-00000.jsonl').symlink_to('/dev/full')  # it always is
+  with pytest.raises(UserError, match='x-00000.jsonl: No space left'):
+    writer.write({'a': 1})
+
+
+def test_a_line_that_did_not_fit_leaves_the_lines_before_it(tmp_path):
+  with files.JsonlWriter(tmp_path, 'x') as writer:
+    writer.write({'a': 1})
+    real = writer._file
+
+    class Full:
+      tell, close = real.tell, real.close
+
+      def write(self, data):
+        real.write(data[:3])
+
+      def flush(self):
+        real.flush()
+        raise OSError(28, 'No space left on device')
+
+    writer._file = Full()
+    with pytest.raises(UserError, match='No space left'):
+      writer.write({'a': 2})
+  assert [value for _, value in files.read_jsonl(tmp_path, 'x')] == [{'a': 1}]
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / 'summary.json'
+  files.write_json(path, {'a': 1})
+
+  def full(*_):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(files.os, 'fsync', full)
+  with pytest.raises(UserError, match='summary.json: No space left'):
+    files.write_json(path, {'a': 2})
+  assert files.read_json(path) == {'a': 1}
+  assert [p.name for p in tmp_path.iterdir()] == ['summary.json']
+
+
+def test_a_stage_with_other_settings_is_refused(tmp_path):
+  stage.begin(tmp_path, 'explore', {'k': 8, 'deep': {'seed': 0}})
+  stage.begin(tmp_path, 'explore', {'k': 8, 'deep': {'seed': 0}})
+  with pytest.raises(UserError, match='deep.seed was 0, is 1'):
+    stage.begin(tmp_path, 'explore', {'k': 8, 'deep': {'seed': 1}})
+
+
+def test_a_missing_stage_is_named_with_its_command(tmp_path):
+  with pytest.raises(UserError, match='python -m early_experience.collect'):
+    stage.require(tmp_path, 'collect')
+  stage.begin(tmp_path, 'collect', {})
+  with pytest.raises(UserError, match='is not finished'):
+    stage.require(tmp_path, 'collect')

@@ -1,0 +1,88 @@
+"""The paper's methods are settings of one step, at one budget."""
+
+import importlib
+import pathlib
+
+import pytest
+
+from early_experience import recipes
+from early_experience.errors import UserError
+
+CONFIGS = sorted(
+  p.stem
+  for p in (pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')
+)
+
+
+def config(recipe, name='tiny'):
+  return importlib.import_module(f'configs.{name}').get_config(recipe)
+
+
+def total(settings):
+  return sum(stage.steps for stage in settings.train.stages)
+
+
+def on(stage):
+  return {name for name, weight in stage.weights.items() if weight}
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('recipe', recipes.RECIPES)
+def test_every_config_has_every_recipe(name, recipe):
+  settings = config(recipe, name)
+  assert settings.name == recipe
+  assert (
+    f'configs/{name}.py' in importlib.import_module(f'configs.{name}').__doc__
+  )
+
+
+def test_what_each_recipe_trains_on():
+  assert [on(s) for s in config('imitation').train.stages] == [{'imitation'}]
+  assert [on(s) for s in config('self_reflection').train.stages] == [
+    {'imitation', 'reflection'}
+  ]
+  assert [on(s) for s in config('trunk').train.stages] == [
+    {'imitation', 'world_model'}
+  ]
+  assert [on(s) for s in config('joint').train.stages] == [
+    {'imitation', 'world_model', 'reflection'}
+  ]
+  for recipe in (
+    'world_model_then_imitation',
+    'world_model_before_imitation',
+  ):
+    assert [on(s) for s in config(recipe).train.stages] == [
+      {'world_model'},
+      {'imitation'},
+    ]
+
+
+def test_recipes_share_one_budget_but_the_one_that_says_otherwise():
+  settings = config('imitation')
+  extra = settings.budget.world_model_steps
+  for recipe in set(recipes.RECIPES) - {'random', 'untrained'}:
+    more = extra if recipe == 'world_model_before_imitation' else 0
+    assert total(config(recipe)) == settings.budget.steps + more
+  assert total(config('untrained')) == 0
+
+
+def test_an_override_of_the_budget_reaches_the_stages():
+  settings = config('world_model_then_imitation')
+  settings.budget.steps, settings.budget.world_model_steps = 70, 30
+  resolved = settings.copy_and_resolve_references()
+  assert [s.steps for s in resolved.train.stages] == [30, 40]
+
+
+def test_the_trunk_has_no_branches_and_the_joint_mixture_has():
+  rows = recipes.row_sets(('trunk', 'joint'), k=5)
+  assert (rows.trunk.k, rows.joint.k) == (0, 5)
+
+
+def test_only_self_reflection_thinks():
+  assert config('self_reflection').evaluate.think
+  assert not config('joint').evaluate.think
+
+
+def test_an_unknown_recipe_is_refused():
+  with pytest.raises(UserError, match="'magic', not one of: random"):
+    config('magic')
