@@ -219,22 +219,25 @@ def test_a_row_with_a_key_of_its_own_samples_the_same_anywhere(params, cfg):
 
 
 def test_sampled_frequencies_are_the_softmax_of_the_logits(params, cfg):
+  """A model of zeros finds all tokens alike, after the first logits given."""
   logits_V = np.log([0.5, 0.3, 0.15, 0.05] + [1e-9] * (VOCAB - 4))
   rows = 2000
-  cache = decode.init_cache(cfg, rows, 2)
-  tokens_BM, _, _ = decode.generate(
-    params,
-    cache,
+  tokens_BM, counts_B, _ = decode.generate(
+    jax.tree.map(jnp.zeros_like, params),
+    decode.init_cache(cfg, rows, 4),
     jnp.tile(logits_V.astype(np.float32), (rows, 1)),
     jax.random.key(0),
     np.ones(rows, bool),
     cfg=cfg,
     stop_id=STOP,
-    max_tokens=2,
+    max_tokens=4,
     temperature=1.0,
   )
-  share = np.bincount(np.asarray(tokens_BM)[:, 0], minlength=4) / rows
+  tokens_BM = np.asarray(tokens_BM)
+  share = np.bincount(tokens_BM[:, 0], minlength=4) / rows
   np.testing.assert_allclose(share[:4], [0.5, 0.3, 0.15, 0.05], atol=0.04)
+  whole_BM = tokens_BM[np.asarray(counts_B) == 4]
+  assert (whole_BM[:, 1] == whole_BM[:, 2]).mean() < 3 / VOCAB
 
 
 def test_a_full_cache_says_so_and_keeps_what_it_holds(params, cfg):

@@ -235,6 +235,8 @@ def test_all_views_of_the_table_agree():
 def test_initial_logits_are_near_uniform_and_follow_the_key():
   cfg = make_cfg()
   init = jax.jit(lambda key: table.init_params(key, cfg))
+  layers = init(jax.random.key(0))['layers']
+  assert (layers['k'] != layers['v']).all()  # of one shape, each its own
   tokens_BT = np.arange(12)[None]
   first, second, again = (
     logits(

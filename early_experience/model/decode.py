@@ -236,13 +236,13 @@ def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
   step_1T = jnp.arange(T, dtype=jnp.int32)[None]
   depth_BT = length_B[:, None] + step_1T
   visible_BTS = jnp.arange(S)[None, None] <= depth_BT[..., None]
-  # Position S does not exist: what is written there is dropped.
-  slot_BT = jnp.where(step_1T < counts_B[:, None], depth_BT, S)
+  # What is written beyond a row's count is overwritten before it is seen; what
+  # is beyond the capacity is dropped.
   put = jax.vmap(lambda old, slot, new: old.at[:, slot].set(new, mode='drop'))
 
   def attention(k_BKSH, v_BKSH, q_BNTH, k_BKTH, v_BKTH):
-    k_BKSH = put(k_BKSH, slot_BT, k_BKTH)
-    v_BKSH = put(v_BKSH, slot_BT, v_BKTH)
+    k_BKSH = put(k_BKSH, depth_BT, k_BKTH)
+    v_BKSH = put(v_BKSH, depth_BT, v_BKTH)
     return attend(q_BNTH, k_BKSH, v_BKSH, visible_BTS), (k_BKSH, v_BKSH)
 
   # A loop in Python: through `lax.scan` each layer's part of the cache would be
