@@ -38,7 +38,7 @@ def get_config(recipe: str = 'joint'):
   config.budget.steps = 20
   config.budget.world_model_steps = 10
   config.budget.lr_peak = 3e-3
-  config.train.batch_rows = 4
+  config.train.batch_rows = 8
 
   config.evaluate.tasks = 6
   config.evaluate.max_steps = 6
