@@ -58,6 +58,11 @@ def _parse(argv, required):
 def _main(stage, argv):
   if len(argv) > 1:
     raise UserError(f'unexpected argument {argv[1]!r}; usage: {_usage()}')
+  if WORKDIR.value and 'jax' in sys.modules:
+    # Compiled programs are kept beside the run, for the stages that follow.
+    sys.modules['jax'].config.update(
+      'jax_compilation_cache_dir', os.path.join(WORKDIR.value, 'jax_cache')
+    )
   stage(CONFIG.value, WORKDIR.value)
 
 

@@ -161,7 +161,7 @@ def test_unknown_environments_and_splits_are_answered_with_those_there_are():
   with pytest.raises(UserError, match="'webshop', not one of: alfworld"):
     registry.make(ConfigDict({'name': 'webshop', 'kwargs': {}}))
   with pytest.raises(
-    UserError, match="'test', not one of: train, seen, unseen"
+    UserError, match="no split 'test'; there are: train, seen, unseen"
   ):
     make().tasks('test')
 

@@ -33,7 +33,7 @@ def run(stage, *arguments):
     ([CONFIG, '--workdir=W', '--config.env.name=chess'], 'alfworld'),
     (
       [CONFIG, '--workdir=W', '--config.collect.split=dev'],
-      "'dev', not one of: train, seen, unseen",
+      "no split 'dev'; there are: train, seen, unseen",
     ),
   ],
 )

@@ -114,7 +114,17 @@ class Trajectory:
 
 
 def to_json(trajectory: Trajectory) -> dict:
-  return dataclasses.asdict(trajectory)
+  """The record as JSON values; `from_json` is its inverse."""
+  return _plain(trajectory)
+
+
+def _plain(value):
+  # dataclasses.asdict would copy every string, deeply.
+  if isinstance(value, tuple):
+    return [_plain(item) for item in value]
+  if dataclasses.is_dataclass(value):
+    return {name: _plain(item) for name, item in vars(value).items()}
+  return value
 
 
 def from_json(value: object, where: str) -> Trajectory:

@@ -9,6 +9,7 @@ from early_experience.envs.alfworld import expert, games, tables
 from early_experience.envs.alfworld.engine import Engine
 from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.errors import UserError
 
 
 class AlfWorld(Environment):
@@ -74,7 +75,10 @@ class AlfWorld(Environment):
     self._engine = None
 
   def tasks(self, split: str) -> Sequence[Task]:
-    check_choice('split', split, self.splits)
+    if split not in self.splits:
+      raise UserError(
+        f'alfworld has no split {split!r}; there are: {", ".join(self.splits)}'
+      )
     return self._games.tasks(split)
 
   def reset(self, task: Task) -> Turn:
