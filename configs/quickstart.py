@@ -15,20 +15,21 @@ from early_experience.config import default
 
 def get_config(recipe: str = 'joint'):
   config = default()
-  # Few receptacles and objects: episodes of about 8 steps and 250 tokens.
+  # Few receptacles and objects, so that episodes are short.
   config.env.kwargs.source = 'generated'
   config.env.kwargs.rooms = ('bathroom', 'bedroom')
   config.env.kwargs.max_receptacles = 10
   config.env.kwargs.distractors = 3
-  config.env.kwargs.train_games = 4000
-  config.collect.trajectories = 3000
+  config.env.kwargs.train_games = 1200
+  config.collect.trajectories = 1000
   config.collect.max_steps = 20
-  config.explore.k = 8
-  config.reflect.k = 3
+  config.explore.k = 2
+  config.reflect.k = 2
 
   config.prepare.vocab_size = 768
   config.prepare.row_tokens = 1024
   config.prepare.overlong = 'drop'
+  config.prepare.held_out = 0.05
   config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=2)
 
   config.model.layers = 4
@@ -40,7 +41,10 @@ def get_config(recipe: str = 'joint'):
   config.model.max_tokens = 1024
   config.model.attention_block = 64
 
-  config.budget.steps = 400
+  config.budget.steps = 300
+  config.budget.joint_share = 0.5
+  config.budget.world_model_weight = 0.3
+  config.budget.reflection_weight = 0.3
   config.budget.lr_peak = 3e-3
   config.budget.warmup_steps = 20
   config.train.batch_rows = 4

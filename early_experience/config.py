@@ -132,6 +132,9 @@ def budget() -> ConfigDict:
   config.world_model_steps = 500  # of them, or before them, on outcomes alone
   config.world_model_weight = 1.0  # lambda in mixtures
   config.reflection_weight = 1.0
+  # Share of the joint mixture's rows with branches and rationales; the others
+  # are expert episodes alone, which hold more actions a token.
+  config.joint_share = 1.0
   config.lr_peak = 1e-5  # paper, appendix B
   config.warmup_steps = 0
   config.decay = 'cosine'

@@ -63,7 +63,7 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
 def _stage(settings, rows, steps=None, **weights):
   shared = ['lr_peak', 'warmup_steps', 'decay', 'b2', 'weight_decay']
   return stage(
-    rows={rows: 1.0},
+    rows={rows: 1.0} if isinstance(rows, str) else rows,
     weights={
       'imitation': 0.0,
       'world_model': 0.0,
@@ -108,10 +108,11 @@ def _self_reflection(settings):
 
 
 def _joint(settings):
+  share = settings.get_ref('joint_share')
   return [
     _stage(
       settings,
-      'joint',
+      {'joint': share, 'expert': 1.0 - share},
       imitation=1.0,
       world_model=settings.get_ref('world_model_weight'),
       reflection=settings.get_ref('reflection_weight'),
