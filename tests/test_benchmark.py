@@ -1,0 +1,36 @@
+"""The tree benchmark compares like with like."""
+
+import pytest
+
+from configs import tiny
+from early_experience.benchmark import tree
+from early_experience.errors import UserError
+
+
+def settings(**changes):
+  config = tiny.get_config()
+  config.prepare.row_tokens = 512
+  config.benchmark.trajectories = 2
+  config.benchmark.k = 2
+  config.benchmark.long_steps = 8
+  config.benchmark.long_trajectories = 1
+  config.benchmark.long_row_tokens = 1024
+  config.benchmark.long_flat_row_tokens = 512
+  config.benchmark.update(changes)
+  return config
+
+
+def test_both_layouts_train_the_same_supervision(capsys):
+  usual, long = tree.tree(settings())
+  for result in (usual, long):
+    assert result['flat']['scored'] == result['tree']['scored']
+    assert result['token_ratio'] > 1
+    assert result['flat']['seconds'] > 0
+  assert (usual['episodes'], long['episodes']) == (2, 1)
+  assert long['mean_steps'] >= 8
+  assert capsys.readouterr().out.count('times the seconds') == 2
+
+
+def test_flat_rows_that_lose_supervision_are_no_comparison():
+  with pytest.raises(UserError, match='flat_row_tokens'):
+    tree.tree(settings(flat_row_tokens=128))

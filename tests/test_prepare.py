@@ -1,0 +1,123 @@
+"""Rows hold the supervision of the training trajectories, in either layout."""
+
+import pytest
+
+from configs import tiny
+from early_experience import files
+from early_experience.collect import collect_from
+from early_experience.errors import UserError
+from early_experience.experience import loader, rows
+from early_experience.experience.tokenizer import Tokenizer
+from early_experience.explore import explore_in
+from early_experience.prepare import prepare
+from early_experience.recipes import row_sets
+from early_experience.reflect import reflect
+from tests.toy_env import ToyEnv
+
+
+def settings(**changes):
+  config = tiny.get_config()
+  config.collect.trajectories = 6
+  config.prepare.rows = row_sets(('expert', 'joint', 'world'), k=2)
+  config.prepare.row_tokens = 256
+  config.prepare.held_out = 0.34
+  config.prepare.update(changes)
+  return config
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  env = ToyEnv()
+  collect_from(env, settings(), str(tmp_path))
+  explore_in(env, settings(), str(tmp_path))
+  reflect(settings(), str(tmp_path))
+  return tmp_path
+
+
+def tokens_of(workdir, name):
+  source = loader.open_rows(workdir, name).source
+  return [rows.decode(source[i]) for i in range(len(source))]
+
+
+def test_both_layouts_hold_the_same_supervision(workdir):
+  trees = prepare(settings(), str(workdir))['rows']['joint']
+  (workdir / 'prepare').rename(workdir / 'prepared')
+  model = str(workdir / 'prepared' / 'tokenizer.model')
+  flat = prepare(settings(layout='flat', tokenizer=model), str(workdir))
+  flat = flat['rows']['joint']
+  assert trees['scored'] == flat['scored']
+  assert trees['flat_tokens'] == flat['flat_tokens'] == flat['packed_tokens']
+  assert trees['packed_tokens'] < flat['packed_tokens']
+  assert trees['ratio'] == trees['flat_tokens'] / trees['tree_tokens'] > 1
+
+
+def test_the_manifest_counts_what_the_rows_hold(workdir):
+  summary = prepare(settings(), str(workdir))['rows']['joint']
+  made = tokens_of(workdir, 'joint')
+  assert len(made) == summary['rows']
+  scored = sum(row['weights'].sum(0) for row in made)
+  assert scored.tolist() == list(summary['scored'].values())
+  assert max(row['depth'].max() for row in made) == summary['max_depth']
+
+
+def test_held_out_trajectories_are_in_no_row(workdir):
+  summary = prepare(settings(), str(workdir))
+  assert summary['trajectories'] == {'train': 4, 'held_out': 2}
+  held_out = files.read_json(workdir / 'prepare' / 'split.json')['held_out']
+  everything = prepare_without_split(workdir)
+  assert len(held_out) == 2
+  assert sum(everything.values()) > sum(
+    summary['rows']['expert']['scored'].values()
+  )
+
+
+def prepare_without_split(workdir):
+  (workdir / 'prepare').rename(workdir / 'prepared')
+  summary = prepare(settings(held_out=0.0), str(workdir))
+  return summary['rows']['expert']['scored']
+
+
+def test_an_instructed_world_model_shares_nothing_with_the_policy(workdir):
+  prepare(settings(world_model='instructed'), str(workdir))
+  coder = Tokenizer.load(workdir / 'prepare' / 'tokenizer.model')
+  (system,) = {coder.role_id('system')}
+  for row in tokens_of(workdir, 'world'):
+    starts = (row['depth'] == 1) & (row['tokens'] != coder.pad_id)
+    assert set(row['tokens'][starts]) == {system}
+
+
+def test_a_path_longer_than_a_row_is_an_error_or_counted(workdir):
+  with pytest.raises(UserError, match='has a path of .*row_tokens=16'):
+    prepare(settings(row_tokens=16, overlong='error'), str(workdir))
+  assert not list((workdir / 'prepare').glob('rows/*'))  # nothing half-made
+  (workdir / 'prepare').rename(workdir / 'failed')
+  summary = prepare(settings(row_tokens=40), str(workdir))
+  assert summary['rows']['joint']['dropped'] > 0
+
+
+def test_rows_that_are_there_are_not_made_again(workdir):
+  prepare(settings(), str(workdir))
+  folder = workdir / 'prepare'
+  (folder / 'summary.json').unlink()  # as if killed before the end
+  kept = (folder / 'rows' / 'expert' / 'manifest.json').stat().st_mtime_ns
+  prepare(settings(), str(workdir))
+  again = (folder / 'rows' / 'expert' / 'manifest.json').stat().st_mtime_ns
+  assert again == kept
+
+
+def test_rows_that_need_rationales_need_reflect_first(tmp_path):
+  collect_from(ToyEnv(), settings(), str(tmp_path))
+  with pytest.raises(UserError, match='python -m early_experience.reflect'):
+    prepare(settings(), str(tmp_path))
+  only = settings()
+  only.prepare.rows = row_sets(('expert',), k=0)
+  assert prepare(only, str(tmp_path))['rows']['expert']['rows'] > 0
+
+
+@pytest.mark.parametrize(
+  'changes', [{'layout': 'list'}, {'overlong': 'cut'}, {'world_model': 'on'}]
+)
+def test_a_wrong_choice_names_its_key(tmp_path, changes):
+  (key,) = changes
+  with pytest.raises(UserError, match=f'config.prepare.{key} is'):
+    prepare(settings(**changes), str(tmp_path))
