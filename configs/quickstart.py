@@ -41,7 +41,7 @@ def get_config(recipe: str = 'joint'):
   config.model.max_tokens = 1024
   config.model.attention_block = 64
 
-  config.budget.steps = 300
+  config.budget.steps = 450
   config.budget.joint_share = 0.5
   config.budget.world_model_weight = 0.3
   config.budget.reflection_weight = 0.3
