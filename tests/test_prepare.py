@@ -51,6 +51,11 @@ def test_both_layouts_hold_the_same_supervision(workdir):
   assert trees['ratio'] == trees['flat_tokens'] / trees['tree_tokens'] > 1
 
 
+def test_flat_rows_hold_an_episode_once_whatever_scores_it(workdir):
+  config = settings(rows=row_sets(('trunk',), k=0))
+  assert prepare(config, str(workdir))['rows']['trunk']['ratio'] == 1
+
+
 def test_the_manifest_counts_what_the_rows_hold(workdir):
   summary = prepare(settings(), str(workdir))['rows']['joint']
   made = tokens_of(workdir, 'joint')

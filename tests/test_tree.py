@@ -74,6 +74,19 @@ def test_absorbing_keeps_every_target_and_its_path(seed):
   assert same(supervision(map(flat, kept)), supervision(map(flat, sequences)))
 
 
+def test_the_longest_path_of_a_subtree_comes_first():
+  branches = [sequence(1, 2, 3), sequence(1, 2, 9, 4), sequence(1, 5, 6, 7, 8)]
+  (tree,) = merge(branches)
+  assert tree.tokens_T.tolist() == [1, 5, 6, 7, 8, 2, 9, 4, 3]
+
+
+def test_deeper_branches_follow_the_trunk_sooner():
+  (tree,) = merge(
+    [sequence(1, 2, 3, 4, 5), sequence(1, 9), sequence(1, 2, 3, 8)]
+  )
+  assert tree.tokens_T.tolist() == [1, 2, 3, 4, 5, 8, 9]
+
+
 def test_another_first_token_is_another_tree():
   assert len(merge([sequence(1, 2), sequence(3, 2)])) == 2
 
@@ -128,16 +141,19 @@ def test_a_path_longer_than_a_row_is_an_error():
     windows(merge(sequences)[0], 10)
 
 
-def test_rows_hold_all_trees_and_padding_is_inert():
+def test_rows_hold_all_trees_with_little_padding():
   trees = [merge(random_sequences(s, count=3))[0] for s in range(20)]
   rows = pack(trees, 64)
   assert sum(row['weights'].sum() for row in rows) == pytest.approx(
     sum(t.weights_TO.sum() for t in trees), rel=1e-5
   )
-  for row in rows:
-    used = int((row['depth'] == 0).nonzero()[0].size)
-    assert used >= 1
-    padding = (row['tokens'] == 0) & (row['span'] == 1) & (row['back'] == 0)
-    assert not row['weights'][padding].any()
   full = sum(map(len, trees)) / (64 * len(rows))
   assert full > 0.8, full
+
+
+def test_padding_sees_itself_and_is_no_target():
+  (tree,) = merge(random_sequences(0))
+  (row,) = pack([tree], len(tree) + 9)
+  assert row['span'][len(tree) :].tolist() == [1] * 9
+  for field in ('tokens', 'depth', 'back', 'weights'):
+    assert not row[field][len(tree) :].any()
