@@ -165,32 +165,31 @@ def _write_rows(name, trajectories, coder, settings, folder):
         progress.update()
       for row in rows.pack(parts, settings.row_tokens):
         writer.write(row)
+    manifest = writer.finish(_manifest(name, settings, coder, counts))
   except BaseException:
     writer.abandon()
     raise
   progress.close()
-  return _summary(
-    writer.finish(
-      {
-        'row_tokens': settings.row_tokens,
-        'layout': settings.layout,
-        'tokenizer': coder.hash,
-        'vocab_size': coder.vocab_size,
-        'datasets': list(settings.rows[name].datasets),
-        'k': settings.rows[name].get('k', 0),
-        'trajectories': len(trajectories),
-        'max_depth': counts.max_depth,
-        'flat_tokens': counts.flat_tokens,
-        'tree_tokens': counts.tree_tokens,
-        'packed_tokens': counts.row_tokens,
-        'windows': counts.windows,
-        'dropped': counts.dropped,
-        'scored': dict(
-          zip(render.OBJECTIVES, counts.scored.tolist(), strict=True)
-        ),
-      }
-    )
-  )
+  return _summary(manifest)
+
+
+def _manifest(name, settings, coder, counts):
+  spec = settings.rows[name]
+  return {
+    'row_tokens': settings.row_tokens,
+    'layout': settings.layout,
+    'tokenizer': coder.hash,
+    'vocab_size': coder.vocab_size,
+    'datasets': list(spec.datasets),
+    'k': spec.get('k', 0),
+    'max_depth': counts.max_depth,
+    'flat_tokens': counts.flat_tokens,
+    'tree_tokens': counts.tree_tokens,
+    'packed_tokens': counts.row_tokens,
+    'windows': counts.windows,
+    'dropped': counts.dropped,
+    'scored': dict(zip(render.OBJECTIVES, counts.scored.tolist(), strict=True)),
+  }
 
 
 def _parts(trajectory, settings, name, coder, counts):

@@ -1,6 +1,7 @@
 """Rows on disk are whole, and their order depends on seed and step alone."""
 
 import itertools
+import resource
 
 import numpy as np
 import pytest
@@ -104,6 +105,23 @@ def test_an_abandoned_row_set_leaves_nothing(tmp_path):
   writer = rows.RowWriter(tmp_path / 'rows' / 'a')
   writer.write(rows.pack(merge(random_sequences(0)), 128)[0])
   writer.abandon()
+  assert list((tmp_path / 'rows').iterdir()) == []
+
+
+def test_rows_that_do_not_fit_on_the_disk_are_named_and_removed(tmp_path):
+  row = rows.pack(merge(random_sequences(0)), 4096)[0]
+  row['tokens'] = np.random.default_rng(0).integers(0, 2**31, 4096)
+  writer = rows.RowWriter(tmp_path / 'rows' / 'a')
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, limits[1]))
+  try:
+    with pytest.raises(UserError, match=r'cannot write .*a/rows-00000'):
+      for _ in range(100):
+        writer.write(row)
+      writer.finish({})
+    writer.abandon()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert list((tmp_path / 'rows').iterdir()) == []
 
 

@@ -5,6 +5,7 @@ of seed and step, whatever the number of hosts, and resuming is exact.
 """
 
 import bisect
+import contextlib
 import pathlib
 import shutil
 from collections.abc import Iterable
@@ -87,6 +88,11 @@ class RowWriter:
     self._shard_rows, self._shards, self._writer = shard_rows, [], None
 
   def write(self, row: Row) -> None:
+    """Appends a row.
+
+    Raises:
+      UserError: it cannot be written, e.g. because the disk is full.
+    """
     if self._writer is None or self._shards[-1]['rows'] == self._shard_rows:
       self._close_shard()
       name = f'rows-{len(self._shards):05d}.array_record'
@@ -94,13 +100,21 @@ class RowWriter:
       self._writer = array_record_module.ArrayRecordWriter(
         str(self._partial / name), 'group_size:1'
       )
-    self._writer.write(serialization.msgpack_serialize(row))
+    self._attempt(self._writer.write, serialization.msgpack_serialize(row))
     self._shards[-1]['rows'] += 1
 
   def _close_shard(self):
-    if self._writer is not None:
-      self._writer.close()
-      self._writer = None
+    writer, self._writer = self._writer, None
+    if writer is not None:
+      self._attempt(writer.close)
+
+  def _attempt(self, action, *args):
+    try:
+      action(*args)
+    except RuntimeError as error:  # what ArrayRecord makes of an OSError
+      name = self._shards[-1]['name']
+      reason = str(error).split(';')[0]
+      raise UserError(f'cannot write {self._folder / name}: {reason}') from None
 
   def finish(self, manifest: dict) -> dict:
     """Writes the manifest and moves the folder into place."""
@@ -121,7 +135,8 @@ class RowWriter:
 
   def abandon(self) -> None:
     """Removes what was written so far."""
-    self._close_shard()
+    with contextlib.suppress(UserError):
+      self._close_shard()
     shutil.rmtree(self._partial, ignore_errors=True)
 
 
