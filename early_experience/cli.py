@@ -75,5 +75,7 @@ def _usage():
 
 
 def _fail(message):
-  print(f'error: {message}', file=sys.stderr)
-  sys.exit(1)
+  """Ends here and now: libraries that clean up first would tell it again."""
+  print(f'error: {message}', file=sys.stderr, flush=True)
+  sys.stdout.flush()
+  os._exit(1)
