@@ -111,7 +111,7 @@ def default() -> ConfigDict:
 
   # `python -m early_experience.benchmark tree`
   config.benchmark = ConfigDict()
-  config.benchmark.trajectories = 16
+  config.benchmark.trajectories = 32
   config.benchmark.k = 8
   config.benchmark.flat_row_tokens = 512  # flat rows are cheapest when short
   config.benchmark.long_trajectories = 3
