@@ -35,7 +35,13 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
   source = stage.require(workdir, _source(settings.rows))
   folder = stage.begin(
-    workdir, 'prepare', {**settings.to_dict(), 'seed': config.seed}
+    workdir,
+    'prepare',
+    {
+      **settings.to_dict(),
+      'seed': config.seed,
+      'source': files.read_json(source / stage.SETTINGS),
+    },
   )
   summary = stage.finished(folder)
   if summary is None:

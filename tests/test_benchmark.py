@@ -24,6 +24,7 @@ def test_both_layouts_train_the_same_supervision(capsys):
   usual, long = tree.tree(settings())
   for result in (usual, long):
     assert result['flat']['scored'] == result['tree']['scored']
+    assert result['flat']['batch_tokens'] == result['tree']['batch_tokens']
     assert result['token_ratio'] > 1
     assert result['flat']['seconds'] > 0
   assert (usual['episodes'], long['episodes']) == (2, 1)

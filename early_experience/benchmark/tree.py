@@ -79,6 +79,7 @@ def _compare(label, config, flat_row_tokens, min_steps):
       'tree': _layout(config, data, 'tree', config.prepare.row_tokens),
       'flat': _layout(config, data, 'flat', flat_row_tokens),
     }
+    _check_same_supervision(label, layouts)
     seconds = _race(layouts)
   return _show(label, config, steps, layouts, seconds)
 
@@ -141,6 +142,8 @@ class _Layout:
 
 
 def _layout(config, folder, layout, row_tokens):
+  # Both layouts have the same number of tokens in a batch.
+  batch_tokens = config.train.batch_rows * config.prepare.row_tokens
   config = copy.deepcopy(config)
   config.prepare.layout = layout
   config.prepare.row_tokens = row_tokens
@@ -153,8 +156,7 @@ def _layout(config, folder, layout, row_tokens):
   summary = _quietly(prepare, config, workdir)['rows']['joint']
   coder = Tokenizer.load(workdir / 'prepare' / 'tokenizer.model')
   source = loader.open_rows(workdir, 'joint').source
-  tokens = config.train.batch_rows * config.prepare.row_tokens
-  batches = _batches(source, max(1, tokens // row_tokens))
+  batches = _batches(source, max(1, batch_tokens // row_tokens))
 
   cfg = model_config.from_config(config.model, coder.vocab_size)
   stage = config.train.stages[0]
@@ -178,6 +180,15 @@ def _batches(source, batch_rows):
     {k: np.stack([r[k] for r in read[i : i + batch_rows]]) for k in padding}
     for i in range(0, len(read), batch_rows)
   ]
+
+
+def _check_same_supervision(label, layouts):
+  flat, as_tree = layouts['flat'].summary, layouts['tree'].summary
+  if flat['scored'] != as_tree['scored'] or flat['dropped']:
+    raise UserError(
+      f'{label}: the layouts do not hold the same supervision; raise'
+      ' config.benchmark.flat_row_tokens'
+    )
 
 
 def _race(layouts):
@@ -214,7 +225,7 @@ def _show(label, config, steps, layouts, seconds):
     result[name] = {
       'tokens': summary['packed_tokens'],
       'scored': summary['scored'],
-      'dropped': summary['dropped'],
+      'batch_tokens': layouts[name].batches[0]['tokens'].size,
       'seconds': seconds[name],
     }
     print(
@@ -222,11 +233,6 @@ def _show(label, config, steps, layouts, seconds):
       f' {summary["row_tokens"]}, {updates} updates, {seconds[name]:.2f} s'
     )
   flat, as_tree = result['flat'], result['tree']
-  if flat['scored'] != as_tree['scored'] or flat['dropped']:
-    raise UserError(
-      f'{label}: the layouts do not hold the same supervision; raise'
-      ' config.benchmark.flat_row_tokens'
-    )
   result['token_ratio'] = flat['tokens'] / as_tree['tokens']
   result['time_ratio'] = flat['seconds'] / as_tree['seconds']
   print(
