@@ -62,24 +62,14 @@ def default() -> ConfigDict:
   # state the world model sees (k = 0: the expert's own transitions alone).
   config.prepare.rows = ConfigDict()
 
-  config.model = ConfigDict()
-  config.model.layers = 4
-  config.model.embed = 128
-  config.model.heads = 4
-  config.model.kv_heads = 4
-  config.model.head_dim = 32
-  config.model.mlp = 384
-  config.model.max_tokens = 1024  # longest position a policy may reach
-  config.model.rope_theta = 10_000.0
-  config.model.norm_eps = 1e-6
-  config.model.tied = True  # the embedding is the output head too
-  config.model.qkv_bias = False  # Qwen2.5
-  config.model.qk_norm = False  # Qwen3
-  config.model.dtype = 'float32'  # of activations: float32 | bfloat16
-  config.model.param_dtype = 'float32'  # of parameters and optimizer state
-  config.model.remat = 'none'  # none | full | dots
-  config.model.attention_block = 128  # tokens; 0 = all scores at once
-  config.model.loss_chunk = 256  # tokens at a time over the vocabulary
+  # Where the parameters come from; both empty: drawn from the seed.
+  config.init = ConfigDict()
+  # Folder of a Hugging Face checkpoint. Its config.json replaces what
+  # config.model says of the architecture.
+  config.init.hf = ''
+  config.init.checkpoint = ''  # train/NAME of another run, or from `convert`
+
+  config.model = model()
 
   # Sizes of the mesh axes; -1 for one of them: what is left.
   config.mesh = ConfigDict({'data': 1, 'fsdp': -1, 'tensor': 1})
@@ -122,6 +112,56 @@ def default() -> ConfigDict:
 
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
+  return config
+
+
+def model() -> ConfigDict:
+  """The architecture, and how it is computed: a small Llama."""
+  config = ConfigDict()
+  config.vocab_size = 0  # rows of the embedding; 0 = ids of the tokenizer
+  config.layers = 4
+  config.embed = 128
+  config.heads = 4
+  config.kv_heads = 4
+  config.head_dim = 32
+  config.mlp = 384
+  config.rope_theta = 10_000.0
+  # none | linear | llama3: rates of RoPE are divided by rope_factor; llama3
+  # spares those that turn often within rope_original_tokens
+  config.rope_scaling = 'none'
+  config.rope_factor = 1.0
+  config.rope_low_freq_factor = 1.0
+  config.rope_high_freq_factor = 4.0
+  config.rope_original_tokens = 0
+  # Gemma: all layers but each global_every-th see `window` tokens of the path
+  # (0 = all), and have a RoPE base of their own that is never scaled.
+  config.window = 0
+  config.global_every = 1
+  config.rope_theta_local = 10_000.0
+  config.norm_eps = 1e-6
+  config.norm_offset = False  # norms multiply by 1 + weight: Gemma
+  config.post_norms = False  # norms at the end of each branch too: Gemma
+  config.qk_norm = False  # Qwen3, Gemma 3
+  config.qkv_bias = False  # Qwen2.5
+  config.o_bias = False
+  config.mlp_bias = False
+  config.activation = 'silu'  # silu | gelu_tanh, of the MLP's gate
+  config.tied = True  # the embedding is the output head too
+  config.embed_scale = False  # embeddings times sqrt(embed): Gemma
+  # Scores are divided by the square root of it; 0 = head_dim.
+  config.query_scale = 0.0
+  config.attention_softcap = 0.0  # cap * tanh(score / cap); 0 = none
+  config.logit_softcap = 0.0
+  # Adapters beside frozen parameters; 0 = all parameters are trained.
+  config.lora_rank = 0
+  config.lora_alpha = 32.0  # what the adapters add is times alpha / rank
+  config.lora_targets = ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
+  config.max_tokens = 1024  # longest position a policy may reach
+  config.dtype = 'float32'  # of activations: float32 | bfloat16
+  config.param_dtype = 'float32'  # of parameters; adapters are float32
+  config.remat = 'none'  # none | full | dots
+  config.attention_block = 128  # tokens; 0 = all scores at once
+  config.loss_chunk = 256  # tokens at a time over the vocabulary
   return config
 
 

@@ -10,16 +10,39 @@ _CHOICES = {
   'dtype': ('float32', 'bfloat16'),
   'param_dtype': ('float32', 'bfloat16'),
   'remat': ('none', 'full', 'dots'),
+  'rope_scaling': ('none', 'linear', 'llama3'),
+  'activation': ('silu', 'gelu_tanh'),
 }
-_MAY_BE_ZERO = ('attention_block',)
+_MAY_BE_ZERO = (
+  'attention_block',
+  'rope_original_tokens',
+  'window',
+  'query_scale',
+  'attention_softcap',
+  'logit_softcap',
+  'lora_rank',
+)
+# The matrices of a layer.
+MATRICES = ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
+# What no parameter and no output depends on, but for rounding.
+RUNTIME = (
+  'max_tokens',
+  'dtype',
+  'remat',
+  'attention_block',
+  'loss_chunk',
+)
+# What this project adds to a pretrained architecture.
+ADDED = (*RUNTIME, 'param_dtype', 'lora_rank', 'lora_alpha', 'lora_targets')
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """A Llama-style decoder. `config.model` says what each setting means.
 
-  Llama is the settings as they stand; Qwen2.5 adds `qkv_bias`, Qwen3
-  `qk_norm`. `max_tokens` bounds what callers feed; no parameter has its shape.
+  Llama is the settings as they stand; Qwen2.5 adds `qkv_bias`, Qwen3 `qk_norm`,
+  Gemma 3 most of the rest. `max_tokens` bounds what callers feed; no parameter
+  has its shape.
   """
 
   vocab_size: int
@@ -31,10 +54,30 @@ class ModelConfig:
   mlp: int
   max_tokens: int
   rope_theta: float
+  rope_scaling: str
+  rope_factor: float
+  rope_low_freq_factor: float
+  rope_high_freq_factor: float
+  rope_original_tokens: int
+  window: int
+  global_every: int
+  rope_theta_local: float
   norm_eps: float
-  tied: bool
-  qkv_bias: bool
+  norm_offset: bool
+  post_norms: bool
   qk_norm: bool
+  qkv_bias: bool
+  o_bias: bool
+  mlp_bias: bool
+  activation: str
+  tied: bool
+  embed_scale: bool
+  query_scale: float
+  attention_softcap: float
+  logit_softcap: float
+  lora_rank: int
+  lora_alpha: float
+  lora_targets: tuple[str, ...]
   dtype: str
   param_dtype: str
   remat: str
@@ -47,25 +90,25 @@ def from_config(model: ConfigDict, vocab_size: int) -> ModelConfig:
 
   Args:
     model: the ConfigDict of that name.
-    vocab_size: number of token ids, which the tokenizer decides.
+    vocab_size: number of token ids that the tokenizer has; the embedding has
+      as many, unless `config.model.vocab_size` gives it more.
 
   Raises:
     UserError: a key is missing, unknown or out of range; it names the key.
   """
   names = {field.name for field in dataclasses.fields(ModelConfig)}
-  for key in set(model) ^ (names - {'vocab_size'}):
+  for key in set(model) ^ names:
     state = 'unknown' if key in model else 'missing'
     raise UserError(f'config.model.{key} is {state}')
-  cfg = ModelConfig(vocab_size=vocab_size, **model)
-  for field in dataclasses.fields(cfg):
-    value = getattr(cfg, field.name)
-    key = f'config.model.{field.name} = {value!r}'
-    if field.name in _CHOICES and value not in _CHOICES[field.name]:
-      raise UserError(f'{key} is not one of: {_listed(field.name)}')
-    if field.type in (int, float):
-      least = 0 if field.name in _MAY_BE_ZERO else 1
-      if value < least if field.type is int else value <= 0:
-        raise UserError(f'{key} is too small')
+  values = dict(model) | {'lora_targets': tuple(model['lora_targets'])}
+  values['vocab_size'] = model['vocab_size'] or vocab_size
+  cfg = ModelConfig(**values)
+  _check_values(cfg)
+  if vocab_size > cfg.vocab_size:
+    raise UserError(
+      f'the tokenizer has {vocab_size} ids, but the embedding only'
+      f' {cfg.vocab_size} (config.model.vocab_size)'
+    )
   if cfg.heads % cfg.kv_heads:
     raise UserError(
       f'config.model.kv_heads = {cfg.kv_heads} does not divide'
@@ -75,7 +118,33 @@ def from_config(model: ConfigDict, vocab_size: int) -> ModelConfig:
     raise UserError(
       f'config.model.head_dim = {cfg.head_dim} is odd: RoPE turns pairs'
     )
+  for target in cfg.lora_targets if cfg.lora_rank else ():
+    if target not in MATRICES:
+      raise UserError(
+        f'config.model.lora_targets: {target!r} matches no matrix of a layer;'
+        f' there are: {", ".join(MATRICES)}'
+      )
+  if cfg.lora_rank and not cfg.lora_targets:
+    raise UserError('config.model.lora_targets is empty: nothing is trained')
+  if cfg.rope_scaling == 'llama3' and not cfg.rope_original_tokens:
+    raise UserError(
+      "config.model.rope_scaling = 'llama3' needs rope_original_tokens"
+    )
   return cfg
+
+
+def _check_values(cfg):
+  for field in dataclasses.fields(cfg):
+    value = getattr(cfg, field.name)
+    key = f'config.model.{field.name} = {value!r}'
+    if field.name in _CHOICES and value not in _CHOICES[field.name]:
+      raise UserError(f'{key} is not one of: {_listed(field.name)}')
+    if field.type in (int, float):
+      zero = field.name in _MAY_BE_ZERO
+      least = 0 if zero else 1
+      small = value < 0 if zero else value <= 0
+      if value < least if field.type is int else small:
+        raise UserError(f'{key} is too small')
 
 
 def _listed(name):

@@ -31,6 +31,7 @@ RULES = {
   'head_dim': None,
   'mlp': 'tensor',
   'layer': None,
+  'rank': None,
 }
 
 

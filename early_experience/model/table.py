@@ -21,12 +21,36 @@ from early_experience.model.sharding import spec
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One parameter. `axes` are logical names; `decay`: by AdamW."""
+  """One parameter.
+
+  Attributes:
+    shape: of the array.
+    axes: logical names of its axes.
+    initialiser: of its first values.
+    decay: whether AdamW decays it.
+    dtype: of the array.
+    trained: whether it has a gradient; False beside adapters.
+  """
 
   shape: tuple[int, ...]
-  axes: tuple[str | None, ...]
+  axes: tuple[str, ...]
   initialiser: Initializer
   decay: bool
+  dtype: str
+  trained: bool
+
+
+# Of each matrix of a layer: the axes it takes in, and those it gives out.
+_AXES = {
+  'q': ('embed', 'heads head_dim'),
+  'k': ('embed', 'kv_heads head_dim'),
+  'v': ('embed', 'kv_heads head_dim'),
+  'o': ('heads head_dim', 'embed'),
+  'gate': ('embed', 'mlp'),
+  'up': ('embed', 'mlp'),
+  'down': ('mlp', 'embed'),
+}
+_CLOSING = ('o', 'down')
 
 
 def table(cfg: ModelConfig) -> dict[str, Row]:
@@ -39,43 +63,62 @@ def table(cfg: ModelConfig) -> dict[str, Row]:
     'head_dim': cfg.head_dim,
     'mlp': cfg.mlp,
     'layer': cfg.layers,
+    'rank': cfg.lora_rank,
   }
+  trained = cfg.lora_rank == 0
 
   def row(axes, initialiser, decay=False):
     names = tuple(axes.split())
-    return Row(tuple(size[name] for name in names), names, initialiser, decay)
+    shape = tuple(size[name] for name in names)
+    return Row(shape, names, initialiser, decay, cfg.param_dtype, trained)
 
-  def matrix(axes, fan_in, share=1.0):
-    return row(axes, normal(share * fan_in**-0.5), decay=True)
+  def adapter(axes, initialiser):
+    made = row(axes, initialiser, decay=True)
+    return dataclasses.replace(made, dtype='float32', trained=True)
 
-  # What closes a residual branch starts smaller, so that the sum of all
-  # branches has the size of one.
-  share = (2 * cfg.layers) ** -0.5
-  rows = {
-    'embed': matrix('vocab embed', cfg.embed),
-    'layers/attention_norm': row('layer embed', ones),
-    'layers/q': matrix('layer embed heads head_dim', cfg.embed),
-    'layers/k': matrix('layer embed kv_heads head_dim', cfg.embed),
-    'layers/v': matrix('layer embed kv_heads head_dim', cfg.embed),
-    'layers/o': matrix(
-      'layer heads head_dim embed', cfg.heads * cfg.head_dim, share
-    ),
-    'layers/mlp_norm': row('layer embed', ones),
-    'layers/gate': matrix('layer embed mlp', cfg.embed),
-    'layers/up': matrix('layer embed mlp', cfg.embed),
-    'layers/down': matrix('layer mlp embed', cfg.mlp, share),
-    'norm': row('embed', ones),
-  }
-  if cfg.qkv_bias:
-    rows['layers/q_bias'] = row('layer heads head_dim', zeros)
-    rows['layers/k_bias'] = row('layer kv_heads head_dim', zeros)
-    rows['layers/v_bias'] = row('layer kv_heads head_dim', zeros)
-  if cfg.qk_norm:
-    rows['layers/q_norm'] = row('layer head_dim', ones)
-    rows['layers/k_norm'] = row('layer head_dim', ones)
+  def width(axes):
+    return math.prod(size[name] for name in axes.split())
+
+  embedding = row('vocab embed', normal(cfg.embed**-0.5), decay=True)
+  unit = zeros if cfg.norm_offset else ones
+  rows = {'embed': embedding, 'norm': row('embed', unit)}
   if not cfg.tied:
-    rows['head'] = matrix('vocab embed', cfg.embed)
+    rows['head'] = embedding
+  for name in _norms(cfg):
+    axis = 'head_dim' if name in ('q_norm', 'k_norm') else 'embed'
+    rows[f'layers/{name}'] = row(f'layer {axis}', unit)
+  biased = _biased(cfg)
+  for name, (inner, outer) in _AXES.items():
+    # What closes a residual branch starts smaller, so that the sum of all
+    # branches has the size of one.
+    share = (2 * cfg.layers) ** -0.5 if name in _CLOSING else 1.0
+    scale = normal(share * width(inner) ** -0.5)
+    rows[f'layers/{name}'] = row(f'layer {inner} {outer}', scale, decay=True)
+    if name in biased:
+      rows[f'layers/{name}_bias'] = row(f'layer {outer}', zeros)
+    if cfg.lora_rank and name in cfg.lora_targets:
+      # Adapters add nothing at first: one of the two factors is 0
+      # (arXiv 2106.09685, section 4.1).
+      a, b = normal(width(inner) ** -0.5), zeros
+      rows[f'layers/{name}_lora_a'] = adapter(f'layer {inner} rank', a)
+      rows[f'layers/{name}_lora_b'] = adapter(f'layer rank {outer}', b)
   return rows
+
+
+def _norms(cfg):
+  names = ['attention_norm', 'mlp_norm']
+  if cfg.qk_norm:
+    names += ['q_norm', 'k_norm']
+  if cfg.post_norms:
+    names += ['attention_post_norm', 'mlp_post_norm']
+  return names
+
+
+def _biased(cfg):
+  """Names of the matrices that have a bias."""
+  names = ['q', 'k', 'v'] if cfg.qkv_bias else []
+  names += ['o'] if cfg.o_bias else []
+  return names + (['gate', 'up', 'down'] if cfg.mlp_bias else [])
 
 
 def init_params(key: jax.Array, cfg: ModelConfig) -> dict:
@@ -87,7 +130,7 @@ def init_params(key: jax.Array, cfg: ModelConfig) -> dict:
 
   def init(path, row):
     own = jax.random.fold_in(key, zlib.crc32(path.encode()))
-    return row.initialiser(own, row.shape, jnp.dtype(cfg.param_dtype))
+    return row.initialiser(own, row.shape, jnp.dtype(row.dtype))
 
   return nested({path: init(path, row) for path, row in table(cfg).items()})
 
@@ -116,7 +159,7 @@ def param_shardings(cfg: ModelConfig, mesh: Mesh) -> dict:
 def abstract_params(cfg: ModelConfig, mesh: Mesh) -> dict:
   """The tree of shapes, dtypes and shardings, with no memory behind it."""
   shapes = {
-    path: jax.ShapeDtypeStruct(row.shape, jnp.dtype(cfg.param_dtype))
+    path: jax.ShapeDtypeStruct(row.shape, jnp.dtype(row.dtype))
     for path, row in table(cfg).items()
   }
   return jax.tree.map(
@@ -127,15 +170,34 @@ def abstract_params(cfg: ModelConfig, mesh: Mesh) -> dict:
 
 
 def count(cfg: ModelConfig) -> int:
-  """Number of parameters."""
+  """Number of parameters, adapters included."""
   return sum(math.prod(row.shape) for row in table(cfg).values())
 
 
 def decay_mask(cfg: ModelConfig) -> dict:
-  """The tree of booleans: whether weight decay applies."""
-  return nested({path: row.decay for path, row in table(cfg).items()})
+  """The tree of booleans for what is trained: whether weight decay applies."""
+  rows = table(cfg)
+  return nested({path: row.decay for path, row in rows.items() if row.trained})
 
 
-def nested(flat: dict[str, object]) -> dict:
+def split(tree: dict, cfg: ModelConfig) -> tuple[dict, dict]:
+  """A tree of the table's structure as (what is trained, what is frozen)."""
+  rows, parts = table(cfg), ({}, {})
+  for path, value in flat(tree).items():
+    parts[not rows[path].trained][path] = value
+  return nested(parts[0]), nested(parts[1])
+
+
+def merge(trained: dict, frozen: dict) -> dict:
+  """The inverse of `split`."""
+  return nested(flat(trained) | flat(frozen))
+
+
+def flat(tree: dict) -> dict[str, object]:
+  """Values by path."""
+  return traverse_util.flatten_dict(tree, sep='/')
+
+
+def nested(values: dict[str, object]) -> dict:
   """The tree of values from values by path."""
-  return traverse_util.unflatten_dict(flat, sep='/')
+  return traverse_util.unflatten_dict(values, sep='/')

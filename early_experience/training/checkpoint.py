@@ -18,18 +18,10 @@ from orbax.checkpoint import v1 as ocp
 from early_experience import files
 from early_experience.errors import UserError
 from early_experience.model import table
-from early_experience.model.config import ModelConfig
+from early_experience.model.config import RUNTIME, ModelConfig
 from early_experience.training.train_step import TrainState, put_step
 
 ARCHITECTURE = 'architecture.json'
-# What may change between saving and loading: no parameter depends on it.
-_FREE = (
-  'dtype',
-  'remat',
-  'attention_block',
-  'loss_chunk',
-  'max_tokens',
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +227,7 @@ def _sum(tree):
 
 def _architecture(cfg):
   model = dataclasses.asdict(cfg)
-  return {key: value for key, value in model.items() if key not in _FREE}
+  return {key: value for key, value in model.items() if key not in RUNTIME}
 
 
 def _check(folder, cfg, tokenizer=None):
