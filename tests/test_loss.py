@@ -1,5 +1,6 @@
 """The chunked loss equals the plain one, and never holds all logits."""
 
+import functools
 import re
 
 import jax
@@ -14,42 +15,148 @@ from early_experience.training import loss
 from tests.training_case import batch_of, mesh_of, model_of, rows_of
 
 MESHES = ((1, 1, 1), (2, 2, 2))
+V = 32
 
 
-def dense_nll(hidden, head, tokens, back):
-  """The definition, with every logit at once."""
-  source = np.arange(tokens.shape[1]) - back
+def case(share, seed=0):
+  """Rows in which some positions predict several tokens, and their weights."""
+  rng = np.random.default_rng(seed)
+  return {
+    'hidden': rng.normal(size=(8, 11, 6)).astype(np.float32),
+    'tokens': rng.integers(0, V, (8, 11), np.int32),
+    'back': rng.integers(0, np.arange(11) + 1, (8, 11)).astype(np.int32),
+    'weight': np.where(
+      rng.random((8, 11)) < share, rng.normal(size=(8, 11)), 0
+    ).astype(np.float32),
+  }
+
+
+HEAD = np.random.default_rng(1).normal(size=(V, 6)).astype(np.float32)
+
+
+def dense(hidden, head, rest, softcap=0.0):
+  """The definition, with every logit at once: the weighted sum."""
+  source = jnp.arange(rest['tokens'].shape[1])[None] - rest['back']
   logits = jnp.take_along_axis(hidden, source[..., None], axis=1) @ head.T
-  logp = jax.nn.log_softmax(logits)
-  return -jnp.take_along_axis(logp, tokens[..., None], axis=-1)[..., 0]
+  if softcap:
+    logits = softcap * jnp.tanh(logits / softcap)
+  logp = jax.nn.log_softmax(logits.astype(jnp.float32))
+  own = jnp.take_along_axis(logp, rest['tokens'][..., None], axis=-1)
+  return -(own[..., 0] * rest['weight']).sum()
+
+
+def chunked(hidden, head, rest, **settings):
+  nll = loss.token_nll(
+    hidden,
+    head,
+    rest['tokens'],
+    rest['back'],
+    rest['weight'] != 0,
+    **settings,
+  )
+  return (nll * rest['weight']).sum()
+
+
+def run(function, rows, sizes=(1, 1, 1), dtype=np.float32):
+  """Value and gradients, by hidden state and head, on a mesh."""
+  with jax.set_mesh(mesh_of(sizes)):
+    step, arguments = prepared(function, rows, dtype)
+    return jax.device_get(step(*arguments))
+
+
+def prepared(function, rows, dtype=np.float32):
+  mesh = jax.sharding.get_mesh()
+  rest = put_batch(rows, mesh)
+  hidden = rest.pop('hidden').astype(dtype)
+  head = jax.device_put(HEAD, NamedSharding(mesh, spec('vocab')))
+  grad = jax.value_and_grad(function, argnums=(0, 1))
+  return jax.jit(grad), (hidden, head.astype(dtype), rest)
+
+
+def reference(rows, softcap=0.0, dtype=np.float32):
+  rest = dict(rows)
+  hidden = jnp.asarray(rest.pop('hidden'), dtype)
+  grad = jax.value_and_grad(dense, argnums=(0, 1))
+  return grad(hidden, jnp.asarray(HEAD, dtype), rest, softcap)
+
+
+def assert_close(got, want, tolerance):
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    b = np.asarray(b, np.float32)
+    atol = tolerance * np.abs(b).max()
+    np.testing.assert_allclose(np.float32(a), b, rtol=tolerance, atol=atol)
 
 
 @pytest.mark.parametrize('sizes', MESHES)
-@pytest.mark.parametrize('chunk', [7, 10_000])
-def test_chunks_equal_the_dense_definition_in_value_and_gradient(sizes, chunk):
-  rng = np.random.default_rng(0)
-  hidden = rng.normal(size=(8, 11, 6)).astype(np.float32)
-  head = rng.normal(size=(32, 6)).astype(np.float32)
-  tokens = rng.integers(0, 32, (8, 11), np.int32)
-  back = rng.integers(0, np.arange(11) + 1, (8, 11)).astype(np.int32)
-  weight = rng.normal(size=(8, 11)).astype(np.float32)
+@pytest.mark.parametrize(
+  'share, chunk, softcap',
+  [(1.0, 7, 0.0), (0.3, 4, 0.0), (0.3, 10_000, 2.0), (0.0, 7, 2.0)],
+  ids=['all scored', 'scattered', 'capped, one chunk', 'none scored'],
+)
+def test_value_and_gradients_equal_the_dense_definition(
+  sizes, share, chunk, softcap
+):
+  rows = case(share)
+  chunks = functools.partial(chunked, chunk=chunk, softcap=softcap)
+  got = run(chunks, rows, sizes)
+  assert_close(got, reference(rows, softcap), 2e-5)
+  assert np.isfinite(got[0])
 
-  def weighted(nll):
-    return lambda hidden, head, *rest: (nll(hidden, head, *rest) * weight).sum()
 
-  grad = lambda nll: jax.value_and_grad(weighted(nll), argnums=(0, 1))
-  want = grad(dense_nll)(hidden, head, tokens, back)
-  mesh = mesh_of(sizes)
-  with jax.set_mesh(mesh):
-    rows = {'hidden': hidden, 'tokens': tokens, 'back': back}
-    rows = put_batch(rows, mesh)
-    head = jax.device_put(head, NamedSharding(mesh, spec('vocab')))
-    chunked = lambda *args: loss.token_nll(*args, chunk=chunk)
-    got = jax.jit(grad(chunked))(
-      rows['hidden'], head, rows['tokens'], rows['back']
-    )
-  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-    np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+def test_devices_may_have_different_numbers_of_chunks():
+  rows = case(1.0)
+  rows['weight'][:5] = 0  # of the eight rows on four groups of devices
+  rows['weight'][6, 3:] = 0
+  got = run(functools.partial(chunked, chunk=2), rows, (2, 2, 2))
+  assert_close(got, reference(rows), 2e-5)
+
+
+@pytest.mark.parametrize('sizes', MESHES)
+def test_half_precision_is_close(sizes):
+  rows = case(0.5)
+  got = run(functools.partial(chunked, chunk=5), rows, sizes, jnp.bfloat16)
+  assert [x.dtype for x in got[1]] == [jnp.bfloat16] * 2
+  assert_close(got, reference(rows), 3e-2)
+
+
+def test_the_nll_of_a_token_without_weight_is_zero():
+  rows = case(0.4)
+  all_nll = lambda h, head, rest: loss.token_nll(
+    h, head, rest['tokens'], rest['back'], rest['weight'] != 0, chunk=8
+  )
+  with jax.set_mesh(mesh_of((1, 1, 1))):
+    _, arguments = prepared(all_nll, rows)
+    nll = jax.jit(all_nll)(*arguments)
+  assert ((np.asarray(nll) > 0) == (rows['weight'] != 0)).all()
+
+
+def test_the_gradient_of_the_head_crosses_devices_once():
+  chunks = functools.partial(chunked, chunk=1)
+  with jax.set_mesh(mesh_of((2, 2, 2))):
+    step, arguments = prepared(chunks, case(1.0), jnp.bfloat16)
+    text = step.lower(*arguments).compile().as_text()
+  sums = re.findall(r'= (.*) all-reduce\(', text)
+  of_head = [shapes for shapes in sums if f'[{V // 2},6]' in shapes]
+  assert len(of_head) == 1 and f'f32[{V // 2},6]' in of_head[0]
+  loops = text[: text.index('\nENTRY')]
+  assert 'dot(' in loops and 'all-reduce' not in loops
+
+
+def test_chunks_without_scored_tokens_are_not_visited(monkeypatch):
+  visits, logits = [], loss._logits
+
+  def counted(*args):
+    jax.debug.callback(lambda: visits.append(1))
+    return logits(*args)
+
+  monkeypatch.setattr(loss, '_logits', counted)
+  for share in (1.0, 0.3, 0.0):
+    visits.clear()
+    rows = case(share)
+    run(functools.partial(chunked, chunk=4), rows)
+    jax.effects_barrier()
+    chunks = -(-np.count_nonzero(rows['weight']) // 4)
+    assert len(visits) == 2 * chunks  # forward and backward
 
 
 def test_compiled_step_has_no_array_of_all_logits():
@@ -100,8 +207,9 @@ def test_a_position_predicts_all_its_branches():
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
     params = table.init_params(jax.random.key(0), cfg)
-    parts = [loss.sums(params, put_batch(row, mesh), cfg) for row in flat]
-    got = loss.sums(params, put_batch(tree, mesh), cfg)
+    sums = jax.jit(loss.sums, static_argnums=2)
+    parts = [sums(params, put_batch(row, mesh), cfg) for row in flat]
+    got = sums(params, put_batch(tree, mesh), cfg)
   want = sum(part.nll_O for part in parts)
   np.testing.assert_allclose(got.nll_O, want, rtol=1e-6)
   np.testing.assert_array_equal(got.weight_O, [3, 0, 0])

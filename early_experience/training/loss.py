@@ -4,13 +4,15 @@ Letters: B batch, T time, D embed, V vocabulary, O objectives, C tokens of a
 chunk, N all tokens of a device.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from early_experience.model import transformer
 from early_experience.model.config import ModelConfig
-from early_experience.model.sharding import RULES, spec
+from early_experience.model.sharding import AXES, RULES, spec
 
 
 @struct.dataclass
@@ -38,14 +40,16 @@ def sums(params: dict, batch: dict[str, jax.Array], cfg: ModelConfig) -> Sums:
   hidden_BTD = transformer.hidden(
     params, batch['tokens'], batch['depth'], batch['span'], cfg
   )
+  weights_BTO = batch['weights']
   nll_BT = token_nll(
     hidden_BTD,
     transformer.output_head(params, cfg),
     batch['tokens'],
     batch['back'],
+    jnp.any(weights_BTO != 0, axis=-1),
     chunk=cfg.loss_chunk,
+    softcap=cfg.logit_softcap,
   )
-  weights_BTO = batch['weights']
   return Sums(
     nll_O=jnp.sum(nll_BT[:, :, None] * weights_BTO, axis=(0, 1)),
     weight_O=jnp.sum(weights_BTO, axis=(0, 1)),
@@ -57,71 +61,158 @@ def token_nll(
   head_VD: jax.Array,
   tokens_BT: jax.Array,
   back_BT: jax.Array,
+  scored_BT: jax.Array,
   *,
   chunk: int,
+  softcap: float = 0.0,
 ) -> jax.Array:
-  """Each token's negative log-likelihood, without a whole array of logits.
+  """Each scored token's negative log-likelihood; no whole array of logits.
 
   Token t is predicted at position t - back[t]: so one position predicts the
-  first token of each of its branches.
+  first token of each of its branches. Only scored tokens meet the head, so
+  context and padding cost nothing here, forward or backward.
 
   Args:
     hidden_BTD: after the final norm, in the compute dtype.
     head_VD: the unembedding; V may be split over the mesh, D is whole.
     tokens_BT: int32 ids.
     back_BT: int32 distance to the token before on the same path.
+    scored_BT: bool; the others' nll is 0 by definition.
     chunk: tokens of a device whose logits exist at a time, forward and
       backward: chunk * V * 4 bytes.
+    softcap: logits are softcap * tanh(logits / softcap); 0: as they are.
 
   Returns:
     float32 [B, T] nats.
   """
   rows, head = spec('batch'), spec('vocab')
   mapped = jax.shard_map(
-    lambda *args: _local_nll(*args, chunk),
-    in_specs=(rows, head, rows, rows),
+    lambda *args: _local_nll(*args, chunk, softcap),
+    in_specs=(rows, head, rows, rows, rows),
     out_specs=rows,
   )
-  return mapped(hidden_BTD, head_VD, tokens_BT, back_BT)
+  return mapped(hidden_BTD, head_VD, tokens_BT, back_BT, scored_BT)
 
 
-def _local_nll(hidden_BTD, head_VD, tokens_BT, back_BT, chunk):
+def _local_nll(hidden_BTD, head_VD, tokens_BT, back_BT, scored_BT, *static):
   """`token_nll` of the rows of one device, with its part of the vocabulary."""
-  # Here and not in the loop below: so the head's gradient crosses the devices
-  # once a step, not once a chunk. It is summed over the chunks in float32.
-  head_VD = jax.lax.pcast(head_VD, RULES['batch'], to='varying')
-  head32_VD = head_VD.astype(jnp.float32)
-  first_id = jax.lax.axis_index(RULES['vocab']) * len(head_VD)
-  ids_V = first_id + jnp.arange(len(head_VD))
-
-  @jax.checkpoint
-  def nll(carry, inputs):
-    hidden_CD, tokens_C = inputs
-    logits_CV = jnp.einsum(
-      'cd,vd->cv',
-      hidden_CD,
-      head32_VD.astype(hidden_CD.dtype),
-      preferred_element_type=jnp.float32,
-    )
-    largest_C = jax.lax.stop_gradient(logits_CV).max(axis=-1)
-    largest_C = jax.lax.pmax(largest_C, RULES['vocab'])
-    total_C = jnp.exp(logits_CV - largest_C[:, None]).sum(axis=-1)
-    # A masked sum: the target's logit is on one device of the `tensor` axis.
-    is_target_CV = ids_V[None] == tokens_C[:, None]
-    target_C = jnp.where(is_target_CV, logits_CV, 0).sum(axis=-1)
-    total_C, target_C = jax.lax.psum((total_C, target_C), RULES['vocab'])
-    return carry, largest_C + jnp.log(total_C) - target_C
-
+  chunk, softcap = static
   count = tokens_BT.size
   chunk = min(chunk, count)
-  padding = -count % chunk
+  # Scored tokens first. What fills the last chunk is out of range: reading it
+  # gives 0, writing it nothing.
+  scored_N = scored_BT.reshape(count)
+  order_N = jnp.argsort(~scored_N, stable=True)
+  order_N = jnp.where(jnp.arange(count) < scored_N.sum(), order_N, count)
+  order_P = jnp.pad(order_N, (0, -count % chunk), constant_values=count)
   source_N = jnp.arange(count) - back_BT.reshape(count)
-  hidden_ND = hidden_BTD.reshape(count, -1)[source_N]
-  hidden_ND = jnp.pad(hidden_ND, ((0, padding), (0, 0)))
-  tokens_N = jnp.pad(tokens_BT.reshape(count), (0, padding))
-  chunks = (
-    hidden_ND.reshape(-1, chunk, hidden_ND.shape[-1]),
-    tokens_N.reshape(-1, chunk),
+  # Here and not in the loops: so the head's gradient crosses the devices once
+  # a step, in float32.
+  head_VD = jax.lax.pcast(head_VD, RULES['batch'], to='varying')
+  nll_P = _ordered_nll(
+    hidden_BTD.reshape(count, -1),
+    head_VD.astype(jnp.float32),
+    source_N.at[order_P].get(mode='fill', fill_value=count),
+    tokens_BT.reshape(count).at[order_P].get(mode='fill', fill_value=0),
+    (scored_N.sum() + chunk - 1) // chunk,
+    chunk,
+    softcap,
   )
-  _, nll_MC = jax.lax.scan(nll, None, chunks)
-  return nll_MC.reshape(-1)[:count].reshape(tokens_BT.shape)
+  nll_N = jnp.zeros_like(scored_N, jnp.float32).at[order_P].add(nll_P)
+  return nll_N.reshape(tokens_BT.shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _ordered_nll(
+  hidden_ND, head_VD, source_P, target_P, visits, chunk, softcap
+):
+  """The nll of each target; from chunk `visits` on, no number of meaning.
+
+  The loops hold no collective, so devices may differ in `visits`. The head is
+  float32 for its gradient's sake; it is used in the dtype of `hidden_ND`.
+  """
+  saved = hidden_ND, head_VD, source_P, target_P, visits
+  return _save(*saved, chunk, softcap)[0]
+
+
+def _logits(hidden_ND, head_VD, source_C, softcap):
+  """Of a chunk: hidden [C, D] and float32 logits [C, V]."""
+  hidden_CD = hidden_ND.at[source_C].get(mode='fill', fill_value=0)
+  logits_CV = jnp.einsum(
+    'cd,vd->cv', hidden_CD, head_VD, preferred_element_type=jnp.float32
+  )
+  if softcap:
+    logits_CV = softcap * jnp.tanh(logits_CV / softcap)
+  return hidden_CD, logits_CV
+
+
+def _is_target(target_C, size):
+  """Whether each of this device's part of the vocabulary is the target."""
+  first_id = jax.lax.axis_index(RULES['vocab']) * size
+  return (first_id + jnp.arange(size))[None] == target_C[:, None]
+
+
+def _varying(arrays):
+  """Typed as what differs between devices, as loops over chunks make it."""
+  return jax.lax.pcast(arrays, tuple(AXES), to='varying')
+
+
+def _save(hidden_ND, head_VD, source_P, target_P, visits, chunk, softcap):
+  head_VD = head_VD.astype(hidden_ND.dtype)
+
+  def visit(i, carry):
+    start = i * chunk
+    take = lambda x: jax.lax.dynamic_slice_in_dim(x, start, chunk)
+    _, logits_CV = _logits(hidden_ND, head_VD, take(source_P), softcap)
+    top_C = logits_CV.max(axis=-1)
+    total_C = jnp.exp(logits_CV - top_C[:, None]).sum(axis=-1)
+    # A masked sum: the target's logit is on one device of the `tensor` axis.
+    is_target_CV = _is_target(take(target_P), len(head_VD))
+    own_C = jnp.where(is_target_CV, logits_CV, 0).sum(axis=-1)
+    return tuple(
+      jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
+      for whole, part in zip(carry, (top_C, total_C, own_C), strict=True)
+    )
+
+  zeros_P = jnp.zeros(source_P.shape, jnp.float32)
+  start = _varying((zeros_P, zeros_P + 1, zeros_P))  # 1: it has a logarithm
+  part_P, total_P, own_P = jax.lax.fori_loop(0, visits, visit, start)
+  top_P = jax.lax.pmax(part_P, RULES['vocab'])
+  total_P, own_P = jax.lax.psum(
+    (total_P * jnp.exp(part_P - top_P), own_P), RULES['vocab']
+  )
+  sum_P = top_P + jnp.log(total_P)
+  saved = hidden_ND, head_VD, source_P, target_P, visits, sum_P
+  return sum_P - own_P, saved
+
+
+def _backward(chunk, softcap, saved, d_nll_P):
+  hidden_ND, head_VD, source_P, target_P, visits, sum_P = saved
+  product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+  def visit(i, carry):
+    d_hidden_ND, d_head_VD = carry
+    take = lambda x: jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk)
+    source_C = take(source_P)
+    hidden_CD, logits_CV = _logits(hidden_ND, head_VD, source_C, softcap)
+    share_CV = jnp.exp(logits_CV - take(sum_P)[:, None])
+    is_target_CV = _is_target(take(target_P), len(head_VD))
+    d_CV = (share_CV - is_target_CV) * take(d_nll_P)[:, None]
+    if softcap:
+      d_CV *= 1 - jnp.square(logits_CV / softcap)
+    d_CV = d_CV.astype(head_VD.dtype)
+    d_hidden_CD = product('cv,vd->cd', d_CV, head_VD)
+    return (
+      d_hidden_ND.at[source_C].add(d_hidden_CD.astype(d_hidden_ND.dtype)),
+      d_head_VD + product('cv,cd->vd', d_CV, hidden_CD),
+    )
+
+  zeros = jnp.zeros(hidden_ND.shape, hidden_ND.dtype)
+  start = _varying((zeros, jnp.zeros(head_VD.shape, jnp.float32)))
+  d_hidden_ND, d_head_VD = jax.lax.fori_loop(0, visits, visit, start)
+  # Every device of `tensor` knows what its part of the vocabulary asks for.
+  d_hidden_ND = jax.lax.psum(d_hidden_ND, RULES['vocab'])
+  return d_hidden_ND, d_head_VD, None, None, None
+
+
+_ordered_nll.defvjp(_save, _backward)
