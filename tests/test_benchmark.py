@@ -1,9 +1,9 @@
-"""The tree benchmark compares like with like."""
+"""The benchmarks compare like with like."""
 
 import pytest
 
 from configs import tiny
-from early_experience.benchmark import tree
+from early_experience.benchmark import loss, tree
 from early_experience.errors import UserError
 
 
@@ -35,3 +35,10 @@ def test_both_layouts_train_the_same_supervision(capsys):
 def test_flat_rows_that_lose_supervision_are_no_comparison():
   with pytest.raises(UserError, match='flat_row_tokens'):
     tree.tree(settings(flat_row_tokens=128))
+
+
+def test_the_loss_costs_what_is_scored_and_less_than_all_logits(capsys):
+  result = loss.run(vocab=20_000, tokens=512, embed=32, chunk=16)
+  assert result['seconds'][0.05] < 0.5 * result['seconds'][1.0]
+  assert result['temp_bytes'] < 4 * 512 * 20_000
+  assert '5% scored' in capsys.readouterr().out
