@@ -8,6 +8,7 @@ from jax.sharding import NamedSharding
 
 from early_experience.model.attention import attend, attend_rows, sees
 from early_experience.model.sharding import spec
+from early_experience.model.tree_attention import visible_pairs
 from tests.model_case import make_mesh, make_tree
 
 B, N, K, T, H = 2, 4, 2, 22, 8
@@ -31,6 +32,12 @@ def put(x, *axes):
   return jax.device_put(x, NamedSharding(make_mesh(), spec('batch', *axes)))
 
 
+def depths():
+  """Depths of the tokens of `spans()`."""
+  trees = [make_tree(seed, 20 - 7 * seed).depth for seed in range(B)]
+  return put(np.stack([np.pad(x, (0, T - len(x))) for x in trees]))
+
+
 def spans():
   """A tree in each row, of different sizes, and single tokens as padding."""
   trees = [make_tree(seed, 20 - 7 * seed).span for seed in range(B)]
@@ -41,29 +48,32 @@ def spans():
 
 def test_a_token_sees_its_ancestors_and_itself():
   tree = make_tree(0, 20)
-  visible_TS = np.asarray(sees(tree.span[None], 0, 20))[0]
+  visible_TS = np.asarray(sees(tree.span[None]))[0]
   for node in range(20):
     assert list(np.flatnonzero(visible_TS[node])) == tree.path(node)
 
 
-def test_a_block_of_queries_is_a_slice_of_all():
-  whole_BTS = sees(spans(), 0, T)
-  np.testing.assert_array_equal(sees(spans(), 5, 8), whole_BTS[:, 5:13])
+def test_a_window_counts_positions_on_the_path():
+  tree = make_tree(0, 20)
+  window = tree.depth[None], 3
+  visible_TS = np.asarray(sees(tree.span[None], window))[0]
+  for node in range(20):
+    assert list(np.flatnonzero(visible_TS[node])) == tree.path(node)[-3:]
 
 
 def test_padding_sees_itself_alone():
-  np.testing.assert_array_equal(sees(spans(), 0, T)[1, 13:, :].sum(-1), 1)
+  np.testing.assert_array_equal(sees(spans())[1, 13:, :].sum(-1), 1)
 
 
 def test_equals_the_softmax_of_each_head():
   q, k, v = make_heads()
-  visible = np.asarray(sees(spans(), 0, T))
+  visible = np.asarray(sees(spans()))
   out = np.asarray(attend(q, k, v, visible))
   q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
   for b in range(B):
     for n in range(N):
       key_head = n // (N // K)
-      score = q[b, n] @ k[b, key_head].T / np.sqrt(H)
+      score = q[b, n] @ k[b, key_head].T
       share = np.exp(np.where(visible[b], score, -np.inf))
       expected = share / share.sum(-1, keepdims=True) @ v[b, key_head]
       np.testing.assert_allclose(out[b, n], expected, rtol=1e-4, atol=1e-5)
@@ -71,14 +81,19 @@ def test_equals_the_softmax_of_each_head():
 
 def test_scores_of_any_size_are_finite():
   q, k, v = make_heads()
-  out = attend(1e4 * q, 1e4 * k, v, sees(spans(), 0, T))
+  out = attend(1e4 * q, 1e4 * k, v, sees(spans()))
   assert np.isfinite(np.asarray(out)).all()
 
 
+@pytest.mark.parametrize('softcap', [0.0, 2.0])
+@pytest.mark.parametrize('reach', [None, 3])
 @pytest.mark.parametrize('block', [1, 8, 11, 21])  # 8 leaves a rest of 6
-def test_blocks_of_queries_equal_all_at_once(block):
+def test_blocks_of_queries_equal_all_at_once(block, reach, softcap):
+  window = reach and (depths(), jnp.int32(reach))
+
   def loss(heads, block):
-    return jnp.sin(attend_rows(*heads, spans(), block)).sum()
+    out = attend_rows(*heads, spans(), block, window=window, softcap=softcap)
+    return jnp.sin(out).sum()
 
   both = [
     jax.jit(jax.value_and_grad(loss), static_argnums=1)(make_heads(), size)
@@ -87,6 +102,14 @@ def test_blocks_of_queries_equal_all_at_once(block):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *both
   )
+
+
+def test_a_window_spares_the_blocks_beyond_it():
+  path = np.arange(64, 0, -1, dtype=np.int32), np.arange(64, dtype=np.int32)
+  counts = [
+    int(visible_pairs(path[0], window, 8)[1]) for window in (None, (path[1], 8))
+  ]
+  assert counts == [8 * 9 // 2, 8 + 7]
 
 
 def test_blocks_never_hold_the_whole_score_array():

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from early_experience.model import rope
 from early_experience.model.attention import attend
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import check_rows, spec
@@ -20,7 +21,7 @@ from early_experience.model.transformer import (
   final_norm,
   gathered_layer,
   output_head,
-  rope_turns,
+  reaches,
 )
 from early_experience.model.trie import Trie
 
@@ -240,18 +241,25 @@ def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
   # is beyond the capacity is dropped.
   put = jax.vmap(lambda old, slot, new: old.at[:, slot].set(new, mode='drop'))
 
-  def attention(k_BKSH, v_BKSH, q_BNTH, k_BKTH, v_BKTH):
+  def attention(k_BKSH, v_BKSH, reach, q_BNTH, k_BKTH, v_BKTH):
     k_BKSH = put(k_BKSH, depth_BT, k_BKTH)
     v_BKSH = put(v_BKSH, depth_BT, v_BKTH)
-    return attend(q_BNTH, k_BKSH, v_BKSH, visible_BTS), (k_BKSH, v_BKSH)
+    seen_BTS = visible_BTS
+    if reach is not None:
+      seen_BTS &= depth_BT[..., None] - jnp.arange(S)[None, None] < reach
+    out_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, seen_BTS, cfg.attention_softcap)
+    return out_BNTH, (k_BKSH, v_BKSH)
 
   # A loop in Python: through `lax.scan` each layer's part of the cache would be
   # copied out and back for every token.
-  turns = rope_turns(depth_BT, cfg)
+  turns = rope.turns(depth_BT, cfg)
+  reach_L = reaches(cfg)
   x_BTD = embed(params, tokens_BT, cfg)
   kept = []
-  for w, *old in zip(layers, k, v, strict=True):
-    x_BTD, new = block(x_BTD, w, turns, functools.partial(attention, *old), cfg)
+  for layer, (w, *old) in enumerate(zip(layers, k, v, strict=True)):
+    reach = None if reach_L is None else int(reach_L[layer])
+    attend_layer = functools.partial(attention, *old, reach)
+    x_BTD, new = block(x_BTD, w, turns.of(reach), attend_layer, cfg)
     kept.append(new)
   last_B = jnp.maximum(counts_B - 1, 0)
   h_BD = jax.vmap(lambda x_TD, last: x_TD[last])(x_BTD, last_B)
@@ -263,6 +271,8 @@ def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
     preferred_element_type=jnp.float32,
     out_sharding=spec('batch', None),
   )
+  if cfg.logit_softcap:
+    logits_BV = cfg.logit_softcap * jnp.tanh(logits_BV / cfg.logit_softcap)
   k, v = zip(*kept, strict=True)
   return logits_BV, k, v, length_B + counts_B
 

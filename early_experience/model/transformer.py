@@ -1,18 +1,35 @@
-"""The decoder: Llama, Qwen2.5 and Qwen3 by settings; pure functions of a dict.
+"""The decoder: Llama, Qwen and Gemma by settings; pure functions of a dict.
 
 Letters: B batch, T time, D embed, F mlp, N query heads, K key heads, H head
-size, V vocabulary, L layers.
+size, V vocabulary, L layers, R rank of adapters.
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from early_experience.model import rope
 from early_experience.model.attention import attend_rows
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import spec
 from early_experience.model.table import table
+
+# Axes that each matrix of a layer takes in, and gives out; the output's.
+_MATRICES = {
+  'q': ('btd', 'd', 'nh', 'bnth'),
+  'k': ('btd', 'd', 'kh', 'bkth'),
+  'v': ('btd', 'd', 'kh', 'bkth'),
+  'o': ('bnth', 'nh', 'd', 'btd'),
+  'gate': ('btd', 'd', 'f', 'btf'),
+  'up': ('btd', 'd', 'f', 'btf'),
+  'down': ('btf', 'f', 'd', 'btd'),
+}
+_ACTIVATIONS = {
+  'silu': jax.nn.silu,
+  'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
+}
 
 
 def hidden(
@@ -34,16 +51,32 @@ def hidden(
   tokens_BT, depth_BT, span_BT = (
     jax.reshard(x, spec('batch', None)) for x in (tokens_BT, depth_BT, span_BT)
   )
-  turns = rope_turns(depth_BT, cfg)
+  turns = rope.turns(depth_BT, cfg)
+  reach_L = reaches(cfg)
 
-  def attention(q, k, v):
-    return attend_rows(q, k, v, span_BT, cfg.attention_block), None
+  def layer(x_BTD, inputs):
+    weights, reach = inputs
+    window = None if reach is None else (depth_BT, reach)
 
-  def layer(x_BTD, weights):
-    return block(x_BTD, gathered_layer(weights, cfg), turns, attention, cfg)
+    def attention(q, k, v):
+      out = attend_rows(
+        q,
+        k,
+        v,
+        span_BT,
+        cfg.attention_block,
+        window=window,
+        softcap=cfg.attention_softcap,
+      )
+      return out, None
+
+    w = gathered_layer(weights, cfg)
+    return block(x_BTD, w, turns.of(reach), attention, cfg)
 
   x_BTD = embed(params, tokens_BT, cfg)
-  x_BTD, _ = jax.lax.scan(_remat(layer, cfg), x_BTD, params['layers'])
+  x_BTD, _ = jax.lax.scan(
+    _remat(layer, cfg), x_BTD, (params['layers'], reach_L)
+  )
   return final_norm(params, x_BTD, cfg)
 
 
@@ -56,7 +89,10 @@ def output_head(params: dict, cfg: ModelConfig) -> jax.Array:
 def embed(params: dict, tokens_BT: jax.Array, cfg: ModelConfig) -> jax.Array:
   """The embeddings of the tokens, [B, T, D] in `cfg.dtype`."""
   table_VD = _gathered('embed', params['embed'], cfg)
-  return table_VD.at[tokens_BT].get(out_sharding=spec('batch', None, None))
+  x_BTD = table_VD.at[tokens_BT].get(out_sharding=spec('batch', None, None))
+  if cfg.embed_scale:
+    x_BTD *= jnp.asarray(cfg.embed**0.5, x_BTD.dtype)
+  return x_BTD
 
 
 def final_norm(params: dict, x_BTD: jax.Array, cfg: ModelConfig) -> jax.Array:
@@ -77,6 +113,15 @@ def gathered_layer(weights: dict, cfg: ModelConfig) -> dict:
   }
 
 
+def reaches(cfg: ModelConfig) -> np.ndarray | None:
+  """Tokens of its path that each layer sees, int32 [L]; None: all of them."""
+  if not cfg.window:
+    return None
+  number_L = np.arange(1, cfg.layers + 1)
+  reach_L = np.where(number_L % cfg.global_every, cfg.window, rope.EVERYWHERE)
+  return reach_L.astype(np.int32)
+
+
 def block(
   x_BTD: jax.Array,
   w: dict,
@@ -89,34 +134,65 @@ def block(
   Args:
     x_BTD: the residual stream.
     w: the layer's weights, from `gathered_layer`.
-    turns: from `rope_turns`.
-    attention: (q_BNTH, k_BKTH, v_BKTH) -> (out_BNTH, what else it returns).
+    turns: of this layer, from `rope.turns`.
+    attention: (q_BNTH, scaled, k_BKTH, v_BKTH) -> (out_BNTH, what else it
+      returns).
     cfg: static.
 
   Returns:
     The residual stream, and what else `attention` returned.
   """
   y_BTD = rms_norm(x_BTD, w['attention_norm'], cfg)
-  q_BNTH = jnp.einsum('btd,dnh->bnth', y_BTD, w['q'])
-  k_BKTH = jnp.einsum('btd,dkh->bkth', y_BTD, w['k'])
-  v_BKTH = jnp.einsum('btd,dkh->bkth', y_BTD, w['v'])
-  if cfg.qkv_bias:
-    q_BNTH += w['q_bias'][None, :, None]
-    k_BKTH += w['k_bias'][None, :, None]
-    v_BKTH += w['v_bias'][None, :, None]
+  q_BNTH = _project(y_BTD, w, 'q', cfg)
+  k_BKTH = _project(y_BTD, w, 'k', cfg)
+  v_BKTH = _project(y_BTD, w, 'v', cfg)
   if cfg.qk_norm:
     q_BNTH = rms_norm(q_BNTH, w['q_norm'], cfg)
     k_BKTH = rms_norm(k_BKTH, w['k_norm'], cfg)
-  out_BNTH, extra = attention(rope(q_BNTH, turns), rope(k_BKTH, turns), v_BKTH)
-  stream = spec('batch', None, None)
-  x_BTD += jnp.einsum('bnth,nhd->btd', out_BNTH, w['o'], out_sharding=stream)
-  y_BTD = rms_norm(x_BTD, w['mlp_norm'], cfg)
-  gate_BTF = jax.nn.silu(jnp.einsum('btd,df->btf', y_BTD, w['gate']))
-  up_BTF = jnp.einsum('btd,df->btf', y_BTD, w['up'])
-  x_BTD += jnp.einsum(
-    'btf,fd->btd', gate_BTF * up_BTF, w['down'], out_sharding=stream
+  scale = (cfg.query_scale or cfg.head_dim) ** -0.5
+  out_BNTH, extra = attention(
+    rope.turn(q_BNTH, turns) * scale, rope.turn(k_BKTH, turns), v_BKTH
   )
-  return x_BTD, extra
+  y_BTD = _project(out_BNTH, w, 'o', cfg)
+  if cfg.post_norms:
+    y_BTD = rms_norm(y_BTD, w['attention_post_norm'], cfg)
+  x_BTD += y_BTD
+  y_BTD = rms_norm(x_BTD, w['mlp_norm'], cfg)
+  gate_BTF = _ACTIVATIONS[cfg.activation](_project(y_BTD, w, 'gate', cfg))
+  y_BTD = _project(gate_BTF * _project(y_BTD, w, 'up', cfg), w, 'down', cfg)
+  if cfg.post_norms:
+    y_BTD = rms_norm(y_BTD, w['mlp_post_norm'], cfg)
+  return x_BTD + y_BTD, extra
+
+
+def _project(x, w, name, cfg):
+  """x times a matrix of the layer, with its adapter and its bias if any."""
+  given, inner, outer, result = _MATRICES[name]
+  # Where the contracted axis is split over `tensor`, the sum crosses devices.
+  whole = spec('batch', None, None) if outer == 'd' else None
+  y = jnp.einsum(
+    f'{given},{inner}{outer}->{result}', x, w[name], out_sharding=whole
+  )
+  if f'{name}_lora_a' in w:
+    low_BTR = jnp.einsum(
+      f'{given},{inner}r->btr',
+      x,
+      w[f'{name}_lora_a'],
+      out_sharding=spec('batch', None, None),
+    )
+    added = jnp.einsum(
+      f'btr,r{outer}->{result}',
+      low_BTR,
+      w[f'{name}_lora_b'],
+      out_sharding=whole,
+    )
+    y += added * (cfg.lora_alpha / cfg.lora_rank)
+  if f'{name}_bias' in w:
+    missing = [
+      axis for axis, letter in enumerate(result) if letter not in outer
+    ]
+    y += jnp.expand_dims(w[f'{name}_bias'], missing)
+  return y
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, cfg: ModelConfig) -> jax.Array:
@@ -124,27 +200,9 @@ def rms_norm(x: jax.Array, scale: jax.Array, cfg: ModelConfig) -> jax.Array:
   x32 = x.astype(jnp.float32)
   mean = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
   scale = jnp.expand_dims(scale.astype(jnp.float32), range(x.ndim - 1))
+  if cfg.norm_offset:
+    scale += 1
   return (x32 * jax.lax.rsqrt(mean + cfg.norm_eps) * scale).astype(x.dtype)
-
-
-def rope_turns(
-  depth_BT: jax.Array, cfg: ModelConfig
-) -> tuple[jax.Array, jax.Array]:
-  """Cosine and sine of every pair's angle, each [B, 1, T, H/2] float32."""
-  half = cfg.head_dim // 2
-  rate_H = cfg.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angle = (
-    depth_BT[:, None, :, None].astype(jnp.float32) * rate_H[None, None, None]
-  )
-  return jnp.cos(angle), jnp.sin(angle)
-
-
-def rope(x_BNTH: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Turns dimension i with dimension i + H/2 (the Hugging Face convention)."""
-  cos, sin = turns
-  a, b = jnp.split(x_BNTH.astype(jnp.float32), 2, axis=-1)
-  turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-  return turned.astype(x_BNTH.dtype)
 
 
 def _gathered(path, value, cfg):

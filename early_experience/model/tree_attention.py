@@ -18,31 +18,41 @@ import jax.numpy as jnp
 _HIDDEN = -1e30  # a score that weighs nothing, and whose differences are finite
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+# int32 depth [T], and the int32 number of tokens of its path that a query sees.
+Window = tuple[jax.Array, jax.Array]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def attend_row(
   q_KGTH: jax.Array,
   k_KTH: jax.Array,
   v_KTH: jax.Array,
   span_T: jax.Array,
+  window: Window | None,
   block: int,
+  softcap: float,
 ) -> jax.Array:
   """Softmax attention in one row; scores and their sums in float32.
 
   Args:
-    q_KGTH: queries, by the key head that they read.
+    q_KGTH: queries, scaled, by the key head that they read.
     k_KTH: keys.
     v_KTH: values.
     span_T: int32 size of each token's subtree; query q sees key k exactly when
       k <= q < k + span[k].
+    window: and depth[q] - depth[k] < reach, unless it is None.
     block: tokens of a block; T is a multiple of it.
+    softcap: bounds scores to cap * tanh(score / cap); 0 = none.
 
   Returns:
     [K, G, T, H] in the dtype of the values.
   """
-  return _forward(q_KGTH, k_KTH, v_KTH, span_T, block)[0]
+  return _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap)[0]
 
 
-def visible_pairs(span_T: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
+def visible_pairs(
+  span_T: jax.Array, window: Window | None, block: int
+) -> tuple[jax.Array, jax.Array]:
   """Which blocks of keys each block of queries sees something of.
 
   Returns:
@@ -53,27 +63,36 @@ def visible_pairs(span_T: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
   end_U = (jnp.arange(len(span_T)) + span_T).reshape(blocks, block).max(-1)
   query_U1, key_1U = jnp.arange(blocks)[:, None], jnp.arange(blocks)[None]
   seen = (key_1U <= query_U1) & (query_U1 * block < end_U[None])
+  if window is not None:
+    depth_UC, reach = window[0].reshape(blocks, block), window[1]
+    seen &= depth_UC.min(-1)[:, None] - depth_UC.max(-1)[None] < reach
   order_P = jnp.argsort(~seen.reshape(-1), stable=True).astype(jnp.int32)
   return order_P, seen.sum(dtype=jnp.int32)
 
 
-def _scores(q_KGCH, k_KCH, span_C, first_query, first_key):
-  """Scaled scores of a pair of blocks, [K, G, C, C] float32."""
+def _scores(q_KGCH, k_KCH, span_T, window, query, key, softcap):
+  """Scores of a pair of blocks that begin there, [K, G, C, C] float32."""
   score = jnp.einsum(
     'kgch,ksh->kgcs', q_KGCH, k_KCH, preferred_element_type=jnp.float32
   )
-  place = jnp.arange(len(span_C))
-  query_C1 = (first_query + place)[:, None]
-  key_1S = (first_key + place)[None]
-  seen = (key_1S <= query_C1) & (query_C1 < key_1S + span_C[None])
+  if softcap:
+    score = softcap * jnp.tanh(score / softcap)
+  size = k_KCH.shape[-2]
+  part = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=size)
+  query_C1 = (query + jnp.arange(size))[:, None]
+  key_1S = (key + jnp.arange(size))[None]
+  seen = (key_1S <= query_C1) & (query_C1 < key_1S + part(span_T, key)[None])
+  if window is not None:
+    depth_T, reach = window
+    above = part(depth_T, query)[:, None] - part(depth_T, key)[None]
+    seen &= above < reach
   return jnp.where(seen[None, None], score, _HIDDEN)
 
 
-def _forward(q_KGTH, k_KTH, v_KTH, span_T, block):
+def _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
   """The output, and the log of each query's summed exponentials."""
-  order_P, count = visible_pairs(span_T, block)
+  order_P, count = visible_pairs(span_T, window, block)
   blocks = len(span_T) // block
-  scaled_KGTH = q_KGTH * q_KGTH.shape[-1] ** -0.5
   take = functools.partial(
     jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
   )
@@ -82,10 +101,8 @@ def _forward(q_KGTH, k_KTH, v_KTH, span_T, block):
     top_KGT1, total_KGT1, out_KGTH = carry
     query = order_P[p] // blocks * block
     key = order_P[p] % blocks * block
-    span_C = jax.lax.dynamic_slice_in_dim(span_T, key, block)
-    score = _scores(
-      take(scaled_KGTH, query), take(k_KTH, key), span_C, query, key
-    )
+    q, k = take(q_KGTH, query), take(k_KTH, key)
+    score = _scores(q, k, span_T, window, query, key, softcap)
     top = take(top_KGT1, query)
     new_top = jnp.maximum(top, score.max(-1, keepdims=True))
     share = jnp.exp(score - new_top)
@@ -122,17 +139,16 @@ def _put(whole, part, start):
   return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=-2)
 
 
-def _save(q_KGTH, k_KTH, v_KTH, span_T, block):
-  out_KGTH, log_total_KGT1 = _forward(q_KGTH, k_KTH, v_KTH, span_T, block)
-  return out_KGTH, (q_KGTH, k_KTH, v_KTH, span_T, out_KGTH, log_total_KGT1)
+def _save(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
+  inputs = q_KGTH, k_KTH, v_KTH, span_T, window
+  out_KGTH, log_total_KGT1 = _forward(*inputs, block, softcap)
+  return out_KGTH, (*inputs, out_KGTH, log_total_KGT1)
 
 
-def _backward(block, saved, d_out_KGTH):
-  q_KGTH, k_KTH, v_KTH, span_T, out_KGTH, log_total_KGT1 = saved
-  order_P, count = visible_pairs(span_T, block)
+def _backward(block, softcap, saved, d_out_KGTH):
+  q_KGTH, k_KTH, v_KTH, span_T, window, out_KGTH, log_total_KGT1 = saved
+  order_P, count = visible_pairs(span_T, window, block)
   blocks = len(span_T) // block
-  scale = q_KGTH.shape[-1] ** -0.5
-  scaled_KGTH = q_KGTH * scale
   # What the softmax takes from each score's gradient, the same for all keys.
   common_KGT1 = jnp.sum(
     d_out_KGTH.astype(jnp.float32) * out_KGTH.astype(jnp.float32),
@@ -148,14 +164,14 @@ def _backward(block, saved, d_out_KGTH):
     d_q, d_k, d_v = carry
     query = order_P[p] // blocks * block
     key = order_P[p] % blocks * block
-    span_C = jax.lax.dynamic_slice_in_dim(span_T, key, block)
-    q, k, v = take(scaled_KGTH, query), take(k_KTH, key), take(v_KTH, key)
-    share = jnp.exp(
-      _scores(q, k, span_C, query, key) - take(log_total_KGT1, query)
-    )
+    q, k, v = take(q_KGTH, query), take(k_KTH, key), take(v_KTH, key)
+    score = _scores(q, k, span_T, window, query, key, softcap)
+    share = jnp.exp(score - take(log_total_KGT1, query))
     d_out = take(d_out_KGTH, query)
     d_share = product('kgch,ksh->kgcs', d_out, v)
     d_score = share * (d_share - take(common_KGT1, query))
+    if softcap:  # a hidden score weighs nothing, but must stay finite
+      d_score *= 1 - jnp.square(jnp.maximum(score, -softcap) / softcap)
     d_score = d_score.astype(k.dtype)
     d_q_part = product('kgcs,ksh->kgch', d_score, k)
     d_k_part = product('kgcs,kgch->ksh', d_score, q)
@@ -171,9 +187,10 @@ def _backward(block, saved, d_out_KGTH):
     0, count, visit, (zeros(q_KGTH), zeros(k_KTH), zeros(v_KTH))
   )
   return (
-    (d_q * scale).astype(q_KGTH.dtype),
+    d_q.astype(q_KGTH.dtype),
     d_k.astype(k_KTH.dtype),
     d_v.astype(v_KTH.dtype),
+    None,
     None,
   )
 
