@@ -227,6 +227,7 @@ def _sum(tree):
 
 def _architecture(cfg):
   model = dataclasses.asdict(cfg)
+  model['lora_targets'] = list(cfg.lora_targets)  # as JSON gives it back
   return {key: value for key, value in model.items() if key not in RUNTIME}
 
 
