@@ -80,7 +80,7 @@ class _Run:
     # All at once: what is wrong with the last stage shows before the first.
     self._optimizers, self._steps = [], []
     for stage in self._stages:
-      tx = optimizer.make_optimizer(stage, cfg)
+      tx = optimizer.make_optimizer(stage, cfg, config.train.optimizer_dtype)
       self._optimizers.append(tx)
       parts = config.train.microbatches
       self._steps.append(

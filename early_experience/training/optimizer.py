@@ -28,11 +28,18 @@ def make_optimizer(
   """AdamW behind a clip of the global norm, for a learning rate of 1.
 
   The step multiplies by minus `learning_rate`. The structure of its state is
-  the same for all stages. Moments have the dtype of the parameters.
+  the same for all stages.
+
+  Args:
+    stage: its settings.
+    cfg: says what is decayed.
+    dtype: of the moments, `config.train.optimizer_dtype`. They are computed in
+      the dtype of the gradients, float32.
 
   Raises:
     UserError: a setting is out of range; the message names it.
   """
+  check_choice('train.optimizer_dtype', dtype, ('float32', 'bfloat16'))
   for key, low, high in (
     ('b1', 0, 1),
     ('b2', 0, 1),
@@ -44,9 +51,26 @@ def make_optimizer(
     raise UserError(f'{_key("clip_norm")} = {stage.clip_norm} is not positive')
   return optax.chain(
     optax.clip_by_global_norm(stage.clip_norm),
-    optax.scale_by_adam(stage.b1, stage.b2),
+    _scale_by_adam(stage.b1, stage.b2, jnp.dtype(dtype)),
     optax.add_decayed_weights(stage.weight_decay, table.decay_mask(cfg)),
   )
+
+
+def _scale_by_adam(b1, b2, dtype):
+  """optax.scale_by_adam whose moments, both, rest in a dtype of their own."""
+  adam = optax.scale_by_adam(b1, b2)
+
+  def stored(state):
+    moments = jax.tree.map(lambda x: x.astype(dtype), (state.mu, state.nu))
+    return state._replace(mu=moments[0], nu=moments[1])
+
+  def update(grads, state, params=None):
+    like = lambda x, grad: x.astype(grad.dtype)
+    mu, nu = (jax.tree.map(like, x, grads) for x in (state.mu, state.nu))
+    updates, state = adam.update(grads, state._replace(mu=mu, nu=nu), params)
+    return updates, stored(state)
+
+  return optax.GradientTransformation(lambda p: stored(adam.init(p)), update)
 
 
 def learning_rate(stage: ConfigDict) -> Schedule:

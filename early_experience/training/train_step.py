@@ -117,9 +117,16 @@ def make_train_step(
       state.params,
       _split(batch, microbatches),
     )
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    # In float32 whatever the parameters are; they are rounded at the very end.
+    exact = jax.tree.map(lambda p: p.astype(jnp.float32), state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, exact)
     lr = rate(state.step)
-    updates = jax.tree.map(lambda u: (-lr * u).astype(u.dtype), updates)
+    params = jax.tree.map(
+      lambda old, x, u: (x - lr * u).astype(old.dtype),
+      state.params,
+      exact,
+      updates,
+    )
     metrics = {
       'loss': value,
       'nll': nll_O,
@@ -127,7 +134,6 @@ def make_train_step(
       'grad_norm': optax.tree.norm(grads),
       'lr': jnp.float32(lr),
     }
-    params = optax.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, opt_state), metrics
 
   return jax.jit(step, donate_argnums=0)
@@ -144,7 +150,6 @@ def _accumulate(value_and_grad, params, parts):
   objectives = parts['weights'].shape[-1]
   start = (jnp.float32(0), jnp.zeros(objectives), jax.tree.map(zeros, params))
   (value, nll_O, grads), _ = jax.lax.scan(add, start, parts)
-  grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
   return value, nll_O, grads
 
 
