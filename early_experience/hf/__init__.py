@@ -1,0 +1,1 @@
+"""Hugging Face checkpoints: their config, tensor names, and files."""

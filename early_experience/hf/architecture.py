@@ -1,0 +1,312 @@
+"""A checkpoint's config.json, as fields of ModelConfig and back.
+
+What an absent key means is as in transformers' config classes.
+"""
+
+import dataclasses
+import pathlib
+
+from early_experience import files
+from early_experience.config import model as default_model
+from early_experience.errors import UserError
+from early_experience.hf.rope import read_rope, unused_rope, write_rope
+from early_experience.model.config import ADDED, ModelConfig
+
+CONFIG = 'config.json'
+_TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
+# What an export repeats, though no computation depends on it.
+_FACTS = (*_TOKENS, 'max_position_embeddings')
+# Keys of all families, by our field.
+_KEYS = {
+  'vocab_size': 'vocab_size',
+  'layers': 'num_hidden_layers',
+  'embed': 'hidden_size',
+  'heads': 'num_attention_heads',
+  'kv_heads': 'num_key_value_heads',
+  'head_dim': 'head_dim',
+  'mlp': 'intermediate_size',
+  'norm_eps': 'rms_norm_eps',
+  'tied': 'tie_word_embeddings',
+}
+_ACTIVATIONS = {
+  'silu': 'silu',
+  'gelu_pytorch_tanh': 'gelu_tanh',
+}
+# Ours has 0 for what a config.json says by null.
+_OPTIONAL = ('attention_softcap', 'logit_softcap', 'window')
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """One model_type.
+
+  Attributes:
+    name: the model class of transformers.
+    defaults: what absent keys mean.
+    keys: by our field, beside those of all families.
+    fixed: our fields that no key sets.
+    theta: RoPE's base where no key gives it.
+    refused: values that some keys must not have, for nothing here computes
+      what they mean.
+  """
+
+  name: str
+  defaults: dict[str, object]
+  keys: dict[str, str]
+  fixed: dict[str, object] = dataclasses.field(default_factory=dict)
+  theta: float = 10_000.0
+  refused: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+_SHARED = {
+  'rms_norm_eps': 1e-6,
+  'tie_word_embeddings': False,
+  'num_key_value_heads': None,
+  'head_dim': None,
+  'hidden_act': 'silu',
+}
+_QWEN = _SHARED | {
+  'vocab_size': 151936,
+  'hidden_size': 4096,
+  'intermediate_size': 22016,
+  'num_hidden_layers': 32,
+  'num_attention_heads': 32,
+  'num_key_value_heads': 32,
+  'max_position_embeddings': 32768,
+}
+_ATTENTION_BIAS = {'qkv_bias': 'attention_bias', 'o_bias': 'attention_bias'}
+FAMILIES = {
+  'llama': Family(
+    'LlamaForCausalLM',
+    _SHARED
+    | {
+      'vocab_size': 32000,
+      'hidden_size': 4096,
+      'intermediate_size': 11008,
+      'num_hidden_layers': 32,
+      'num_attention_heads': 32,
+      'max_position_embeddings': 2048,
+      'bos_token_id': 1,
+      'eos_token_id': 2,
+      'attention_bias': False,
+      'mlp_bias': False,
+    },
+    _ATTENTION_BIAS | {'mlp_bias': 'mlp_bias', 'activation': 'hidden_act'},
+  ),
+  'qwen2': Family(
+    'Qwen2ForCausalLM',
+    _QWEN,
+    {'activation': 'hidden_act'},
+    fixed={'qkv_bias': True},
+    refused={'use_sliding_window': True},
+  ),
+  'qwen3': Family(
+    'Qwen3ForCausalLM',
+    _QWEN | {'head_dim': 128, 'attention_bias': False},
+    _ATTENTION_BIAS | {'activation': 'hidden_act'},
+    fixed={'qk_norm': True},
+    refused={'use_sliding_window': True},
+  ),
+  'gemma3_text': Family(
+    'Gemma3ForCausalLM',
+    {
+      'vocab_size': 262_208,
+      'hidden_size': 2304,
+      'intermediate_size': 9216,
+      'num_hidden_layers': 26,
+      'num_attention_heads': 8,
+      'num_key_value_heads': 4,
+      'head_dim': 256,
+      'max_position_embeddings': 131_072,
+      'rms_norm_eps': 1e-6,
+      'tie_word_embeddings': True,
+      'pad_token_id': 0,
+      'eos_token_id': 1,
+      'bos_token_id': 2,
+      'hidden_activation': 'gelu_pytorch_tanh',
+      'attention_bias': False,
+      'query_pre_attn_scalar': 256,
+      'sliding_window': 4096,
+      'attn_logit_softcapping': None,
+      'final_logit_softcapping': None,
+    },
+    _ATTENTION_BIAS
+    | {
+      'activation': 'hidden_activation',
+      'query_scale': 'query_pre_attn_scalar',
+      'window': 'sliding_window',
+      'attention_softcap': 'attn_logit_softcapping',
+      'logit_softcap': 'final_logit_softcapping',
+    },
+    fixed={
+      'norm_offset': True,
+      'post_norms': True,
+      'qk_norm': True,
+      'embed_scale': True,
+    },
+    theta=1_000_000.0,
+    refused={'use_bidirectional_attention': True},
+  ),
+}
+# A checkpoint that sees images too; what is read is its text model.
+MULTIMODAL = 'gemma3'
+
+
+def read(folder) -> dict[str, object]:
+  """Every field of the architecture: all of ModelConfig but config.ADDED.
+
+  Args:
+    folder: of a Hugging Face checkpoint.
+
+  Raises:
+    UserError: config.json is missing, or asks for something unsupported.
+  """
+  where = pathlib.Path(folder) / CONFIG
+  return fields_of(files.read_json(where), where)
+
+
+def facts(folder) -> dict[str, object]:
+  """What an export of this checkpoint, trained or not, is to say again.
+
+  Returns:
+    model_type, dtype, token ids and max_position_embeddings, as far as the
+    folder says them.
+  """
+  where = pathlib.Path(folder) / CONFIG
+  outer = files.read_json(where)
+  source, family = _text_part(outer, where)
+  known = family.defaults | source | outer
+  values = {key: known.get(key) for key in _FACTS}
+  # transformers 5 has the shorter name.
+  values['dtype'] = known.get('dtype') or known.get('torch_dtype')
+  values['model_type'] = source['model_type']
+  return {key: value for key, value in values.items() if value is not None}
+
+
+def fields_of(source: dict, where: object = CONFIG) -> dict[str, object]:
+  """`read`, of the content of a config.json.
+
+  Args:
+    source: the content.
+    where: named in errors.
+  """
+  source, family = _text_part(source, where)
+  for key, value in family.refused.items():
+    if source.get(key) == value:
+      raise UserError(f'{where}: {key} = {value} is not supported')
+  if source.get('quantization_config'):
+    method = source['quantization_config'].get('quant_method', 'unknown')
+    raise UserError(
+      f'{where}: quantised weights ({method}) are not supported; take the'
+      f' checkpoint in bfloat16 or float32'
+    )
+  source = family.defaults | source
+  fields = _neutral() | family.fixed
+  for ours, theirs in (_KEYS | family.keys).items():
+    fields[ours] = source[theirs]
+  if fields['kv_heads'] is None:
+    fields['kv_heads'] = fields['heads']
+  if fields['head_dim'] is None:
+    fields['head_dim'] = fields['embed'] // fields['heads']
+  fields |= {key: fields[key] or 0 for key in _OPTIONAL}
+  fields['activation'] = _known(
+    _ACTIVATIONS, fields['activation'], family.keys['activation'], where
+  )
+  fields |= read_rope(source, fields, family.theta, where)
+  typed = {key: _typed(key, value, where) for key, value in fields.items()}
+  return _canonical(typed)
+
+
+def write(cfg: ModelConfig, known: dict, dtype: str) -> dict[str, object]:
+  """The content of a config.json that transformers reads as this model.
+
+  Args:
+    cfg: adapters are no part of it.
+    known: `facts` of the checkpoint it comes from, or {}. What is not among
+      them is what the model was trained with.
+    dtype: of the exported parameters.
+
+  Raises:
+    UserError: no supported model_type computes what `cfg` says; the message
+      names the fields of the nearest.
+  """
+  model = dataclasses.asdict(cfg)
+  model = _canonical({key: model[key] for key in model if key not in ADDED})
+  positions = {'max_position_embeddings': cfg.max_tokens}
+  # Of those that compute the same the source's own is first.
+  names = sorted(FAMILIES, key=lambda name: name != known.get('model_type'))
+  misfits = {}
+  for name in names:
+    made = positions | known | _config_of(model, name)
+    made |= {'dtype': dtype, 'torch_dtype': dtype}
+    there = fields_of(made)
+    misfits[name] = [key for key in model if there[key] != model[key]]
+    if not misfits[name]:
+      return made
+  nearest = min(misfits, key=lambda name: len(misfits[name]))
+  wrong = ', '.join(f'{key} = {model[key]!r}' for key in misfits[nearest])
+  raise UserError(f'model_type {nearest} does not have config.model.{wrong}')
+
+
+def _config_of(model, name):
+  """What a family can say of the fields."""
+  family = FAMILIES[name]
+  keys = _KEYS | family.keys
+  made = {theirs: model[ours] for ours, theirs in keys.items()}
+  names = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
+  made[keys['activation']] = names[model['activation']]
+  for ours in _OPTIONAL:
+    if ours in keys:
+      made[keys[ours]] = model[ours] or None
+  if 'query_scale' in keys:
+    scale = model['query_scale'] or model['head_dim']
+    made[keys['query_scale']] = scale
+  made |= write_rope(model, layered='window' in keys)
+  return made | {'model_type': name, 'architectures': [family.name]}
+
+
+def _text_part(source, where):
+  """The part that describes the decoder, and its family."""
+  name = source.get('model_type')
+  if name == MULTIMODAL:
+    text = {'model_type': 'gemma3_text'} | source.get('text_config', {})
+    return _text_part(text, where)
+  names = ', '.join((*FAMILIES, f'{MULTIMODAL} (its text model)'))
+  if name not in FAMILIES:
+    raise UserError(
+      f'{where}: model_type {name!r} is not supported; there are: {names}'
+    )
+  return source, FAMILIES[name]
+
+
+def _neutral():
+  """The fields that a plain Llama leaves as they are."""
+  model = default_model().to_dict()
+  return {key: model[key] for key in model if key not in ADDED}
+
+
+def _known(choices, value, key, where):
+  if value not in choices:
+    raise UserError(
+      f'{where}: {key} {value!r} is not supported; there are:'
+      f' {", ".join(choices)}'
+    )
+  return choices[value]
+
+
+def _typed(key, value, where):
+  """The value as the field's type: JSON has 10000 for 10000.0."""
+  kind = {f.name: f.type for f in dataclasses.fields(ModelConfig)}[key]
+  found = type(value)
+  if found is kind or {found, kind} == {int, float} and kind(value) == value:
+    return kind(value)
+  raise UserError(f'{where}: {key} = {value!r} is not of type {kind.__name__}')
+
+
+def _canonical(fields):
+  """One way to say it, where several compute the same."""
+  unused = unused_rope(fields)
+  if fields['query_scale'] == fields['head_dim']:
+    unused.append('query_scale')
+  neutral = _neutral()
+  return fields | {key: neutral[key] for key in unused}

@@ -1,0 +1,128 @@
+"""Tiny random checkpoints of every family, as transformers saves them."""
+
+import jax
+import numpy as np
+import torch
+import transformers
+
+from early_experience import config as config_lib
+from early_experience.hf import architecture, read
+from early_experience.model import config as model_config
+from tests.model_case import make_mesh
+
+VOCAB, WINDOW = 96, 6
+_SIZES = {
+  'vocab_size': VOCAB,
+  'hidden_size': 48,
+  'intermediate_size': 80,
+  'num_hidden_layers': 3,
+  'num_attention_heads': 4,
+  'num_key_value_heads': 2,
+  'initializer_range': 0.15,
+  'max_position_embeddings': 256,
+  'bos_token_id': 1,
+  'eos_token_id': 2,
+  'pad_token_id': 0,
+}
+_LLAMA3 = {
+  'rope_type': 'llama3',
+  'factor': 8.0,
+  'low_freq_factor': 1.0,
+  'high_freq_factor': 4.0,
+  'original_max_position_embeddings': 32,
+}
+# Each differs from the others where a mistake could hide.
+CASES = {
+  'llama3': (
+    'llama',
+    {
+      'rope_theta': 500.0,
+      'rope_scaling': _LLAMA3,
+      'rms_norm_eps': 1e-5,
+      'head_dim': 16,
+    },
+  ),
+  'llama_linear_biased_tied': (
+    'llama',
+    {
+      'rope_scaling': {'rope_type': 'linear', 'factor': 4.0},
+      'attention_bias': True,
+      'mlp_bias': True,
+      'tie_word_embeddings': True,
+      'num_key_value_heads': 4,
+      'rms_norm_eps': 1e-2,
+    },
+  ),
+  'llama2': ('llama', {'rope_theta': 10_000.0, 'num_key_value_heads': 1}),
+  'qwen2': (
+    'qwen2',
+    {'rope_theta': 1e6, 'tie_word_embeddings': True, 'head_dim': 12},
+  ),
+  'qwen3': ('qwen3', {'rope_theta': 1e5, 'head_dim': 8, 'rms_norm_eps': 1e-3}),
+  'gemma3': (
+    'gemma3_text',
+    {
+      'num_hidden_layers': 4,
+      'head_dim': 16,
+      'query_pre_attn_scalar': 24,
+      'sliding_window': WINDOW,
+      'sliding_window_pattern': 2,
+      'rope_theta': 1e6,
+      'rope_local_base_freq': 100.0,
+      'rope_scaling': {'rope_type': 'linear', 'factor': 8.0},
+    },
+  ),
+  'gemma3_capped': (
+    'gemma3_text',
+    {
+      'head_dim': 12,
+      'query_pre_attn_scalar': 12,
+      'sliding_window': WINDOW,
+      'sliding_window_pattern': 3,
+      'final_logit_softcapping': 5.0,
+      'attention_bias': True,
+      'tie_word_embeddings': False,
+      'num_key_value_heads': 1,
+    },
+  ),
+}
+
+
+def make_model(case, seed=0, **changes):
+  """A model of transformers; no norm is 1 and no bias 0."""
+  name, settings = CASES[case]
+  config = transformers.AutoConfig.for_model(
+    name, **_SIZES | settings | changes
+  )
+  torch.manual_seed(seed)
+  model = transformers.AutoModelForCausalLM.from_config(
+    config, attn_implementation='eager', dtype=torch.float32
+  ).eval()
+  with torch.no_grad():
+    for path, parameter in model.named_parameters():
+      if parameter.ndim == 1:
+        parameter += 0.3 * torch.randn_like(parameter)
+  return model
+
+
+def config_of(folder, **changes):
+  """The ModelConfig of a checkpoint."""
+  settings = config_lib.model()
+  settings.update(architecture.read(folder))
+  settings.update(changes)
+  return model_config.from_config(settings, settings.vocab_size)
+
+
+def load(folder, sizes=(1, 1, 1), **changes):
+  """(parameters, their config, their mesh) of a checkpoint."""
+  cfg, mesh = config_of(folder, **changes), make_mesh(*sizes)
+  return read.read_params(folder, cfg, mesh), cfg, mesh
+
+
+def tokens_of(rows, length, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(3, VOCAB, (rows, length)).astype(np.int32)
+
+
+def to_numpy(tree):
+  return jax.tree.map(np.asarray, jax.device_get(tree))
