@@ -23,7 +23,7 @@ Schedule = Callable[[jax.Array], jax.Array]
 
 
 def make_optimizer(
-  stage: ConfigDict, cfg: ModelConfig
+  stage: ConfigDict, cfg: ModelConfig, dtype: str = 'float32'
 ) -> optax.GradientTransformation:
   """AdamW behind a clip of the global norm, for a learning rate of 1.
 
