@@ -1,7 +1,6 @@
 """Stage `prepare`: trajectories to a tokenizer and rows of training tokens."""
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +9,14 @@ from ml_collections import ConfigDict
 from early_experience import cli, files, stage
 from early_experience.config import check_choice
 from early_experience.errors import UserError
-from early_experience.experience import records, render, rows, tokenizer, tree
+from early_experience.experience import (
+  records,
+  render,
+  rows,
+  sentencepiece_tokenizer,
+  tokenizer,
+  tree,
+)
 from early_experience.progress import Progress
 
 DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
@@ -19,7 +25,7 @@ TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
 
 
 def prepare(config: ConfigDict, workdir: str) -> dict:
-  """Writes `prepare/`: tokenizer.model, split.json and rows/NAME.
+  """Writes `prepare/`: the tokenizer, split.json and rows/NAME.
 
   Raises:
     UserError: an earlier stage is missing, a record is damaged, or a path is
@@ -98,16 +104,15 @@ def _split(trajectories, share, seed, folder):
 
 
 def _tokenizer(trajectories, settings, folder):
-  path = folder / 'tokenizer.model'
-  if not path.exists():
+  if not tokenizer.saved(folder):
     if settings.tokenizer:
-      tokenizer.Tokenizer.load(settings.tokenizer)  # refuses what does not fit
-      data = pathlib.Path(settings.tokenizer).read_bytes()
+      coder = tokenizer.load(settings.tokenizer)
     else:
       texts = list(_texts(trajectories))[:TOKENIZER_TEXTS]
-      data = tokenizer.train(texts, settings.vocab_size)
-    files.write_atomic(path, data)
-  return tokenizer.Tokenizer.load(path)
+      model = sentencepiece_tokenizer.train(texts, settings.vocab_size)
+      coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
+    coder.save(folder)
+  return tokenizer.load(folder)
 
 
 def _texts(trajectories) -> Iterator[str]:
@@ -205,17 +210,17 @@ def _parts(trajectory, settings, name, coder, counts):
   for script in scripts(
     trajectory, spec.datasets, spec.get('k', 0), settings.world_model
   ):
-    sequence = coder.encode_script(script)
-    if len(sequence.ids_T) <= settings.row_tokens:
-      sequences.append(sequence)
-    elif settings.overlong == 'drop':
-      counts.dropped += 1
-    else:
-      raise UserError(
-        f'task {trajectory.task_id} has a path of {len(sequence.ids_T)}'
-        f' tokens, config.prepare.row_tokens={settings.row_tokens}; use'
-        ' longer rows, or config.prepare.overlong=drop'
-      )
+    for sequence in coder.encode_script(script):
+      if len(sequence.ids_T) <= settings.row_tokens:
+        sequences.append(sequence)
+      elif settings.overlong == 'drop':
+        counts.dropped += 1
+      else:
+        raise UserError(
+          f'task {trajectory.task_id} has a path of {len(sequence.ids_T)}'
+          f' tokens, config.prepare.row_tokens={settings.row_tokens}; use'
+          ' longer rows, or config.prepare.overlong=drop'
+        )
   sequences = tree.absorb(sequences)
   counts.flat_tokens += sum(len(s.ids_T) for s in sequences)
   merged = tree.merge(sequences)

@@ -12,8 +12,8 @@ from early_experience import cli
 from early_experience import stage as stage_lib
 from early_experience.errors import UserError
 from early_experience.experience import loader
+from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.render import OBJECTIVES
-from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import config as model_config
 from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
@@ -39,7 +39,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
       other, or the loss is not a number.
   """
   prepared = stage_lib.require(workdir, 'prepare')
-  tokenizer = Tokenizer.load(prepared / 'tokenizer.model')
+  tokenizer = tokenizer_lib.load(prepared)
   cfg = model_config.from_config(config.model, tokenizer.vocab_size)
   rows = _open_rows(config, workdir, tokenizer.hash)
   folder = stage_lib.begin(
@@ -80,7 +80,7 @@ class _Run:
     # All at once: what is wrong with the last stage shows before the first.
     self._optimizers, self._steps = [], []
     for stage in self._stages:
-      tx = optimizer.make_optimizer(stage, cfg, config.train.optimizer_dtype)
+      tx = optimizer.make_optimizer(stage, cfg)
       self._optimizers.append(tx)
       parts = config.train.microbatches
       self._steps.append(
@@ -206,7 +206,7 @@ def _open_rows(config, workdir, tokenizer):
     if theirs != tokenizer:
       raise UserError(
         f'rows {name!r} in {workdir} were made with tokenizer {theirs}, but'
-        f' prepare/tokenizer.model is {tokenizer}; prepare them again'
+        f' that of prepare/ is {tokenizer}; prepare them again'
       )
   return rows
 

@@ -10,7 +10,11 @@ from early_experience.errors import UserError
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.evaluation.rollouts import Request
-from early_experience.experience import render, tokenizer
+from early_experience.experience import render
+from early_experience.experience.sentencepiece_tokenizer import (
+  SentencePieceTokenizer,
+  train,
+)
 from early_experience.model import table
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
@@ -29,7 +33,7 @@ TEXTS = [
 
 @functools.cache
 def coder():
-  return tokenizer.Tokenizer(tokenizer.train(TEXTS * 20, 320))
+  return SentencePieceTokenizer(train(TEXTS * 20, 320))
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from early_experience.model import decode, table
 from early_experience.model.transformer import hidden, output_head
 from early_experience.model.trie import Trie
 from tests.model_case import VOCAB, flat, make_cfg, make_mesh, make_params
+from tests.textbook import GEMMA3
 
 B, T, CAPACITY, STOP = 4, 6, 32, 2
 
@@ -22,7 +23,7 @@ def mesh():
 
 @pytest.fixture(scope='module')
 def cfg():
-  return make_cfg(qk_norm=True, qkv_bias=True)
+  return make_cfg(qkv_bias=True, **GEMMA3)  # windows, and all else
 
 
 @pytest.fixture(scope='module')
@@ -65,7 +66,7 @@ class Talk:
       seed if isinstance(seed, jax.Array) else jax.random.key(seed),
       np.array(active),
       cfg=self.cfg,
-      stop_id=STOP,
+      stop_ids=(STOP,),
       temperature=temperature,
       **settings,
     )
@@ -229,7 +230,7 @@ def test_sampled_frequencies_are_the_softmax_of_the_logits(params, cfg):
     jax.random.key(0),
     np.ones(rows, bool),
     cfg=cfg,
-    stop_id=STOP,
+    stop_ids=(STOP,),
     max_tokens=4,
     temperature=1.0,
   )

@@ -11,7 +11,7 @@ from early_experience.config import default
 from early_experience.envs.interface import Task
 from early_experience.errors import UserError
 from early_experience.evaluation import agent, world_model
-from early_experience.experience import records, tokenizer
+from early_experience.experience import records, sentencepiece_tokenizer
 from tests.toy_env import ToyEnv
 
 
@@ -204,6 +204,6 @@ def test_a_policy_of_another_kind_is_refused(workdir, tmp_path):
   config = config_of()
   config.model.mlp = 32
   fails('another architecture: mlp is 64 there and 32', config, copy)
-  other = tokenizer.train(['some other text'] * 9, 300)
+  other = sentencepiece_tokenizer.train(['some other text'] * 9, 300)
   (copy / 'prepare' / 'tokenizer.model').write_bytes(other)
   fails('was trained with tokenizer', config_of(), copy)

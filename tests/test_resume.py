@@ -8,7 +8,7 @@ import pytest
 
 from early_experience import files
 from early_experience.errors import UserError
-from early_experience.experience.tokenizer import Tokenizer
+from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.model import config as model_config
 from early_experience.train import train
 from early_experience.training import metrics
@@ -33,7 +33,7 @@ def workdir(tmp_path):
 
 def outcome(workdir, name='tiny'):
   """The final parameters, and the metrics but for the clock's."""
-  tokenizer = Tokenizer.load(workdir / 'prepare' / 'tokenizer.model')
+  tokenizer = tokenizer_lib.load(workdir / 'prepare')
   cfg = model_config.from_config(config_of().model, tokenizer.vocab_size)
   folder = workdir / 'train' / name
   mesh = mesh_of((1, 1, 1))

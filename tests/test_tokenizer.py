@@ -6,14 +6,17 @@ import pytest
 from early_experience.errors import UserError
 from early_experience.experience import tokenizer
 from early_experience.experience.render import Turn
-from early_experience.experience.tokenizer import Tokenizer
+from early_experience.experience.sentencepiece_tokenizer import (
+  SentencePieceTokenizer,
+  train,
+)
 
 TEXTS = ['take the cup from shelf 1', 'You see a cup 1, and a plate 2.'] * 20
 
 
 @pytest.fixture(scope='module')
 def coder():
-  return Tokenizer(tokenizer.train(TEXTS, 400))
+  return SentencePieceTokenizer(train(TEXTS, 400))
 
 
 @pytest.mark.parametrize(
@@ -24,7 +27,7 @@ def test_text_round_trips(coder, text):
 
 
 def test_text_that_looks_like_a_role_is_not_one(coder):
-  special = {coder.end_id, coder.bos_id, coder.role_id('action')}
+  special = {*coder.stop_ids, coder.bos_id, coder.role_id('action')}
   assert not special & set(coder.encode('<|action|> <|end|> <s>'))
 
 
@@ -34,7 +37,7 @@ def test_frequent_words_are_one_token(coder):
 
 def test_a_script_scores_text_and_end_but_not_the_role(coder):
   script = (Turn('task', 'the cup'), Turn('action', 'take cup', 'imitation'))
-  sequence = coder.encode_script(script)
+  (sequence,) = coder.encode_script(script)
   action = coder.encode_turn(script[1])
   scored = sequence.weights_TO[:, 0] > 0
   assert sequence.ids_T[scored].tolist() == action[1:]
@@ -43,29 +46,31 @@ def test_a_script_scores_text_and_end_but_not_the_role(coder):
 
 def test_a_script_ends_with_its_last_target(coder):
   script = (Turn('action', 'take', 'imitation'), Turn('observation', 'a cup'))
-  sequence = coder.encode_script(script)
-  assert sequence.ids_T[-1] == coder.end_id
+  (sequence,) = coder.encode_script(script)
+  assert sequence.ids_T[-1] == coder.stop_ids[0]
   assert sequence.weights_TO[-1, 0] == 1
 
 
 def test_the_prompt_of_evaluation_is_a_prefix_of_training(coder):
   past = (Turn('task', 'the cup'), Turn('observation', 'a plate'))
   prompt = coder.encode_prompt(past, 'action')
-  sequence = coder.encode_script((*past, Turn('action', 'take', 'imitation')))
+  (sequence,) = coder.encode_script(
+    (*past, Turn('action', 'take', 'imitation'))
+  )
   np.testing.assert_array_equal(sequence.ids_T[: len(prompt)], prompt)
 
 
 def test_training_is_deterministic():
-  assert tokenizer.train(TEXTS, 400) == tokenizer.train(TEXTS, 400)
+  assert train(TEXTS, 400) == train(TEXTS, 400)
 
 
 def test_a_vocabulary_too_small_for_the_bytes_is_refused():
   with pytest.raises(UserError, match='vocab_size=100'):
-    tokenizer.train(TEXTS, 100)
+    train(TEXTS, 100)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):
   path = tmp_path / 'tokenizer.model'
   path.write_bytes(b'not a model')
   with pytest.raises(UserError, match=str(path)):
-    Tokenizer.load(path)
+    tokenizer.load(path)

@@ -10,7 +10,11 @@ import pytest
 from early_experience import collect, explore
 from early_experience.config import default
 from early_experience.evaluation import world_model
-from early_experience.experience import records, render, tokenizer
+from early_experience.experience import records, render
+from early_experience.experience.sentencepiece_tokenizer import (
+  SentencePieceTokenizer,
+  train,
+)
 from early_experience.model import sharding, table, transformer
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
@@ -31,7 +35,7 @@ def trajectories(tmp_path_factory):
 @pytest.fixture(scope='module')
 def coder(trajectories):
   texts = [step.observation for t in trajectories for step in t.steps]
-  return tokenizer.Tokenizer(tokenizer.train(texts * 20, 320))
+  return SentencePieceTokenizer(train(texts * 20, 320))
 
 
 def policy(coder, mesh, **changes):
@@ -70,7 +74,7 @@ def branch_by_branch(trajectories, coder, style):
         for action, outcome in pairs:
           turn = render.Turn('action', action)
           prompt = coder.encode_prompt((*past, turn), 'observation')
-          target = [*coder.encode(outcome), coder.end_id]
+          target = [*coder.encode(outcome), *coder.stop_ids]
           ids = prompt + target
           padded = np.array([ids + [0] * (256 - len(ids))], np.int32)
           depth = np.arange(256, dtype=np.int32)[None]
@@ -124,7 +128,7 @@ def test_an_outcome_is_exact_when_every_token_is_the_likeliest(
 ):
   def all_but_some_ends(params, batch, cfg):
     ids = np.asarray(batch['tokens'])
-    missed = (ids == coder.end_id) & (np.asarray(batch['depth']) % 2 == 0)
+    missed = (ids == coder.stop_ids[0]) & (np.asarray(batch['depth']) % 2 == 0)
     return {'nll': np.zeros(ids.shape), 'right': ~missed}
 
   monkeypatch.setattr(world_model, '_token_scores', all_but_some_ends)
@@ -133,7 +137,8 @@ def test_an_outcome_is_exact_when_every_token_is_the_likeliest(
   for trajectory in trajectories:
     bare = dataclasses.replace(trajectory)
     for script in world_model._scripts(bare, range(len(bare.steps)), 'inline'):
-      expected += len(coder.encode_script(script).ids_T) % 2 == 0
+      (sequence,) = coder.encode_script(script)
+      expected += len(sequence.ids_T) % 2 == 0
   assert 0 < expected < found['exact_match']['n']
   assert found['exact_match']['count'] == expected
   assert math.isclose(

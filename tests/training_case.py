@@ -6,7 +6,7 @@ import numpy as np
 from early_experience import config as config_lib
 from early_experience import stage
 from early_experience.experience import rows as rows_lib
-from early_experience.experience import tokenizer as tokenizer_lib
+from early_experience.experience import sentencepiece_tokenizer
 from early_experience.model import config as model_config
 from early_experience.model.sharding import make_mesh
 
@@ -72,9 +72,10 @@ def prepared(workdir, names=('expert', 'world')):
   folder = workdir / 'prepare'
   folder.mkdir()
   texts = [f'take mug {i} from shelf {i % 7}' for i in range(200)]
-  model = tokenizer_lib.train(texts, 300)
-  (folder / 'tokenizer.model').write_bytes(model)
-  tokenizer = tokenizer_lib.Tokenizer(model)
+  tokenizer = sentencepiece_tokenizer.SentencePieceTokenizer(
+    sentencepiece_tokenizer.train(texts, 300)
+  )
+  tokenizer.save(folder)
   for seed, name in enumerate(names):
     writer = rows_lib.RowWriter(folder / 'rows' / name)
     for row in rows_of(20, model_of(tokenizer.vocab_size), seed):

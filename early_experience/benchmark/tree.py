@@ -24,8 +24,7 @@ from ml_collections import ConfigDict
 from early_experience import cli, files, recipes
 from early_experience.collect import collect
 from early_experience.errors import UserError
-from early_experience.experience import loader, records, rows
-from early_experience.experience.tokenizer import Tokenizer
+from early_experience.experience import loader, records, rows, tokenizer
 from early_experience.explore import explore
 from early_experience.model import config as model_config
 from early_experience.model import sharding
@@ -150,18 +149,16 @@ def _layout(config, folder, layout, row_tokens):
   workdir = folder / layout
   shutil.copytree(folder / 'data', workdir)
   if layout == 'flat':  # the same tokens, so the same tokenizer
-    config.prepare.tokenizer = str(
-      folder / 'tree' / 'prepare' / 'tokenizer.model'
-    )
+    config.prepare.tokenizer = str(folder / 'tree' / 'prepare')
   summary = _quietly(prepare, config, workdir)['rows']['joint']
-  coder = Tokenizer.load(workdir / 'prepare' / 'tokenizer.model')
+  coder = tokenizer.load(workdir / 'prepare')
   source = loader.open_rows(workdir, 'joint').source
   batches = _batches(source, max(1, batch_tokens // row_tokens))
 
   cfg = model_config.from_config(config.model, coder.vocab_size)
   stage = config.train.stages[0]
   mesh = sharding.make_mesh(config.mesh)
-  tx = optimizer.make_optimizer(stage, cfg, config.train.optimizer_dtype)
+  tx = optimizer.make_optimizer(stage, cfg)
   with jax.set_mesh(mesh):
     state = train_step.init_state(jax.random.key(0), cfg, tx, mesh)
     step = train_step.make_train_step(cfg, tx, stage, 1)

@@ -1,7 +1,6 @@
 """A model that acts: a decision is a pure function of the turns shown."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -17,6 +16,7 @@ from early_experience.evaluation.rollouts import (
   need_admissible,
 )
 from early_experience.experience import render
+from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import config as model_config
 from early_experience.model import decode, sharding, table
@@ -61,8 +61,8 @@ def load(
     UserError: a stage is missing, or the checkpoint has another architecture or
       another tokenizer.
   """
-  path = stage.require(workdir, 'prepare') / 'tokenizer.model'
-  tokenizer = Tokenizer.load(path)
+  path = stage.require(workdir, 'prepare')
+  tokenizer = tokenizer_lib.load(path)
   cfg = model_config.from_config(config.model, tokenizer.vocab_size)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
@@ -77,8 +77,8 @@ def load(
       trained = files.read_json(folder / checkpoint.ARCHITECTURE)['tokenizer']
       if trained != tokenizer.hash:
         raise UserError(
-          f'{folder} was trained with tokenizer {trained}, but {path} is'
-          f' {tokenizer.hash}'
+          f'{folder} was trained with tokenizer {trained}, but that of'
+          f' {path} is {tokenizer.hash}'
         )
       params = checkpoint.load_params(folder, cfg, mesh)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)
@@ -109,9 +109,6 @@ class Agent:
     self.mesh, self._decoding = mesh, decoding
     with jax.set_mesh(mesh):
       self._contexts = Contexts(params, cfg, tokenizer, mesh, slots)
-    self._ids = functools.lru_cache(maxsize=65536)(
-      lambda action: (*tokenizer.encode(action), tokenizer.end_id)
-    )
 
   def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
     """Decides for every slot whose context is read by now.
@@ -139,7 +136,7 @@ class Agent:
         patience = 1.0  # an action follows on its thought in the same call
       prompts, more = self._prompts(scripts, 'action')
       logits_BV, ready = contexts.read(prompts, patience)
-      actions = self._write_actions(requests, logits_BV, ready, keys)
+      actions = self._write_actions(requests, scripts, logits_BV, ready, keys)
     over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
     decisions: list[Decision | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
@@ -178,8 +175,8 @@ class Agent:
         )
         for slot, (i, _) in enumerate(some):
           if ready[slot] and not self._contexts.overflows(slot):
-            text = self.tokenizer.decode(texts[slot])
-            proposals[i].append(text.strip())
+            text = self.tokenizer.decode_answer(texts[slot], 'action')
+            proposals[i].append(text)
     return proposals
 
   def _prompts(self, scripts, role):
@@ -210,19 +207,19 @@ class Agent:
     )
     thoughts = [None] * len(scripts)
     for i in np.flatnonzero(ready):
-      thoughts[i] = self.tokenizer.decode(texts[i]).strip()
+      thoughts[i] = self.tokenizer.decode_answer(texts[i], 'thought')
     return thoughts, over
 
-  def _write_actions(self, requests, logits_BV, ready, keys):
+  def _write_actions(self, requests, scripts, logits_BV, ready, keys):
     """Action texts of the rows that are ready."""
     how = self._decoding
     if not how.constrained:
       texts = self._contexts.write(
         logits_BV, ready, keys, how.max_action_tokens, how.temperature
       )
-      return [self.tokenizer.decode(ids).strip() for ids in texts]
+      return [self.tokenizer.decode_answer(ids, 'action') for ids in texts]
     choices = [
-      self._choices(requests[row]) if ready[row] else {}
+      self._choices(requests[row], scripts[row]) if ready[row] else {}
       for row in range(self._contexts.rows)
     ]
     trie = decode.Trie.build([list(choice) for choice in choices])
@@ -230,14 +227,15 @@ class Agent:
       logits_BV, ready, keys, how.max_action_tokens, how.temperature, trie
     )
     return [
-      choice.get((*ids, self.tokenizer.end_id))
+      choice.get((*ids, self.tokenizer.stop_ids[0]))
       for choice, ids in zip(choices, texts, strict=True)
     ]
 
-  def _choices(self, request):
-    """The admissible actions by their ids."""
+  def _choices(self, request, script):
+    """The admissible actions by their ids, written after a script."""
     actions = need_admissible(request, 'evaluate.constrained=True')
-    choices = {self._ids(action): action for action in actions}
+    write = self.tokenizer.encode_answer
+    choices = {tuple(write(script, 'action', a)): a for a in actions}
     longest = max(choices, key=len)
     if len(longest) > self._decoding.max_action_tokens:
       raise UserError(

@@ -40,7 +40,7 @@ class Contexts:
     rows: int,
   ):
     self._params, self._cfg, self._mesh = params, cfg, mesh
-    self._stop_id = tokenizer.end_id
+    self._stop_ids = tokenizer.stop_ids
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     self.rows = -(-rows // ways) * ways
     self._cache = decode.init_cache(cfg, self.rows, cfg.max_tokens)
@@ -133,7 +133,7 @@ class Contexts:
       _keys(keys) if temperature else jax.random.key(0),
       active,
       cfg=self._cfg,
-      stop_id=self._stop_id,
+      stop_ids=self._stop_ids,
       max_tokens=max_tokens,
       temperature=temperature,
       trie=trie,

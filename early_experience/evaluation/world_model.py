@@ -56,7 +56,7 @@ def measure(
   for trajectory, indices in chosen:
     sequences = []
     for script in _scripts(trajectory, indices, style):
-      sequence = tokenizer.encode_script(script)
+      (sequence,) = tokenizer.encode_script(script)  # it has one target
       if len(sequence.ids_T) > cfg.max_tokens:
         too_long += 1
       else:

@@ -1,149 +1,136 @@
-"""Text and turns to token ids, by a sentencepiece model."""
+"""What the system needs of a tokenizer, and where one comes from.
 
-import functools
-import hashlib
-import io
+There are two kinds: a sentencepiece model trained here, whose control symbols
+are the roles, and a Hugging Face `tokenizer.json` with its chat template.
+"""
+
+import abc
 import os
 import pathlib
-from collections.abc import Iterable
 
 import numpy as np
-import sentencepiece
 
 from early_experience.errors import UserError
-from early_experience.experience.render import OBJECTIVES, ROLES, Script, Turn
+from early_experience.experience.render import OBJECTIVES, Script
 from early_experience.experience.tree import Sequence
 
-_END = '<|end|>'
+JSON, MODEL, FOLDER = 'tokenizer.json', 'tokenizer.model', 'tokenizer'
 
 
-def _role_symbol(role):
-  return f'<|{role}|>'
+class Tokenizer(abc.ABC):
+  """Scripts to token ids, and what a model wrote back to text.
 
-
-class Tokenizer:
-  """A sentencepiece model whose control symbols are the roles and the end.
-
-  A sequence is `bos`, then turns; a turn is its role, its text, its end. Each
-  turn is encoded by itself, so which tokens belong to it is known, and text
-  that looks like a role stays text.
+  Training and acting read the same ids: where a turn of a script is scored,
+  its sequence goes `encode_prompt(before it)`, `encode_answer(it)`.
 
   Attributes:
-    vocab_size: number of ids.
-    pad_id, bos_id, end_id: of padding, of a sequence's start, a turn's end.
-    hash: names the model; rows carry it.
+    vocab_size: the largest id and one.
+    pad_id: fills rows; never scored.
+    stop_ids: what a model ends its turn with. The first one ends the turns of
+      training; the others are those that a pretrained model may say instead.
+    hash: names the tokenizer with all that decides ids; rows carry it.
   """
 
-  def __init__(self, model: bytes, where: str = 'the tokenizer'):
-    self._model = sentencepiece.SentencePieceProcessor()
-    try:
-      self._model.LoadFromSerializedProto(model)
-    except RuntimeError as error:
-      raise UserError(f'{where} is not a sentencepiece model') from error
-    self.hash = hashlib.sha256(model).hexdigest()[:16]
-    self.vocab_size = self._model.vocab_size()
-    self.pad_id, self.bos_id = self._model.pad_id(), self._model.bos_id()
-    symbols = [_END, *map(_role_symbol, ROLES)]
-    ids = [self._model.piece_to_id(symbol) for symbol in symbols]
-    for symbol, i in zip(symbols, ids, strict=True):
-      if not self._model.is_control(i):
-        raise UserError(f'{where} lacks the control symbol {symbol}')
-    if min(self.pad_id, self.bos_id) < 0:
-      raise UserError(f'{where} lacks a padding or a start id')
-    self.end_id, *role_ids = ids
-    self._role_ids = dict(zip(ROLES, role_ids, strict=True))
-    self._cached = functools.lru_cache(maxsize=65536)(
-      lambda text: tuple(self._model.encode(text))
-    )
+  vocab_size: int
+  pad_id: int
+  stop_ids: tuple[int, ...]
+  hash: str
 
-  @classmethod
-  def load(cls, path: str | os.PathLike) -> 'Tokenizer':
-    """Reads a `.model` file.
+  @abc.abstractmethod
+  def encode_script(self, script: Script) -> list[Sequence]:
+    """The sequences that score each scored turn of a script once.
 
-    Raises:
-      UserError: it is missing, damaged, or lacks a control symbol.
+    Each ends with a target. One sequence does wherever what is read before a
+    turn does not depend on what comes after it.
     """
-    try:
-      data = pathlib.Path(path).read_bytes()
-    except OSError as error:
-      raise UserError(f'cannot read {path}: {error.strerror}') from None
-    return cls(data, str(path))
 
-  def role_id(self, role: str) -> int:
-    return self._role_ids[role]
-
-  def encode(self, text: str) -> list[int]:
-    return list(self._cached(text))
-
-  def decode(self, ids: Iterable[int]) -> str:
-    return self._model.decode([int(i) for i in ids])
-
-  def encode_turn(self, turn: Turn) -> list[int]:
-    """Role, text, end."""
-    return [self.role_id(turn.role), *self._cached(turn.text), self.end_id]
-
+  @abc.abstractmethod
   def encode_prompt(self, script: Script, role: str) -> list[int]:
     """What a model reads before it writes a turn of `role`."""
-    ids = [self.bos_id]
-    for turn in script:
-      ids += self.encode_turn(turn)
-    return [*ids, self.role_id(role)]
 
-  def encode_script(self, script: Script) -> Sequence:
-    """A training sequence that ends with its last target.
+  @abc.abstractmethod
+  def encode_answer(self, script: Script, role: str, text: str) -> list[int]:
+    """What a model writes after `encode_prompt(script, role)`, its end too."""
 
-    Each target token weighs 1 for its turn's objective.
+  @abc.abstractmethod
+  def decode_answer(self, ids: list[int], role: str) -> str:
+    """The text of a turn of `role` that a model wrote.
+
+    Args:
+      ids: without the stop id.
+      role: a thought is cut where it ends, an action loses what is around it.
     """
-    ids, column = [self.bos_id], [-1]
-    for turn in script:
-      turn_ids = self.encode_turn(turn)
-      objective = OBJECTIVES.index(turn.scores) if turn.scores else -1
-      ids += turn_ids
-      column += [-1] + [objective] * (len(turn_ids) - 1)
-    column_T = np.array(column)
-    weights_TO = (column_T[:, None] == np.arange(len(OBJECTIVES))).astype(
-      np.float32
-    )
-    scored = np.flatnonzero(column_T >= 0)
-    length = int(scored[-1]) + 1 if scored.size else 0
-    return Sequence(np.array(ids[:length], np.int32), weights_TO[:length])
+
+  @abc.abstractmethod
+  def save(self, folder: str | os.PathLike) -> None:
+    """Writes what `load` reads into a folder such as `prepare/`."""
 
 
-def train(texts: Iterable[str], vocab_size: int) -> bytes:
-  """Trains a byte-pair model; returns the contents of a `.model` file.
-
-  Any text survives a round trip: what the vocabulary lacks becomes bytes.
+def load(path: str | os.PathLike, **settings) -> Tokenizer:
+  """Reads a tokenizer.
 
   Args:
-    texts: the training split's.
-    vocab_size: at most; fewer where the text has fewer words.
+    path: a sentencepiece `.model` with our control symbols; a folder with a
+      `tokenizer.json` and its chat template; or a folder that `save` wrote.
+    **settings: `answer_format` and `template_kwargs` of `ChatTokenizer`, for a
+      `tokenizer.json` alone; what is left out is as it was saved.
 
   Raises:
-    UserError: the vocabulary cannot hold the bytes and the symbols.
+    UserError: there is none, or it is damaged; the message names the file.
   """
-  model = io.BytesIO()
-  try:
-    sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(texts),
-      model_writer=model,
-      model_type='bpe',
-      vocab_size=vocab_size,
-      hard_vocab_limit=False,
-      byte_fallback=True,
-      character_coverage=1.0,
-      normalization_rule_name='identity',
-      remove_extra_whitespaces=False,
-      control_symbols=[_END, *map(_role_symbol, ROLES)],
-      pad_id=0,
-      unk_id=1,
-      bos_id=2,
-      eos_id=-1,
-      num_threads=1,
-      minloglevel=2,
-    )
-  except (RuntimeError, OSError) as error:
-    reason = ' '.join(str(error).split())
+  path = pathlib.Path(path)
+  if path.is_dir():
+    if (path / JSON).exists():
+      from early_experience.experience.chat_tokenizer import ChatTokenizer
+
+      return ChatTokenizer.load(path, **settings)
+    if (path / FOLDER).is_dir():
+      return load(path / FOLDER, **settings)
+    if not (path / MODEL).exists():
+      raise UserError(f'{path} holds neither {JSON} nor {MODEL}')
+    path = path / MODEL
+  from early_experience.experience.sentencepiece_tokenizer import (
+    SentencePieceTokenizer,
+  )
+
+  return SentencePieceTokenizer.load(path)
+
+
+def saved(folder: str | os.PathLike) -> bool:
+  """Whether `save` has written a tokenizer into a folder."""
+  folder = pathlib.Path(folder)
+  return (folder / MODEL).exists() or (folder / FOLDER).is_dir()
+
+
+def check_vocab(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:
+  """Refuses a tokenizer with ids that an embedding has no row for.
+
+  A larger embedding is fine: some checkpoints round it up.
+
+  Raises:
+    UserError: naming `where`, the embedding's file or setting.
+  """
+  if tokenizer.vocab_size > vocab_size:
     raise UserError(
-      f'config.prepare.vocab_size={vocab_size}: {reason}'
-    ) from None
-  return model.getvalue()
+      f'the tokenizer has {tokenizer.vocab_size} ids, but the embedding of'
+      f' {where} has {vocab_size} rows'
+    )
+
+
+def scored_part(ids: list[int], objectives: list[int]) -> Sequence | None:
+  """A sequence that ends with its last target; None where there is none.
+
+  Args:
+    ids: tokens.
+    objectives: for each the index in `OBJECTIVES` it is scored for by a weight
+      of 1, or -1.
+  """
+  column_T = np.array(objectives)
+  scored = np.flatnonzero(column_T >= 0)
+  if not scored.size:
+    return None
+  length = int(scored[-1]) + 1
+  weights_TO = column_T[:length, None] == np.arange(len(OBJECTIVES))
+  return Sequence(
+    np.array(ids[:length], np.int32), weights_TO.astype(np.float32)
+  )

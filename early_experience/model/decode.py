@@ -99,12 +99,12 @@ def generate(
   active_B: np.ndarray,
   *,
   cfg: ModelConfig,
-  stop_id: int,
+  stop_ids: tuple[int, ...],
   max_tokens: int,
   temperature: float,
   trie: Trie | None = None,
 ) -> tuple[jax.Array, jax.Array, Cache]:
-  """Lets the active rows go on until they say `stop_id`, which is fed too.
+  """Lets the active rows go on until they say a stop id, which is fed too.
 
   Args:
     params: of the model.
@@ -114,13 +114,13 @@ def generate(
       depend on where it stands in the batch.
     active_B: bool; the other rows change in nothing and get a count of 0.
     cfg: static.
-    stop_id: ends a row. It is forced as the last of `max_tokens`.
+    stop_ids: each ends a row. The first is forced as the last of `max_tokens`.
     max_tokens: tokens a row may generate, the stop included.
     temperature: of sampling; 0 takes the likeliest.
     trie: what each row may say; None: anything.
 
   Returns:
-    tokens [B, M] int32 (what is beyond the count is `stop_id`), counts [B]
+    tokens [B, M] int32 (what is beyond the count is a stop id), counts [B]
     int32 with the stop included, and the cache.
 
   Raises:
@@ -142,7 +142,7 @@ def generate(
     temperature,
     trie and (trie.parent_BE, trie.token_BE, trie.child_BE),
     cfg=cfg,
-    stop_id=stop_id,
+    stop_ids=stop_ids,
     max_tokens=max_tokens,
     greedy=temperature == 0,
   )
@@ -158,7 +158,7 @@ def _extend(params, k, v, length_B, tokens_BT, counts_B, *, cfg):
 
 @functools.partial(
   jax.jit,
-  static_argnames=('cfg', 'stop_id', 'max_tokens', 'greedy'),
+  static_argnames=('cfg', 'stop_ids', 'max_tokens', 'greedy'),
   donate_argnames=('k', 'v'),
 )
 def _generate(
@@ -173,7 +173,7 @@ def _generate(
   edges,
   *,
   cfg,
-  stop_id,
+  stop_ids,
   max_tokens,
   greedy,
 ):
@@ -205,7 +205,7 @@ def _generate(
     else:
       token_B, node_B = choose_edge(logits_BV, node_B, step)
     last = step == max_tokens - 1
-    token_B = jnp.where(running_B & ~last, token_B, stop_id)
+    token_B = jnp.where(running_B & ~last, token_B, stop_ids[0])
     tokens_BM = jax.lax.dynamic_update_slice_in_dim(
       tokens_BM, token_B[:, None], step, axis=1
     )
@@ -213,7 +213,7 @@ def _generate(
     logits_BV, *cache = _feed(
       params, layers, *cache, token_B[:, None], fed_B, cfg
     )
-    running_B &= token_B != stop_id
+    running_B &= ~jnp.isin(token_B, jnp.array(stop_ids))
     counts_B += fed_B
     return step + 1, logits_BV, node_B, running_B, tokens_BM, counts_B, *cache
 
@@ -222,7 +222,7 @@ def _generate(
     return (step < max_tokens) & running_B.any()
 
   zeros_B = _rows(jnp.zeros(B, jnp.int32))
-  tokens_BM = _rows(jnp.full((B, max_tokens), stop_id, jnp.int32))
+  tokens_BM = _rows(jnp.full((B, max_tokens), stop_ids[0], jnp.int32))
   running_B = _rows(jnp.asarray(active_B))
   start = (0, _rows(logits_BV), zeros_B, running_B, tokens_BM, zeros_B)
   cache = (k, v, _rows(length_B))
