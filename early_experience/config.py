@@ -31,22 +31,23 @@ def default() -> ConfigDict:
   config.explore.k = 8  # alternatives a state; paper, appendix B.1
   # Who proposes, with the share of k each may fill. `exhaustive` ignores k.
   config.explore.proposers = ConfigDict(
-    {'uniform': 1.0, 'policy': 0.0, 'exhaustive': 0.0}
+    {'uniform': 1.0, 'policy': 0.0, 'openai': 0.0, 'exhaustive': 0.0}
   )
   config.explore.policy = ''  # train/NAME here, or another run's train folder
-  config.explore.temperature = 1.0
+  config.explore.temperature = 1.0  # of the policy
+  config.explore.openai = endpoint(temperature=1.0, max_tokens=128)
+  # Opens each of its chats; '' = none. A model that was not trained on these
+  # tasks has to be told to answer with one action.
+  config.explore.openai.system = ''
 
   config.reflect = ConfigDict()
   config.reflect.writer = 'grounded'  # grounded | openai
   config.reflect.k = 3  # alternatives a rationale weighs; paper, B.1
   config.reflect.per_alternative = False  # one rationale for each instead
-  config.reflect.openai = ConfigDict()
-  config.reflect.openai.base_url = ''  # '' = the library's default
-  config.reflect.openai.model = ''
-  config.reflect.openai.temperature = 0.9  # paper, B.7
-  config.reflect.openai.max_tokens = 512
-  config.reflect.openai.concurrency = 16
-  config.reflect.openai.retries = 5  # with exponential backoff
+  config.reflect.openai = endpoint(
+    temperature=0.9,  # paper, B.7
+    max_tokens=512,
+  )
 
   config.prepare = ConfigDict()
   config.prepare.vocab_size = 512  # of the sentencepiece model to train
@@ -167,6 +168,23 @@ def model() -> ConfigDict:
   config.remat = 'none'  # none | full | dots
   config.attention_block = 128  # tokens; 0 = all scores at once
   config.loss_chunk = 256  # tokens at a time over the vocabulary
+  return config
+
+
+def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
+  """A model behind an OpenAI-compatible endpoint; see endpoint.py.
+
+  Args:
+    temperature: of its samples.
+    max_tokens: of an answer, a reasoning model's thoughts included.
+  """
+  config = ConfigDict()
+  config.base_url = ''  # '' = the library's default
+  config.model = ''
+  config.temperature = temperature
+  config.max_tokens = max_tokens
+  config.concurrency = 16  # requests under way
+  config.retries = 5  # with exponential backoff
   return config
 
 

@@ -12,6 +12,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from early_experience import cli, files, proposers, stage
+from early_experience.endpoint import Endpoint, identity
 from early_experience.envs import registry
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.errors import UserError
@@ -22,6 +23,9 @@ from early_experience.progress import Progress
 # Trajectories whose states are proposed for together: enough for a policy to
 # fill its batch. Fixed, so that a continued run asks the same questions.
 GROUP = 16
+# Beside the trajectories: how many requests of each met an error. Where one was
+# stopped and explored again, its newer line counts.
+UNANSWERED = 'unanswered'
 
 
 def explore(config: ConfigDict, workdir: str) -> dict:
@@ -40,26 +44,22 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
   if config.explore.k < 0:
     raise UserError(f'config.explore.k is {config.explore.k}, below 0')
   source = stage.require(workdir, 'collect')
-  settings = {
-    'seed': config.seed,
-    'explore': config.explore.to_dict(),
-    'collected': files.read_json(source / stage.SETTINGS),
-  }
   named = None
   if stage.finished(pathlib.Path(workdir) / 'explore') is None:
     named = {  # before anything is written: a policy may be missing
       name: (_proposer(name, config, workdir), share)
       for name, share in shares.items()
     }
-  folder = stage.begin(workdir, 'explore', settings)
+  folder = stage.begin(workdir, 'explore', _settings(config, source))
   if named:
     _explore(env, named, config.explore.k, source, folder)
     stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
+  silent = summary['unanswered']
   print(
     f'explore: {summary["branches"]} branches at {summary["states"]} states'
-    f' of {summary["trajectories"]} trajectories,'
-    f' {summary["invalid"]} invalid -> {folder}'
+    f' of {summary["trajectories"]} trajectories, {summary["invalid"]} invalid'
+    f'{f", {silent} requests unanswered" if silent else ""} -> {folder}'
   )
   return summary
 
@@ -166,6 +166,19 @@ def _difference(recorded, found):
   return f'recorded ...{a[at : at + 60]}, found ...{b[at : at + 60]}'
 
 
+def _settings(config, source):
+  """All that the branches depend on."""
+  explore = config.explore.to_dict()
+  openai = explore.pop('openai')
+  if explore['proposers'].get('openai'):
+    explore['openai'] = identity(openai) | {'system': openai['system']}
+  return {
+    'seed': config.seed,
+    'explore': explore,
+    'collected': files.read_json(source / stage.SETTINGS),
+  }
+
+
 def _explore(env, named, k, source, folder):
   trajectories = list(records.read(source))
   tasks = {
@@ -173,7 +186,10 @@ def _explore(env, named, k, source, folder):
     for split in {t.split for t in trajectories}
     for task in env.tasks(split)
   }
-  with files.JsonlWriter(folder, records.STEM) as writer:
+  with (
+    files.JsonlWriter(folder, records.STEM) as writer,
+    files.JsonlWriter(folder, UNANSWERED) as aside,
+  ):
     done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
     progress = Progress('explore', len(trajectories), 'trajectories', len(done))
     for start in range(0, len(trajectories), GROUP):
@@ -187,6 +203,9 @@ def _explore(env, named, k, source, folder):
           continue
         task = _task(env, tasks, trajectory)
         explored = branch(env, task, trajectory, own)
+        if 'openai' in named:
+          count = named['openai'][0].unanswered[trajectory.task_id]
+          aside.write({'task_id': trajectory.task_id, 'requests': count})
         writer.write(records.to_json(explored))
         progress.update()
     progress.close()
@@ -217,6 +236,10 @@ def _proposer(name, config, workdir):
     return proposers.Uniform(config.seed)
   if name == 'exhaustive':
     return proposers.Exhaustive()
+  if name == 'openai':
+    openai = config.explore.openai
+    endpoint = Endpoint(openai, 'config.explore.openai')
+    return proposers.Served(endpoint, openai.system)
   return proposers.Policy(
     _agent(config, workdir), config.explore.temperature, config.seed
   )
@@ -258,6 +281,9 @@ def _summary(folder):
         invalid += not found['valid']
         ended += found['done']
         by_proposer[found['proposer']] += 1
+  unanswered = {
+    v['task_id']: v['requests'] for _, v in files.read_jsonl(folder, UNANSWERED)
+  }
   return {
     'trajectories': trajectories,
     'states': states,
@@ -266,6 +292,7 @@ def _summary(folder):
     'invalid': invalid,
     'ended': ended,
     'by_proposer': dict(by_proposer),
+    'unanswered': sum(unanswered.values()),
   }
 
 

@@ -4,16 +4,31 @@ A proposer reads what is recorded of a state and never touches the
 environment, so all states of many trajectories can be asked at once.
 """
 
+import collections
 import dataclasses
+import itertools
 import random
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from early_experience.endpoint import Endpoint
 from early_experience.errors import UserError
+from early_experience.experience import chat, render
 
-# The order in which a mix asks: the policy's ideas first, and what it leaves
-# open is filled from the admissible list.
-ORDER = ('policy', 'uniform', 'exhaustive')
+# The order in which a mix asks: models' ideas first, and what they leave open
+# is filled from the admissible list.
+MODELS = ('policy', 'openai')
+ORDER = (*MODELS, 'uniform', 'exhaustive')
+
+_THOUGHT = re.compile(r'<think>.*?(?:</think>|\Z)', re.DOTALL)
+# What marks the action in an answer, the likeliest first. An answer that was
+# cut off may lack the closing tag.
+_MARKS = (
+  re.compile(r'<action>(.*?)</action>', re.DOTALL | re.IGNORECASE),
+  re.compile(r'<action>\s*(.+)', re.IGNORECASE),
+  re.compile(r'^\W*action\W*:[\s*]*(.+)', re.IGNORECASE | re.MULTILINE),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +113,57 @@ class Policy:
     )
 
 
+class Served:
+  """What a model behind an endpoint would do.
+
+  Each sample is a request of its own: not every server gives several answers
+  to one. A request without an answer is a proposal less.
+
+  Args:
+    endpoint: is asked; its settings have the temperature.
+    system: opens each chat; '' = nothing does.
+
+  Attributes:
+    unanswered: by task, how many requests met an error so far.
+  """
+
+  def __init__(self, endpoint: Endpoint, system: str = ''):
+    self._endpoint = endpoint
+    self._prefix = (render.Turn('system', system),) if system else ()
+    self.unanswered = collections.Counter()
+
+  def propose(self, contexts, k):
+    chats = [
+      chat.messages(
+        self._prefix + render.history(c.instruction, c.observations, c.actions)
+      )
+      for c in contexts
+    ]
+    asked = [messages for messages in chats for _ in range(k)]
+    answers = iter(self._endpoint.ask(asked))
+    proposals = []
+    for context in contexts:
+      own = list(itertools.islice(answers, k))
+      texts = [answer for answer in own if isinstance(answer, str)]
+      self.unanswered[context.task_id] += len(own) - len(texts)
+      proposals.append([action_in(text) for text in texts])
+    return proposals
+
+
+def action_in(answer: str) -> str:
+  """The action that a model's free text decides for; '' if there is none.
+
+  What follows `Action:` or stands between `<action>` tags, where there are
+  several the last one; else the last line that has text. Thoughts in `<think>`
+  tags do not count.
+  """
+  answer = _THOUGHT.sub('', answer).strip()
+  for mark in _MARKS:
+    if found := mark.findall(answer):
+      return found[-1].strip()
+  return answer.splitlines()[-1].strip() if answer else ''
+
+
 def alternatives(
   contexts: Sequence[Context],
   experts: Sequence[str],
@@ -163,6 +229,6 @@ def _admissible(context):
   if context.admissible is None:
     raise UserError(
       f'task {context.task_id}: the environment does not list its actions;'
-      " set config.explore.proposers to {'policy': 1.0}"
+      ' give config.explore.proposers shares of policy or openai alone'
     )
   return context.admissible

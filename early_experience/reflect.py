@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, stage
+from early_experience import cli, endpoint, files, stage
 from early_experience.config import check_choice
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -102,7 +102,7 @@ def _writer(config):
 
 
 def _settings(config, source):
-  """All that the rationales depend on; how hard we knock is not part of it."""
+  """All that the rationales depend on."""
   chosen = config.reflect
   settings = {
     'seed': config.seed,
@@ -112,11 +112,8 @@ def _settings(config, source):
     'explored': files.read_json(source / stage.SETTINGS),
   }
   if chosen.writer == 'openai':
-    settings['openai'] = {
-      'model': chosen.openai.model,
-      'temperature': chosen.openai.temperature,
-      'max_tokens': chosen.openai.max_tokens,
-      'prompt': prompts.RATIONALE,
+    settings['openai'] = endpoint.identity(chosen.openai) | {
+      'prompt': prompts.RATIONALE
     }
   return settings
 

@@ -1,9 +1,6 @@
 """Reflecting: what is asked, what is kept, and the two writers."""
 
 import collections
-import http.server
-import json
-import threading
 
 import pytest
 
@@ -15,6 +12,7 @@ from early_experience.experience.records import Alternative
 from early_experience.reflection import checks, words
 from early_experience.reflection.decision import Decision, decisions_of
 from early_experience.reflection.grounded import MAX_WORDS, Grounded
+from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
 
 
@@ -179,52 +177,6 @@ def test_a_killed_run_continues_and_ends_the_same(workdir, monkeypatch):
   assert len(reflected(workdir)) == summary['trajectories'] == 4
 
 
-class Endpoint:
-  """A local HTTP server that answers chat completions by a script.
-
-  `answer(prompt, attempt)` gives (status, body): a dict is sent as JSON, a
-  string as it is; a bare string for the text of a good answer.
-  """
-
-  def __init__(self, answer):
-    self.requests, self.attempts = [], collections.Counter()
-    endpoint = self
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-      def do_POST(self):
-        size = int(self.headers['content-length'])
-        request = json.loads(self.rfile.read(size))
-        prompt = request['messages'][0]['content']
-        endpoint.requests.append((self.path, self.headers, request))
-        endpoint.attempts[prompt] += 1
-        status, body = 200, answer(prompt, endpoint.attempts[prompt])
-        if isinstance(body, tuple):
-          status, body = body
-        else:
-          message = {'role': 'assistant', 'content': body}
-          body = {'choices': [{'index': 0, 'message': message}]}
-        data = body if isinstance(body, str) else json.dumps(body)
-        self.send_response(status)
-        self.send_header('content-type', 'application/json')
-        self.send_header('retry-after-ms', '1')
-        self.end_headers()
-        self.wfile.write(data.encode())
-
-      def log_message(self, *_):
-        pass
-
-    self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    self.url = f'http://127.0.0.1:{self.server.server_port}/v1'
-
-  def __enter__(self):
-    threading.Thread(target=self.server.serve_forever, daemon=True).start()
-    return self
-
-  def __exit__(self, *_):
-    self.server.shutdown()
-    self.server.server_close()
-
-
 def good(prompt):
   action = prompt.split('will now "')[1].split('"')[0]
   return (
@@ -238,7 +190,7 @@ def ask(workdir, answer, monkeypatch, **changes):
   monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret')
   config = settings(writer='openai')
   config.reflect.openai.update({'model': 'tiny', 'retries': 2, **changes})
-  with Endpoint(answer) as endpoint:
+  with FakeEndpoint(answer) as endpoint:
     config.reflect.openai.base_url = endpoint.url
     return reflect.reflect(config, workdir), endpoint
 

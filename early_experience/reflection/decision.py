@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 from early_experience.experience.records import Alternative, Trajectory
+from early_experience.proposers import MODELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def decisions_of(
   Args:
     trajectory: explored.
     k: alternatives to weigh, at most. Valid ones are preferred, and among
-      them the policy's own (arXiv 2510.08558, appendix B.1); else chance.
+      them a model's own (arXiv 2510.08558, appendix B.1); else chance.
     per_alternative: one decision for each of them, not one for all.
     seed: of that chance.
   """
@@ -111,5 +112,5 @@ def decisions_of(
 
 def _choose(alternatives, k, seed):
   mixed = random.Random(seed).sample(alternatives, len(alternatives))
-  mixed.sort(key=lambda a: (not a.valid, a.proposer != 'policy'))
+  mixed.sort(key=lambda a: (not a.valid, a.proposer not in MODELS))
   return mixed[:k]

@@ -1,0 +1,181 @@
+"""Exploring by a model behind an endpoint: what is asked, what is tried."""
+
+import collections
+
+import pytest
+
+from early_experience import collect, explore
+from early_experience.config import default
+from early_experience.errors import UserError
+from early_experience.experience import records
+from early_experience.proposers import action_in
+from tests.fake_endpoint import FakeEndpoint
+from tests.toy_env import ToyEnv
+
+
+def settings(k=2, shares=None, **openai):
+  config = default()
+  config.env.name = 'toy'
+  config.collect.trajectories = 4
+  config.explore.k = k
+  config.explore.proposers = shares or {'openai': 1.0}
+  config.explore.openai.update({'model': 'tiny', 'retries': 2, **openai})
+  return config
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+  pytest.importorskip('openai')
+  monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret')
+  collect.collect_from(ToyEnv(), settings(), tmp_path)
+  return tmp_path
+
+
+def explored(workdir, answer, config=None, env=None):
+  config = config or settings()
+  with FakeEndpoint(answer) as endpoint:
+    config.explore.openai.base_url = endpoint.url
+    summary = explore.explore_in(env or ToyEnv(), config, workdir)
+  return summary, list(records.read(workdir / 'explore')), endpoint
+
+
+IDEAS = ('look', 'sit', 'jump', 'fly')
+
+
+def an_idea(prompt, attempt):
+  return IDEAS[attempt % 4]
+
+
+def test_each_sample_is_a_request_with_the_history_as_a_chat(workdir):
+  config = settings(temperature=0.7, max_tokens=33, concurrency=1)
+  summary, trajectories, endpoint = explored(workdir, an_idea, config)
+  assert summary['states'] == 11 and len(endpoint.requests) == 2 * 11
+  path, headers, request = endpoint.requests[
+    4
+  ]  # the second task's second state
+  assert path == '/v1/chat/completions'
+  assert headers['Authorization'] == 'Bearer sk-very-secret'
+  assert request == endpoint.requests[5][2]
+  assert (request['model'], request['max_tokens']) == ('tiny', 33)
+  assert request['temperature'] == 0.7 and 'n' not in request
+  _, _, request = endpoint.requests[6]
+  assert request['messages'] == [
+    {
+      'role': 'user',
+      'content': 'Take the coin.\n\nYou see box 1, box 2, box 3.',
+    },
+    {'role': 'assistant', 'content': 'open box 1'},
+    {'role': 'user', 'content': 'You open box 1 and it is empty.'},
+  ]
+  assert trajectories[1].steps[1].admissible is not None, 'but it is not shown'
+
+
+def test_its_ideas_are_tried_and_bear_its_name(workdir):
+  summary, trajectories, _ = explored(workdir, lambda *_: 'Action: look')
+  assert summary['by_proposer'] == {'openai': 11}
+  (alternative,) = trajectories[0].steps[0].alternatives
+  assert alternative == records.Alternative(
+    'look', 'You see box 1, box 2, box 3.', False, True, 'openai'
+  )
+
+
+def test_a_system_message_opens_the_chat_where_there_is_one(workdir):
+  config = settings(system='Answer with one action.')
+  _, _, endpoint = explored(workdir, an_idea, config)
+  for _, _, request in endpoint.requests:
+    first, *others = request['messages']
+    assert first == {'role': 'system', 'content': 'Answer with one action.'}
+    assert 'system' not in [message['role'] for message in others]
+
+
+def test_it_comes_after_the_policy_and_before_the_admissible_list(workdir):
+  config = settings(k=4, shares={'uniform': 1.0, 'openai': 1.0})
+  _, trajectories, _ = explored(workdir, an_idea, config)
+  for step in trajectories[2].steps:
+    proposers = [a.proposer for a in step.alternatives]
+    assert proposers == ['openai'] * 2 + ['uniform'] * 2
+
+
+def test_an_environment_that_lists_no_actions_is_explored(tmp_path, workdir):
+  env = ToyEnv(lists=False)
+  collect.collect_from(env, settings(), tmp_path / 'free')
+  summary, _, _ = explored(tmp_path / 'free', an_idea, env=env)
+  assert summary['branches'] == 22 and summary['invalid'] > 0
+
+
+def failing(prompt, attempt):
+  """One of two samples of each state; none where a box was opened."""
+  broken = attempt % 2 or 'You open' in prompt
+  return (400, {}) if broken else 'look'
+
+
+def test_a_request_without_an_answer_is_a_proposal_less(workdir, capsys):
+  summary, trajectories, _ = explored(workdir, failing)
+  found = [len(step.alternatives) for t in trajectories for step in t.steps]
+  assert found == [1, 0] + [1, 0, 0] + [1, 0, 0, 0] + [1, 0]
+  assert summary['unanswered'] == 4 + 2 * 7
+  assert ', 18 requests unanswered -> ' in capsys.readouterr().out
+
+
+def test_a_killed_run_continues_and_counts_all(workdir, monkeypatch):
+  monkeypatch.setattr(explore, 'GROUP', 2)
+
+  class Dies(ToyEnv):
+    def reset(self, task):
+      if task.id == 'train-2':
+        raise KeyboardInterrupt
+      return super().reset(task)
+
+  with pytest.raises(KeyboardInterrupt):
+    explored(workdir, failing, env=Dies())
+  summary, _, endpoint = explored(workdir, failing)
+  assert summary['unanswered'] == 18
+  assert len(endpoint.requests) == 2 * 6, 'the first group is not asked again'
+
+
+def test_another_model_is_another_exploration_another_address_is_not(workdir):
+  explored(workdir, an_idea)
+  explored(workdir, an_idea)
+  with pytest.raises(UserError, match="model was 'tiny', is 'big'"):
+    explored(workdir, an_idea, settings(model='big'))
+
+
+@pytest.mark.parametrize(
+  'answer, action',
+  [
+    (' go to box 1\n', 'go to box 1'),
+    ('I need the coin.\n\ngo to box 1\n\n', 'go to box 1'),
+    ('The coin is near.\nAction: go to box 1', 'go to box 1'),
+    ('**Action:** go to box 1\nLet me know!', 'go to box 1'),
+    (
+      'Thought: first\nACTION : look\nThen:\nAction:\ngo to box 1',
+      'go to box 1',
+    ),
+    ('<action> go to box 1 </action>, I think.', 'go to box 1'),
+    ('<action>look</action>? No:\n<action>go to box 1</action>', 'go to box 1'),
+    ('Hm. <Action>go to box 1', 'go to box 1'),
+    ('<action>say a:\nb</action>', 'say a:\nb'),
+    ('<think>Action: sit</think>\ngo to box 1', 'go to box 1'),
+    ('<think>I could go to box 1\nor', ''),
+    ('My action will be: none\nlook', 'look'),
+    ('<action></action>', ''),
+    (' \n ', ''),
+  ],
+)
+def test_an_action_is_found_in_what_a_model_says(answer, action):
+  assert action_in(answer) == action
+
+
+def test_bad_input_ends_in_one_line_and_leaves_nothing(workdir, monkeypatch):
+  with pytest.raises(UserError, match='config.explore.openai.model is empty'):
+    explored(workdir, an_idea, settings(model=''))
+  with pytest.raises(UserError, match='HTTP 401: the key in OPENAI_API_KEY'):
+    explored(workdir, lambda *_: (401, {}))
+  with pytest.raises(UserError, match='answered none of 22 requests'):
+    explored(workdir, lambda *_: (503, {}))
+  monkeypatch.delenv('OPENAI_API_KEY')
+  with pytest.raises(UserError, match=r'named by config.explore.openai.base'):
+    explore.explore_in(ToyEnv(), settings(), workdir)
+  summary, _, _ = explored(workdir, an_idea)
+  counts = collections.Counter(summary['by_proposer'])
+  assert counts['openai'] == 22, 'no key is needed where an address is given'
