@@ -15,6 +15,7 @@ from tests.model_case import (
   make_params,
   make_tree,
 )
+from tests.textbook import GEMMA3
 
 ROWS, T = 8, 16
 
@@ -27,9 +28,20 @@ def make_batch():
   }
 
 
+EVERYTHING = {
+  **GEMMA3,
+  'embed_scale': False,  # larger activations, and nothing to split
+  'o_bias': True,
+  'mlp_bias': True,
+  'attention_softcap': 2.0,
+  'lora_rank': 2,
+}
+
+
 def value_and_gradient(mesh, **settings):
   cfg = make_cfg(
-    kv_heads=4, tied=False, qkv_bias=True, qk_norm=True, **settings
+    **{'kv_heads': 4, 'tied': False, 'qk_norm': True, 'qkv_bias': True}
+    | settings
   )
 
   def loss(params, batch):
@@ -71,6 +83,15 @@ def test_sharded_equals_unsharded(unsharded, sizes, settings):
 
   mesh = make_mesh(*sizes)
   jax.tree.map(close, unsharded, value_and_gradient(mesh, **settings))
+
+
+def test_sharded_equals_unsharded_with_every_setting():
+  def close(a, b):
+    assert np.linalg.norm(a - b) < 1e-5 * np.linalg.norm(a)
+
+  meshes = make_mesh(), make_mesh(2, 2, 2)
+  both = [value_and_gradient(mesh, **EVERYTHING) for mesh in meshes]
+  jax.tree.map(close, *both)
 
 
 def test_parameters_do_not_depend_on_the_mesh():
