@@ -165,7 +165,11 @@ def model() -> ConfigDict:
   config.max_tokens = 1024  # longest position a policy may reach
   config.dtype = 'float32'  # of activations: float32 | bfloat16
   config.param_dtype = 'float32'  # of parameters; adapters are float32
-  config.remat = 'none'  # none | full | dots
+  # What the forward pass of a layer keeps for the backward pass, which computes
+  # the rest again: none (of it again: all is kept) | dots (products of matrices
+  # and attention) | attention (its outputs; its loops run once) | full (all of
+  # it again: only the layer's input is kept)
+  config.remat = 'none'
   config.attention_block = 128  # tokens; 0 = all scores at once
   config.loss_chunk = 256  # tokens at a time over the vocabulary
   return config

@@ -9,7 +9,7 @@ from early_experience.errors import UserError
 _CHOICES = {
   'dtype': ('float32', 'bfloat16'),
   'param_dtype': ('float32', 'bfloat16'),
-  'remat': ('none', 'full', 'dots'),
+  'remat': ('none', 'dots', 'attention', 'full'),
   'rope_scaling': ('none', 'linear', 'llama3'),
   'activation': ('silu', 'gelu_tanh'),
 }

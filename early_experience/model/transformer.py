@@ -213,10 +213,16 @@ def _gathered(path, value, cfg):
 
 
 def _remat(layer, cfg):
+  """The layer, told what to keep for the backward pass but its input."""
   if cfg.remat == 'none':
     return layer
+  policies = jax.checkpoint_policies
+  attention = policies.save_only_these_names('attention')
   policy = {
-    'full': jax.checkpoint_policies.nothing_saveable,
-    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    'full': policies.nothing_saveable,
+    'attention': attention,
+    'dots': policies.save_from_both_policies(
+      policies.dots_with_no_batch_dims_saveable, attention
+    ),
   }[cfg.remat]
   return jax.checkpoint(layer, prevent_cse=False, policy=policy)

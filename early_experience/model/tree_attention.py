@@ -14,6 +14,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 _HIDDEN = -1e30  # a score that weighs nothing, and whose differences are finite
 
@@ -141,7 +142,10 @@ def _put(whole, part, start):
 
 def _save(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
   inputs = q_KGTH, k_KTH, v_KTH, span_T, window
-  out_KGTH, log_total_KGT1 = _forward(*inputs, block, softcap)
+  # By this name a layer that is computed again may keep what the loops gave.
+  out_KGTH, log_total_KGT1 = checkpoint_name(
+    _forward(*inputs, block, softcap), 'attention'
+  )
   return out_KGTH, (*inputs, out_KGTH, log_total_KGT1)
 
 
