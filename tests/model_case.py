@@ -26,11 +26,11 @@ def make_mesh(data=1, fsdp=1, tensor=1):
 
 
 def make_params(cfg):
-  """Parameters in which no bias is 0 and no norm is 1, as NumPy arrays."""
+  """Parameters in which no bias is 0 and no norm's scale 1, as NumPy arrays."""
   params = {}
   for path, row in table.table(cfg).items():
     rng = np.random.default_rng(zlib.crc32(path.encode()))
-    centre = float(path.endswith('norm'))
+    centre = float(path.endswith('norm') and not cfg.norm_offset)
     params[path] = rng.normal(centre, 0.2, row.shape).astype(np.float32)
   return jax.tree.map(jax.numpy.asarray, table.nested(params))
 

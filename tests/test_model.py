@@ -74,7 +74,6 @@ def test_equals_its_textbook_definition(settings):
     LLAMA3_ROPE,
     {'window': 4, 'global_every': 2},
     {'window': 4, 'global_every': 2, 'rope_theta_local': 10.0},
-    {'norm_offset': True},
     {'post_norms': True},
     {'o_bias': True},
     {'mlp_bias': True},
