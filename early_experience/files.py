@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 from early_experience.errors import UserError
@@ -45,6 +46,27 @@ def read_json(path: str | os.PathLike) -> dict:
     raise UserError(f'{path} does not exist') from None
   except ValueError as error:
     raise UserError(f'{path} is not JSON: {error}') from None
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """A folder that is whole or absent: it is filled beside, then renamed.
+
+  Raises:
+    UserError: it is there already and not empty, or cannot be made.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise UserError(f'{folder} is there already; name another folder')
+  made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+  try:
+    made.mkdir(parents=True)
+    yield made
+    os.replace(made, folder)
+  except OSError as error:
+    raise UserError(f'cannot write {folder}: {error.strerror}') from error
+  finally:
+    shutil.rmtree(made, ignore_errors=True)
 
 
 class JsonlWriter:

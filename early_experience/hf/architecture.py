@@ -166,19 +166,12 @@ def read(folder) -> dict[str, object]:
 
 
 def facts(folder) -> dict[str, object]:
-  """What an export of this checkpoint, trained or not, is to say again.
-
-  Returns:
-    model_type, dtype, token ids and max_position_embeddings, as far as the
-    folder says them.
-  """
+  """The part of `read.facts` that config.json says."""
   where = pathlib.Path(folder) / CONFIG
   outer = files.read_json(where)
   source, family = _text_part(outer, where)
   known = family.defaults | source | outer
   values = {key: known.get(key) for key in _FACTS}
-  # transformers 5 has the shorter name.
-  values['dtype'] = known.get('dtype') or known.get('torch_dtype')
   values['model_type'] = source['model_type']
   return {key: value for key, value in values.items() if value is not None}
 
@@ -222,8 +215,7 @@ def write(cfg: ModelConfig, known: dict, dtype: str) -> dict[str, object]:
 
   Args:
     cfg: adapters are no part of it.
-    known: `facts` of the checkpoint it comes from, or {}. What is not among
-      them is what the model was trained with.
+    known: `read.facts` of the checkpoint it comes from, or {}.
     dtype: of the exported parameters.
 
   Raises:
@@ -237,8 +229,8 @@ def write(cfg: ModelConfig, known: dict, dtype: str) -> dict[str, object]:
   names = sorted(FAMILIES, key=lambda name: name != known.get('model_type'))
   misfits = {}
   for name in names:
-    made = positions | known | _config_of(model, name)
-    made |= {'dtype': dtype, 'torch_dtype': dtype}
+    made = positions | _config_of(model, name) | {'torch_dtype': dtype}
+    made |= {key: known[key] for key in _FACTS if key in known}
     there = fields_of(made)
     misfits[name] = [key for key in model if there[key] != model[key]]
     if not misfits[name]:
@@ -259,7 +251,8 @@ def _config_of(model, name):
     if ours in keys:
       made[keys[ours]] = model[ours] or None
   if 'query_scale' in keys:
-    scale = model['query_scale'] or model['head_dim']
+    # A whole number, says transformers.
+    scale = int(model['query_scale'] or model['head_dim'])
     made[keys['query_scale']] = scale
   made |= write_rope(model, layered='window' in keys)
   return made | {'model_type': name, 'architectures': [family.name]}

@@ -61,6 +61,24 @@ def read_params(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
   return table.nested(params)
 
 
+def facts(folder) -> dict[str, object]:
+  """What an export of this checkpoint, trained or not, is to say again.
+
+  Returns:
+    model_type, token ids, max_position_embeddings, `path` (where it was) and
+    `dtype`: of the tensors, float32 where they differ.
+  """
+  folder = pathlib.Path(folder)
+  dtypes = {
+    tensor_file.DTYPES[stored.dtype].name
+    for name, stored in _text_names(folder, stored_tensors(folder)).items()
+    if stored.dtype in tensor_file.DTYPES and not names.is_ignored(name)
+  }
+  dtype = dtypes.pop() if len(dtypes) == 1 else 'float32'
+  more = {'dtype': dtype, 'path': str(folder)}
+  return architecture.facts(folder) | more
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def _with_layer(stack, layer, value):
   return jax.lax.dynamic_update_index_in_dim(stack, value, layer, 0)

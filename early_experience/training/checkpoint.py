@@ -15,8 +15,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
+from early_experience import config as config_lib
 from early_experience import files
 from early_experience.errors import UserError
+from early_experience.model import config as model_config
 from early_experience.model import table
 from early_experience.model.config import RUNTIME, ModelConfig
 from early_experience.training.train_step import TrainState, put_step
@@ -47,18 +49,31 @@ class Checkpoints:
     cfg: its architecture is saved beside them, and compared.
     tokenizer: hash of the tokenizer, saved and compared too.
     keep: newest ones to keep.
+    source: what an export is to say again of the checkpoint that the
+      parameters come from, as `hf.read.facts` has it.
 
   Raises:
     UserError: the folder holds another architecture or tokenizer.
   """
 
-  def __init__(self, folder, cfg: ModelConfig, tokenizer: str, keep: int):
+  def __init__(
+    self,
+    folder,
+    cfg: ModelConfig,
+    tokenizer: str,
+    keep: int,
+    source: dict | None = None,
+  ):
     self._folder = pathlib.Path(folder)
     self._cfg = cfg
     if (self._folder / ARCHITECTURE).exists():
       _check(self._folder, cfg, tokenizer)
     else:
-      about = {'tokenizer': tokenizer, 'model': _architecture(cfg)}
+      about = {
+        'tokenizer': tokenizer,
+        'model': _architecture(cfg),
+        'source': source or {},
+      }
       files.write_json(self._folder / ARCHITECTURE, about)
     self._keep = ocp.training.preservation_policies.LatestN(keep)
     self._quiet = contextlib.ExitStack()
@@ -84,18 +99,18 @@ class Checkpoints:
     Raises:
       UserError: this or the last checkpoint cannot be written.
     """
+    trees = {'params': state.params, 'opt_state': state.opt_state}
+    self._write(trees, position)
+
+  def save_params(self, params: dict) -> None:
+    """As `save`, for parameters that no training made: they only load."""
+    self._write({'params': params}, Position())
+
+  def _write(self, trees, position):
+    about = {'position': dataclasses.asdict(position), 'sums': _sums(**trees)}
     try:
       self._manager.save_checkpointables_async(
-        position.total,
-        {
-          'params': state.params,
-          'opt_state': state.opt_state,
-          'about': {
-            'position': dataclasses.asdict(position),
-            'sums': _sums(params=state.params, opt_state=state.opt_state),
-          },
-        },
-        force=True,
+        position.total, {**trees, 'about': about}, force=True
       )
     except Exception as error:
       raise self._unwritten(error) from error
@@ -109,11 +124,13 @@ class Checkpoints:
     retention need not know of them.
 
     Args:
-      abstract: from `abstract_state`; any mesh, whichever saved it.
+      abstract: from `abstract_state`; any mesh, whichever saved it. What is
+        frozen is not saved: it must be there already.
       mesh: of that state.
 
     Raises:
-      UserError: there are checkpoints, and none can be read.
+      UserError: there are checkpoints, and none can be read, or what is frozen
+        is not what it was.
     """
     like = {
       'params': abstract.params,
@@ -125,9 +142,15 @@ class Checkpoints:
     parts, damaged = found
     if damaged:
       self._move_aside(damaged)
+    _check_frozen(self._folder, parts['about'], abstract.frozen)
     position = Position(**parts['about']['position'])
-    step = put_step(position.step, mesh)
-    return TrainState(step, parts['params'], parts['opt_state']), position
+    state = TrainState(
+      put_step(position.step, mesh),
+      parts['params'],
+      parts['opt_state'],
+      abstract.frozen,
+    )
+    return state, position
 
   def _move_aside(self, steps):
     self._manager.close()
@@ -157,32 +180,66 @@ class Checkpoints:
     self.close()
 
 
-def load_params(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
+def architecture(folder) -> tuple[ModelConfig, dict]:
+  """What the checkpoints of a folder hold.
+
+  Args:
+    folder: `train/NAME/checkpoints`.
+
+  Returns:
+    Their architecture, computed as `config.model()` has it, and the `source`
+    they were saved with.
+
+  Raises:
+    UserError: there are no checkpoints.
+  """
+  saved = _saved(pathlib.Path(folder))
+  settings = config_lib.model()
+  settings.update(saved['model'])
+  cfg = model_config.from_config(settings, settings.vocab_size)
+  return cfg, saved.get('source', {})
+
+
+def load_params(
+  folder, cfg: ModelConfig, mesh: Mesh, frozen: dict | None = None
+) -> dict:
   """The parameters of the newest whole checkpoint, laid out over any mesh.
 
   Args:
     folder: `train/NAME/checkpoints`.
     cfg: the architecture they are to have.
     mesh: from `make_mesh`.
+    frozen: the parameters beside which adapters were trained.
+
+  Returns:
+    All of the parameter table.
 
   Raises:
-    UserError: there is no checkpoint, none is whole, or it has another
-      architecture.
+    UserError: there is no checkpoint, none is whole, it has another
+      architecture, or was trained beside other parameters.
   """
   folder = pathlib.Path(folder)
-  if not (folder / ARCHITECTURE).exists():
-    raise UserError(f'{folder} holds no checkpoints')
   _check(folder, cfg)
   with (
     jax.set_mesh(mesh),
     _quiet_orbax(),
     ocp.training.Checkpointer(folder.absolute()) as manager,
   ):
-    like = {'params': table.abstract_params(cfg, mesh)}
-    found = _newest_whole(manager, like)
+    trained, _ = table.split(table.abstract_params(cfg, mesh), cfg)
+    found = _newest_whole(manager, {'params': trained})
   if found is None:
     raise UserError(f'{folder} holds no checkpoints')
-  return found[0]['params']
+  parts, _ = found
+  _check_frozen(folder, parts['about'], frozen or {})
+  return table.merge(parts['params'], frozen or {})
+
+
+def _check_frozen(folder, about, frozen):
+  if about['sums']['frozen'] != _sums(frozen=frozen)['frozen']:
+    raise UserError(
+      f'the adapters in {folder} were trained beside other parameters than'
+      ' those given'
+    )
 
 
 def _newest_whole(manager, like):
@@ -231,8 +288,14 @@ def _architecture(cfg):
   return {key: value for key, value in model.items() if key not in RUNTIME}
 
 
+def _saved(folder):
+  if not (folder / ARCHITECTURE).exists():
+    raise UserError(f'{folder} holds no checkpoints')
+  return files.read_json(folder / ARCHITECTURE)
+
+
 def _check(folder, cfg, tokenizer=None):
-  saved = files.read_json(folder / ARCHITECTURE)
+  saved = _saved(folder)
   model = _architecture(cfg)
   for key in sorted(model | saved['model']):
     there, here = saved['model'].get(key), model.get(key)

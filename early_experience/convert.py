@@ -1,0 +1,165 @@
+"""Hugging Face checkpoints to our own, and back.
+
+python -m early_experience.convert from_hf --hf=DIR --out=OUT
+  writes OUT/checkpoints and OUT/tokenizer, for config.init.checkpoint.
+python -m early_experience.convert to_hf --checkpoint=DIR --out=OUT
+  writes what transformers and vLLM load; DIR is WORKDIR/train/NAME, or what
+  from_hf wrote. Adapters are merged, or with --adapters written alone, in
+  PEFT's format.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import jax
+
+from early_experience import config as config_lib
+from early_experience import files
+from early_experience.errors import UserError
+from early_experience.experience import tokenizer
+from early_experience.hf import architecture, read, tokenizer_files, write
+from early_experience.hf.tensor_file import NAMES
+from early_experience.model import config as model_config
+from early_experience.model import sharding
+from early_experience.model.config import ModelConfig
+from early_experience.training import checkpoint
+from early_experience.training.checkpoint import Checkpoints
+
+CHECKPOINTS = 'checkpoints'
+
+
+def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
+  """Writes OUT/checkpoints and OUT/tokenizer.
+
+  Args:
+    hf: folder of a Hugging Face checkpoint.
+    out: folder to be made.
+    param_dtype: of the parameters; what would be rounded is refused.
+
+  Returns:
+    A sentence for the user.
+
+  Raises:
+    UserError: the checkpoint is not whole, or not supported.
+  """
+  cfg, mesh = config_of(hf, param_dtype), _mesh()
+  with files.new_folder(out) as made:
+    (made / tokenizer.FOLDER).mkdir()
+    tokenizer_files.copy(hf, made / tokenizer.FOLDER)
+    name = _hash(made / tokenizer.FOLDER, cfg, hf)
+    params = read.read_params(hf, cfg, mesh)
+    source = read.facts(hf)
+    with Checkpoints(made / CHECKPOINTS, cfg, name, 1, source) as checkpoints:
+      checkpoints.save_params(params)
+  count = sum(x.size for x in jax.tree.leaves(params))
+  return f'{out}: {count:,} parameters in {param_dtype}'
+
+
+def to_hf(
+  checkpoint_folder: str, out: str, dtype: str = '', adapters: bool = False
+) -> str:
+  """Writes a folder that transformers loads.
+
+  Args:
+    checkpoint_folder: WORKDIR/train/NAME, or OUT of `from_hf`.
+    out: folder to be made.
+    dtype: of the tensors; '' is that of the Hugging Face checkpoint they come
+      from, or else their own.
+    adapters: write them alone, in PEFT's format.
+
+  Returns:
+    A sentence for the user.
+
+  Raises:
+    UserError: there is no checkpoint, or no such model in transformers.
+  """
+  folder = pathlib.Path(checkpoint_folder)
+  cfg, source = checkpoint.architecture(folder / CHECKPOINTS)
+  mesh = _mesh()
+  params = checkpoint.load_params(folder / CHECKPOINTS, cfg, mesh)
+  words = _tokenizer_folder(folder)
+  with jax.set_mesh(mesh):
+    if adapters:
+      base = source.get('path', '')
+      write.write_adapters(params, cfg, out, base, words)
+      return f'{out}: adapters of rank {cfg.lora_rank} in float32'
+    dtype = dtype or source.get('dtype', cfg.param_dtype)
+    write.write_params(params, cfg, out, dtype, source, words)
+  return f'{out}: a model in {dtype}'
+
+
+def config_of(hf: str, param_dtype: str) -> ModelConfig:
+  """The architecture of a Hugging Face checkpoint, checked.
+
+  Raises:
+    UserError: it is not supported.
+  """
+  settings = config_lib.model()
+  settings.update(architecture.read(hf), param_dtype=param_dtype)
+  return model_config.from_config(settings, settings.vocab_size)
+
+
+def _hash(folder, cfg, hf):
+  """Of the tokenizer that was copied; '' where the checkpoint has none."""
+  if not any(
+    (folder / name).exists() for name in (tokenizer.JSON, tokenizer.MODEL)
+  ):
+    return ''
+  found = tokenizer.load(folder)
+  tokenizer.check_vocab(found, cfg.vocab_size, hf)
+  return found.hash
+
+
+def _tokenizer_folder(folder):
+  """Of a policy: beside its checkpoints, or in its workdir."""
+  prepared = folder.parent.parent / 'prepare'
+  for place in (
+    folder / tokenizer.FOLDER,
+    prepared / tokenizer.FOLDER,
+    prepared,
+  ):
+    if place.is_dir():
+      return place
+  return None
+
+
+def _mesh():
+  return sharding.make_mesh(config_lib.default().mesh)
+
+
+def main() -> None:
+  try:
+    print(_run(sys.argv[1:]))
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _run(argv):
+  parser = _Parser(prog='python -m early_experience.convert')
+  commands = parser.add_subparsers(dest='command', required=True)
+  command = commands.add_parser('from_hf')
+  command.add_argument('--hf', required=True)
+  command.add_argument('--out', required=True)
+  command.add_argument(
+    '--param_dtype', choices=('float32', 'bfloat16'), default='float32'
+  )
+  command = commands.add_parser('to_hf')
+  command.add_argument('--checkpoint', required=True)
+  command.add_argument('--out', required=True)
+  command.add_argument('--dtype', choices=tuple(NAMES), default='')
+  command.add_argument('--adapters', action='store_true')
+  given = parser.parse_args(argv)
+  if given.command == 'from_hf':
+    return from_hf(given.hf, given.out, given.param_dtype)
+  return to_hf(given.checkpoint, given.out, given.dtype, given.adapters)
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message):
+    raise UserError(f'{message}; {" ".join(self.format_usage().split())}')
+
+
+if __name__ == '__main__':
+  main()

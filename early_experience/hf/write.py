@@ -1,0 +1,172 @@
+"""The parameter table as a checkpoint that transformers loads."""
+
+import math
+
+import jax
+import numpy as np
+
+from early_experience import files
+from early_experience.errors import UserError
+from early_experience.hf import (
+  architecture,
+  names,
+  tensor_file,
+  tokenizer_files,
+)
+from early_experience.hf.read import INDEX, SINGLE
+from early_experience.model import table
+from early_experience.model.config import ModelConfig
+
+
+def write_params(
+  params: dict,
+  cfg: ModelConfig,
+  folder,
+  dtype: str,
+  known: dict,
+  tokenizer=None,
+  file_bytes: int = 5_000_000_000,
+) -> None:
+  """Writes a checkpoint; adapters are merged into what they adapt.
+
+  One tensor at a time is copied from the devices.
+
+  Args:
+    params: as `table(cfg)` says; every device of the mesh is this process's.
+    cfg: their architecture.
+    folder: to be made; complete or absent.
+    dtype: of the stored tensors.
+    known: `facts` of the checkpoint it comes from, or {}.
+    tokenizer: folder whose files are taken along, or None.
+    file_bytes: a file ends before it has more.
+
+  Raises:
+    UserError: the folder is there already, transformers has no such model, or
+      the disk is full.
+  """
+  content = architecture.write(cfg, known, dtype)
+  flat = table.flat(params)
+  with files.new_folder(folder) as made:
+    parts = _split(names.tensors(cfg), np.dtype(dtype).itemsize, file_bytes)
+    places = {}
+    for number, part in enumerate(parts, start=1):
+      name = SINGLE
+      if len(parts) > 1:
+        name = f'model-{number:05d}-of-{len(parts):05d}.safetensors'
+      places |= {tensor.name: name for tensor in part}
+      tensor_file.write(
+        made / name,
+        {tensor.name: tensor.shape for tensor in part},
+        dtype,
+        (
+          stored(flat, tensor, cfg).astype(dtype, copy=False) for tensor in part
+        ),
+      )
+    if len(parts) > 1:
+      size = sum(_size(part, np.dtype(dtype).itemsize) for part in parts)
+      index = {'metadata': {'total_size': size}, 'weight_map': places}
+      files.write_json(made / INDEX, index)
+    files.write_json(made / architecture.CONFIG, content)
+    tokenizer_files.copy(tokenizer, made)
+    if not (made / tokenizer_files.GENERATION).exists():
+      ids = {key: value for key, value in content.items() if '_token_id' in key}
+      files.write_json(made / tokenizer_files.GENERATION, ids)
+
+
+def write_adapters(
+  params: dict, cfg: ModelConfig, folder, base: str, tokenizer=None
+) -> None:
+  """Writes the adapters alone, in PEFT's format.
+
+  Args:
+    params: as `table(cfg)` says.
+    cfg: their architecture.
+    folder: to be made; complete or absent.
+    base: the checkpoint that they adapt, for `peft` to find.
+    tokenizer: folder whose files are taken along, or None.
+
+  Raises:
+    UserError: there are no adapters, the folder is there already, or the disk
+      is full.
+  """
+  if not cfg.lora_rank:
+    raise UserError('there are no adapters: config.model.lora_rank is 0')
+  flat = table.flat(params)
+  found = {}  # name: (shape, how to make it)
+  for tensor in names.tensors(cfg):
+    if f'{tensor.path}_lora_a' in flat:
+      module = f'base_model.model.{tensor.name.removesuffix(".weight")}'
+      rank, (rows, columns) = cfg.lora_rank, tensor.shape
+      found[f'{module}.lora_A.weight'] = (rank, columns), tensor, 'a'
+      found[f'{module}.lora_B.weight'] = (rows, rank), tensor, 'b'
+  content = {
+    'peft_type': 'LORA',
+    'task_type': 'CAUSAL_LM',
+    'base_model_name_or_path': base,
+    'r': cfg.lora_rank,
+    'lora_alpha': cfg.lora_alpha,
+    'target_modules': [
+      names.module(name).split('.')[-1] for name in cfg.lora_targets
+    ],
+    'lora_dropout': 0.0,
+    'bias': 'none',
+    'fan_in_fan_out': False,
+    'use_rslora': False,
+    'inference_mode': True,
+  }
+  with files.new_folder(folder) as made:
+    tensor_file.write(
+      made / 'adapter_model.safetensors',
+      {name: shape for name, (shape, _, _) in found.items()},
+      'float32',
+      (
+        _factor(flat, tensor, side).T.reshape(shape)
+        for shape, tensor, side in found.values()
+      ),
+    )
+    files.write_json(made / 'adapter_config.json', content)
+    tokenizer_files.copy(tokenizer, made)
+
+
+def stored(
+  flat: dict[str, jax.Array], tensor: names.Tensor, cfg: ModelConfig
+) -> np.ndarray:
+  """A tensor as it is stored, with what adapters add to it in float32."""
+  value = tensor.to_stored(_on_host(flat[tensor.path], tensor.layer))
+  if f'{tensor.path}_lora_a' not in flat:
+    return value
+  a, b = (_factor(flat, tensor, side) for side in 'ab')
+  added = np.float32(cfg.lora_alpha / cfg.lora_rank) * (a @ b).T
+  return value.astype(np.float32) + added
+
+
+def _factor(flat, tensor, side):
+  """[in, R] or [R, out]."""
+  value = _on_host(flat[f'{tensor.path}_lora_{side}'], tensor.layer)
+  value = value.astype(np.float32)
+  rank = value.shape[-1] if side == 'a' else value.shape[0]
+  return value.reshape((-1, rank) if side == 'a' else (rank, -1))
+
+
+def _on_host(value, layer):
+  """The parameter, or one layer of it."""
+  return np.asarray(value if layer is None else _layer(value, layer))
+
+
+@jax.jit
+def _layer(stack, layer):
+  return jax.lax.dynamic_index_in_dim(stack, layer, 0, keepdims=False)
+
+
+def _split(tensors, item, limit):
+  """Tensors by file, in order."""
+  parts = [[]]
+  for tensor in tensors:
+    if parts[-1] and _size([*parts[-1], tensor], item) > limit:
+      parts.append([])
+    parts[-1].append(tensor)
+  return parts
+
+
+def _size(tensors, item):
+  return sum(math.prod(tensor.shape) * item for tensor in tensors)
