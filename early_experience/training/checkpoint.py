@@ -100,14 +100,17 @@ class Checkpoints:
       UserError: this or the last checkpoint cannot be written.
     """
     trees = {'params': state.params, 'opt_state': state.opt_state}
-    self._write(trees, position)
+    self._write(trees, state.frozen, position)
 
   def save_params(self, params: dict) -> None:
     """As `save`, for parameters that no training made: they only load."""
-    self._write({'params': params}, Position())
+    self._write({'params': params}, {}, Position())
 
-  def _write(self, trees, position):
-    about = {'position': dataclasses.asdict(position), 'sums': _sums(**trees)}
+  def _write(self, trees, frozen, position):
+    about = {
+      'position': dataclasses.asdict(position),
+      'sums': _sums(**trees, frozen=frozen),
+    }
     try:
       self._manager.save_checkpointables_async(
         position.total, {**trees, 'about': about}, force=True
