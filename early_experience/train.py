@@ -4,6 +4,8 @@ It can be stopped at any moment. It goes on from its newest checkpoint, and
 ends with the parameters it would have had, to the bit on the same machine.
 """
 
+import pathlib
+
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -14,11 +16,10 @@ from early_experience.errors import UserError
 from early_experience.experience import loader
 from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import config as model_config
 from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
 from early_experience.progress import Progress, clock
-from early_experience.training import metrics, optimizer, train_step
+from early_experience.training import initial, metrics, optimizer, train_step
 from early_experience.training.checkpoint import Checkpoints, Position
 from early_experience.training.train_step import TrainState
 
@@ -40,10 +41,13 @@ def train(config: ConfigDict, workdir: str) -> dict:
   """
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = tokenizer_lib.load(prepared)
-  cfg = model_config.from_config(config.model, tokenizer.vocab_size)
+  name = f'train/{config.name}'
+  cfg, source = initial.resolve(
+    config, tokenizer.vocab_size, pathlib.Path(workdir, name)
+  )
   rows = _open_rows(config, workdir, tokenizer.hash)
   folder = stage_lib.begin(
-    workdir, f'train/{config.name}', _settings(config, tokenizer.hash, rows)
+    workdir, name, _settings(config, tokenizer.hash, rows)
   )
   summary = stage_lib.finished(folder)
   if summary is None:
@@ -52,10 +56,11 @@ def train(config: ConfigDict, workdir: str) -> dict:
     with (
       jax.set_mesh(mesh),
       Checkpoints(
-        folder / 'checkpoints', cfg, tokenizer.hash, keep
+        folder / initial.FOLDER, cfg, tokenizer.hash, keep, source
       ) as checkpoints,
     ):
-      summary = _Run(config, cfg, rows, mesh, checkpoints).to_the_end(folder)
+      run = _Run(config, cfg, source, rows, mesh, checkpoints)
+      summary = run.to_the_end(folder)
     stage_lib.finish(folder, summary)
   print(_sentence(summary))
   return summary
@@ -68,11 +73,13 @@ class _Run:
     self,
     config: ConfigDict,
     cfg: ModelConfig,
+    source: dict,
     rows: dict[str, loader.Rows],
     mesh: Mesh,
     checkpoints: Checkpoints,
   ):
     self._config, self._cfg, self._rows = config, cfg, rows
+    self._source = source
     self._mesh, self._checkpoints = mesh, checkpoints
     self._stages = config.train.stages
     self._row_tokens = _row_tokens(config, rows, cfg)
@@ -80,7 +87,7 @@ class _Run:
     # All at once: what is wrong with the last stage shows before the first.
     self._optimizers, self._steps = [], []
     for stage in self._stages:
-      tx = optimizer.make_optimizer(stage, cfg)
+      tx = optimizer.make_optimizer(stage, cfg, config.train.optimizer_dtype)
       self._optimizers.append(tx)
       parts = config.train.microbatches
       self._steps.append(
@@ -131,13 +138,20 @@ class _Run:
 
   def _start(self) -> tuple[TrainState, Position]:
     tx = self._optimizers[0]  # the states of all stages have one structure
-    abstract = train_step.abstract_state(self._cfg, tx, self._mesh)
-    restored = self._checkpoints.restore(abstract, self._mesh)
+    like = train_step.abstract_state(self._cfg, tx, self._mesh)
+    params = None
+    if self._cfg.lora_rank:  # what is frozen is not in the checkpoints
+      params = self._params()
+      like = like.replace(frozen=table.split(params, self._cfg)[1])
+    restored = self._checkpoints.restore(like, self._mesh)
     if restored is not None:
       return restored
-    key = jax.random.key(self._config.seed)
-    state = train_step.init_state(key, self._cfg, tx, self._mesh)
-    return state, Position()
+    params = params or self._params()
+    return train_step.new_state(params, self._cfg, tx, self._mesh), Position()
+
+  def _params(self):
+    seed = self._config.seed
+    return initial.params(self._source, self._cfg, self._mesh, seed)
 
   def _stage(self, state, position, log, progress):
     """The updates left of one stage, and a checkpoint at its end."""
@@ -243,6 +257,7 @@ def _settings(config, tokenizer, rows):
   return {
     'seed': config.seed,
     'tokenizer': tokenizer,
+    'init': config.init.to_dict(),
     'model': _without(FREE_MODEL, config.model.to_dict()),
     'train': _without(FREE_TRAIN, train_settings),
     'stages': {str(i): stage.to_dict() for i, stage in enumerate(stages)},

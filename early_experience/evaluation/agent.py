@@ -1,6 +1,7 @@
 """A model that acts: a decision is a pure function of the turns shown."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -19,8 +20,8 @@ from early_experience.experience import render
 from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import config as model_config
-from early_experience.model import decode, sharding, table
-from early_experience.training import checkpoint
+from early_experience.model import decode, sharding
+from early_experience.training import checkpoint, initial
 
 # Share of the slots that must be read before any is answered: generating takes
 # as long for one as for all, so few should wait for another turn.
@@ -63,25 +64,28 @@ def load(
   """
   path = stage.require(workdir, 'prepare')
   tokenizer = tokenizer_lib.load(path)
-  cfg = model_config.from_config(config.model, tokenizer.vocab_size)
+  folder = pathlib.Path(workdir, 'train', name)
+  if policy == 'trained':
+    folder = stage.require(workdir, f'train/{name}')
+    _check_tokenizer(folder, tokenizer, path)
+  cfg, source = initial.resolve(config, tokenizer.vocab_size, folder)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
-    if policy == 'untrained':
-      init = jax.jit(
-        lambda key: table.init_params(key, cfg),
-        out_shardings=table.param_shardings(cfg, mesh),
-      )
-      params = init(jax.random.key(config.seed))
+    if policy == 'trained':
+      params = initial.policy(folder, cfg, mesh)
     else:
-      folder = stage.require(workdir, f'train/{name}') / 'checkpoints'
-      trained = files.read_json(folder / checkpoint.ARCHITECTURE)['tokenizer']
-      if trained != tokenizer.hash:
-        raise UserError(
-          f'{folder} was trained with tokenizer {trained}, but that of'
-          f' {path} is {tokenizer.hash}'
-        )
-      params = checkpoint.load_params(folder, cfg, mesh)
+      params = initial.params(source, cfg, mesh, config.seed)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)
+
+
+def _check_tokenizer(folder, tokenizer, prepared):
+  path = folder / initial.FOLDER / checkpoint.ARCHITECTURE
+  trained = files.read_json(path)['tokenizer']
+  if trained != tokenizer.hash:
+    raise UserError(
+      f'{folder} was trained with tokenizer {trained}, but that of'
+      f' {prepared} is {tokenizer.hash}'
+    )
 
 
 class Agent:

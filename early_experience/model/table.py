@@ -7,6 +7,7 @@ arrays below `layers` hold all layers, stacked on a leading axis L.
 import dataclasses
 import math
 import zlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -122,17 +123,38 @@ def _biased(cfg):
 
 
 def init_params(key: jax.Array, cfg: ModelConfig) -> dict:
-  """Fresh parameters. A parameter's values depend on the key and its path.
-
-  Jit it with `out_shardings=param_shardings(cfg, mesh)`, so that no device
-  ever holds the whole.
-  """
+  """Fresh parameters. A parameter's values depend on the key and its path."""
 
   def init(path, row):
     own = jax.random.fold_in(key, zlib.crc32(path.encode()))
     return row.initialiser(own, row.shape, jnp.dtype(row.dtype))
 
   return nested({path: init(path, row) for path, row in table(cfg).items()})
+
+
+def make_params(
+  key: jax.Array,
+  cfg: ModelConfig,
+  mesh: Mesh,
+  of: Callable[[str], bool] = lambda path: True,
+) -> dict:
+  """Fresh parameters over a mesh; no device ever holds the whole.
+
+  Args:
+    key: see `init_params`.
+    cfg: of the model.
+    mesh: to lay them out over.
+    of: paths of those to make.
+  """
+
+  def some(tree):
+    return nested({path: x for path, x in flat(tree).items() if of(path)})
+
+  init = jax.jit(
+    lambda key: some(init_params(key, cfg)),
+    out_shardings=some(param_shardings(cfg, mesh)),
+  )
+  return init(key)
 
 
 def param_shardings(cfg: ModelConfig, mesh: Mesh) -> dict:

@@ -25,34 +25,46 @@ class TrainState:
   Attributes:
     step: int32 [], updates done in this stage. It is the position in the data
       and in the schedules too.
-    params: as the parameter table says.
+    params: those that are trained: all of the parameter table, or adapters.
     opt_state: of `make_optimizer`.
+    frozen: the other parameters; the step hands them through.
   """
 
   step: jax.Array
   params: dict
   opt_state: optax.OptState
+  frozen: dict
+
+
+def new_state(
+  params: dict, cfg: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+  """The state before the first update.
+
+  Args:
+    params: all of the parameter table.
+    cfg: says which are trained.
+    tx: from `make_optimizer`.
+    mesh: that holds the parameters.
+  """
+  trained, frozen = table.split(params, cfg)
+  return TrainState(
+    put_step(0, mesh), trained, jax.jit(tx.init)(trained), frozen
+  )
 
 
 def init_state(
   key: jax.Array, cfg: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
   """Fresh parameters and moments, laid out over the mesh from the start."""
-  init = jax.jit(
-    lambda key: table.init_params(key, cfg),
-    out_shardings=table.param_shardings(cfg, mesh),
-  )
-  params = init(key)
-  return TrainState(
-    step=put_step(0, mesh), params=params, opt_state=jax.jit(tx.init)(params)
-  )
+  return new_state(table.make_params(key, cfg, mesh), cfg, tx, mesh)
 
 
 def abstract_state(
   cfg: ModelConfig, tx: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
   """Shapes, dtypes and shardings of the state, with no memory behind them."""
-  params = table.abstract_params(cfg, mesh)
+  params, frozen = table.split(table.abstract_params(cfg, mesh), cfg)
 
   def placed(leaf):
     partition = leaf.sharding.spec if leaf.sharding else PartitionSpec()
@@ -61,7 +73,7 @@ def abstract_state(
   with jax.set_mesh(mesh):  # else newer jax forgets how moments are split
     opt_state = jax.tree.map(placed, jax.eval_shape(tx.init, params))
   step = placed(jax.ShapeDtypeStruct((), jnp.int32))
-  return TrainState(step=step, params=params, opt_state=opt_state)
+  return TrainState(step, params, opt_state, frozen)
 
 
 def enter_stage(
@@ -109,7 +121,7 @@ def make_train_step(
     scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
 
     def scaled(params, part):
-      parts = loss.sums(params, part, cfg)
+      parts = loss.sums(table.merge(params, state.frozen), part, cfg)
       return jnp.sum(scale_O * parts.nll_O), parts.nll_O
 
     value, nll_O, grads = _accumulate(
@@ -134,7 +146,8 @@ def make_train_step(
       'grad_norm': optax.tree.norm(grads),
       'lr': jnp.float32(lr),
     }
-    return TrainState(state.step + 1, params, opt_state), metrics
+    step = state.step + 1
+    return TrainState(step, params, opt_state, state.frozen), metrics
 
   return jax.jit(step, donate_argnums=0)
 
