@@ -1,9 +1,9 @@
-"""python -m early_experience.benchmark engine|loss|tree [its flags]."""
+"""python -m early_experience.benchmark engine|loss|tree|weights [its flags]."""
 
 import importlib
 import sys
 
-BENCHMARKS = ('engine', 'loss', 'tree')
+BENCHMARKS = ('engine', 'loss', 'tree', 'weights')
 
 
 def main() -> None:

@@ -1,6 +1,9 @@
 """The parameter table as a checkpoint that transformers loads."""
 
+import itertools
 import math
+import pathlib
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -47,30 +50,48 @@ def write_params(
   content = architecture.write(cfg, known, dtype)
   flat = table.flat(params)
   with files.new_folder(folder) as made:
-    parts = _split(names.tensors(cfg), np.dtype(dtype).itemsize, file_bytes)
-    places = {}
-    for number, part in enumerate(parts, start=1):
-      name = SINGLE
-      if len(parts) > 1:
-        name = f'model-{number:05d}-of-{len(parts):05d}.safetensors'
-      places |= {tensor.name: name for tensor in part}
-      tensor_file.write(
-        made / name,
-        {tensor.name: tensor.shape for tensor in part},
-        dtype,
-        (
-          stored(flat, tensor, cfg).astype(dtype, copy=False) for tensor in part
-        ),
-      )
-    if len(parts) > 1:
-      size = sum(_size(part, np.dtype(dtype).itemsize) for part in parts)
-      index = {'metadata': {'total_size': size}, 'weight_map': places}
-      files.write_json(made / INDEX, index)
+    tensors = names.tensors(cfg)
+    values = (
+      stored(flat, tensor, cfg).astype(dtype, copy=False) for tensor in tensors
+    )
+    write_files(tensors, values, made, dtype, file_bytes)
     files.write_json(made / architecture.CONFIG, content)
     tokenizer_files.copy(tokenizer, made)
     if not (made / tokenizer_files.GENERATION).exists():
       ids = {key: value for key, value in content.items() if '_token_id' in key}
       files.write_json(made / tokenizer_files.GENERATION, ids)
+
+
+def write_files(
+  tensors: list[names.Tensor],
+  values: Iterator[np.ndarray],
+  folder: pathlib.Path,
+  dtype: str,
+  file_bytes: int,
+) -> None:
+  """Writes tensors into as many files as it takes, and their index.
+
+  Args:
+    tensors: in order.
+    values: theirs, of that dtype.
+    folder: that is there.
+    dtype: NumPy's name of it.
+    file_bytes: a file ends before it has more.
+  """
+  item = np.dtype(dtype).itemsize
+  parts, places = _split(tensors, item, file_bytes), {}
+  for number, part in enumerate(parts, start=1):
+    name = SINGLE
+    if len(parts) > 1:
+      name = f'model-{number:05d}-of-{len(parts):05d}.safetensors'
+    places |= {tensor.name: name for tensor in part}
+    shapes = {tensor.name: tensor.shape for tensor in part}
+    some = itertools.islice(values, len(part))
+    tensor_file.write(folder / name, shapes, dtype, some)
+  if len(parts) > 1:
+    metadata = {'total_size': _size(tensors, item)}
+    index = {'metadata': metadata, 'weight_map': places}
+    files.write_json(folder / INDEX, index)
 
 
 def write_adapters(
