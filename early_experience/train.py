@@ -129,6 +129,7 @@ class _Run:
       'tokens': total * tokens,
       'seconds': seconds,
       'parameters': table.count(self._cfg),
+      'trained': table.count(self._cfg, trained=True),
       'stages': [
         {'steps': stage.steps, 'nll': _nll(finals.get(index))}
         for index, stage in enumerate(self._stages)

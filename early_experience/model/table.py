@@ -191,9 +191,10 @@ def abstract_params(cfg: ModelConfig, mesh: Mesh) -> dict:
   )
 
 
-def count(cfg: ModelConfig) -> int:
-  """Number of parameters, adapters included."""
-  return sum(math.prod(row.shape) for row in table(cfg).values())
+def count(cfg: ModelConfig, trained: bool = False) -> int:
+  """Number of parameters, adapters included; or of the trained ones."""
+  rows = table(cfg).values()
+  return sum(math.prod(r.shape) for r in rows if r.trained or not trained)
 
 
 def decay_mask(cfg: ModelConfig) -> dict:

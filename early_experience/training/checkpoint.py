@@ -288,6 +288,8 @@ def _sum(tree):
 def _architecture(cfg):
   model = dataclasses.asdict(cfg)
   model['lora_targets'] = list(cfg.lora_targets)  # as JSON gives it back
+  if not cfg.lora_rank:
+    del model['lora_alpha'], model['lora_targets']
   return {key: value for key, value in model.items() if key not in RUNTIME}
 
 
