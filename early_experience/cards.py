@@ -1,0 +1,50 @@
+"""What the cards of pretrained models in configs/ share: the paper's settings.
+
+Those of ALFWorld (arXiv 2510.08558, appendix B.1): batch 16, learning rate
+1e-5, cosine without warmup, 2 epochs, prompts of 4,096 tokens and answers of
+1,024, sampled at 0.4. Optimizer, weight decay and clipping are not stated there
+and are this project's defaults.
+"""
+
+from ml_collections import ConfigDict
+
+from early_experience import recipes
+from early_experience.config import default
+
+# 2 epochs of 21,031 decisions in batches of 16, one decision a row. Rows here
+# hold whole trees, so that an epoch has fewer: `prepare` prints how many, and
+# --config.budget.steps=... makes it two epochs of those.
+STEPS = 2 * 21_031 // 16
+PATH_TOKENS = 4096 + 1024
+
+
+def pretrained(**model) -> ConfigDict:
+  """The settings for a pretrained model.
+
+  Args:
+    model: its architecture, and what else of `config.model` is its own.
+  """
+  config = default()
+  config.prepare.row_tokens = PATH_TOKENS
+  config.prepare.overlong = 'drop'
+  config.prepare.answer_format = 'tags'
+  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=8)
+
+  config.model.update(model)
+  config.model.max_tokens = PATH_TOKENS
+  config.model.dtype = 'bfloat16'
+  config.model.remat = 'full'
+  config.model.attention_block = 256
+  config.model.loss_chunk = 1024
+
+  config.budget.steps = STEPS
+  config.budget.world_model_steps = STEPS // 2
+  config.budget.lr_peak = 1e-5
+  config.train.batch_rows = 16
+
+  config.evaluate.tasks = 0
+  config.evaluate.temperature = 0.4
+  config.evaluate.batch_tasks = 16
+  config.evaluate.max_action_tokens = 64
+  config.evaluate.max_thought_tokens = 1024
+  return config

@@ -1,0 +1,44 @@
+"""The cards of pretrained models: their architecture, and that they fit."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+from early_experience.model import config as model_config
+from early_experience.model import table
+
+CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
+# Parameters in the published checkpoints; Gemma's without what sees images:
+# 4,300,079,472 less 416,866,032 of the tower and 2,950,272 of the projector.
+PUBLISHED = {
+  'llama3_2_3b': 3_212_749_824,
+  'llama3_1_8b': 8_030_261_248,
+  'qwen2_5_7b': 7_615_616_512,
+  'qwen3_4b': 4_022_468_096,
+  'gemma3_4b': 4_300_079_472 - 416_866_032 - 2_950_272,
+  'llama3_3_70b_lora': 70_553_706_496,
+}
+
+
+def card(name):
+  path = CONFIGS / f'{name}.py'
+  spec = importlib.util.spec_from_file_location(name, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_a_card_has_as_many_parameters_as_the_checkpoint(name):
+  config = card(name).get_config()
+  cfg = model_config.from_config(config.model, 100_000)
+  adapters = table.count(cfg, trained=True) if cfg.lora_rank else 0
+  assert table.count(cfg) - adapters == PUBLISHED[name]
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_a_card_names_its_own_file_and_a_checkpoint(name):
+  text = card(name).__doc__
+  assert f'--config=configs/{name}.py' in text
+  assert '--config.init.hf=/checkpoints/' in text
