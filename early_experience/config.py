@@ -51,7 +51,17 @@ def default() -> ConfigDict:
 
   config.prepare = ConfigDict()
   config.prepare.vocab_size = 512  # of the sentencepiece model to train
-  config.prepare.tokenizer = ''  # a given .model instead of training one
+  # A given tokenizer instead of training one: a sentencepiece .model with our
+  # symbols, or a folder with a tokenizer.json and its chat template. Where this
+  # is empty, that of config.init.hf.
+  config.prepare.tokenizer = ''
+  # What is written around a thought and its action for a chat model: plain (a
+  # blank line between them) | tags (<think>, <action>) | labels (Thought:,
+  # Action:)
+  config.prepare.answer_format = 'plain'
+  # What else its template takes: {'enable_thinking': False}, {'date_string':
+  # '1 Jan 2026'}. Templates have no clock here.
+  config.prepare.template_kwargs = ConfigDict()
   config.prepare.row_tokens = 512
   config.prepare.layout = 'tree'  # tree | flat
   config.prepare.overlong = 'error'  # error | drop: paths longer than a row

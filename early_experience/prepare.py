@@ -45,6 +45,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     'prepare',
     {
       **settings.to_dict(),
+      'tokenizer': settings.tokenizer or config.init.hf,
       'seed': config.seed,
       'source': files.read_json(source / stage.SETTINGS),
     },
@@ -53,7 +54,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   if summary is None:
     trajectories = list(records.read(source))
     training = _split(trajectories, settings.held_out, config.seed, folder)
-    coder = _tokenizer(training, settings, folder)
+    coder = _tokenizer(training, config, folder)
     summary = stage.finish(
       folder,
       {
@@ -103,10 +104,15 @@ def _split(trajectories, share, seed, folder):
   return [t for i, t in enumerate(trajectories) if i not in held_out]
 
 
-def _tokenizer(trajectories, settings, folder):
+def _tokenizer(trajectories, config, folder):
+  settings = config.prepare
   if not tokenizer.saved(folder):
-    if settings.tokenizer:
-      coder = tokenizer.load(settings.tokenizer)
+    if given := settings.tokenizer or config.init.hf:
+      coder = tokenizer.load(
+        given,
+        answer_format=settings.answer_format,
+        template_kwargs=settings.template_kwargs.to_dict(),
+      )
     else:
       texts = list(_texts(trajectories))[:TOKENIZER_TEXTS]
       model = sentencepiece_tokenizer.train(texts, settings.vocab_size)

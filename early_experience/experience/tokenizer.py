@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from early_experience.errors import UserError
+from early_experience.errors import UserError, need_extra
 from early_experience.experience.render import OBJECTIVES, Script
 from early_experience.experience.tree import Sequence
 
@@ -81,8 +81,10 @@ def load(path: str | os.PathLike, **settings) -> Tokenizer:
   path = pathlib.Path(path)
   if path.is_dir():
     if (path / JSON).exists():
-      from early_experience.experience.chat_tokenizer import ChatTokenizer
-
+      try:
+        from early_experience.experience.chat_tokenizer import ChatTokenizer
+      except ImportError as error:
+        raise need_extra(error.name, 'hf') from None
       return ChatTokenizer.load(path, **settings)
     if (path / FOLDER).is_dir():
       return load(path / FOLDER, **settings)

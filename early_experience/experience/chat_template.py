@@ -1,0 +1,184 @@
+"""The chat template of a checkpoint: messages to text, as Jinja says.
+
+The environment is the one that templates are written for (transformers'), but
+for the clock: `strftime_now` is not defined, so that a prompt never depends on
+the day it is made. Templates that ask for it (Llama 3.2's) have a date to fall
+back on, and take one as `config.prepare.template_kwargs.date_string`.
+"""
+
+import json
+import pathlib
+
+import jinja2
+import jinja2.ext
+import jinja2.sandbox
+
+from early_experience import files
+from early_experience.errors import UserError
+
+FILE, CONFIG, TOKENS = (
+  'chat_template.jinja',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+)
+_NAMED = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask']
+# Names that a message's reasoning goes by; templates read the first.
+_REASONING = ('reasoning_content', 'thinking', 'reasoning')
+
+
+class ChatTemplate:
+  """A compiled template with the names of its special tokens.
+
+  Args:
+    source: Jinja text, or several by name: `default`, and `tool_use` for
+      conversations with tools.
+    tokens: `bos_token`, `eos_token`, ..., which the text may use.
+    where: the file, for messages.
+
+  Raises:
+    UserError: the template is not Jinja; it names the file and the line.
+  """
+
+  def __init__(self, source: str | dict, tokens: dict[str, str], where: str):
+    self.tokens, self.where = tokens, where
+    sources = {'default': source} if isinstance(source, str) else source
+    if 'default' not in sources:
+      raise UserError(f'{where} has no chat template named "default"')
+    self._compiled = {}
+    for name, text in sources.items():
+      try:
+        self._compiled[name] = _environment().from_string(text)
+      except jinja2.TemplateSyntaxError as error:
+        raise UserError(
+          f'{where}: the chat template is not Jinja, line {error.lineno}:'
+          f' {error.message}'
+        ) from None
+
+  def render(
+    self,
+    messages: list[dict],
+    tools: list[dict] | None = None,
+    add_generation_prompt: bool = False,
+    **kwargs,
+  ) -> str:
+    """The text of a conversation.
+
+    Args:
+      messages: with `role`, `content`, and what else the template reads.
+      tools: JSON schemas.
+      add_generation_prompt: whether it ends with an answer's header.
+      **kwargs: what else the template takes.
+
+    Raises:
+      UserError: the template refuses the messages.
+    """
+    named = 'tool_use' if tools is not None else 'default'
+    template = self._compiled.get(named, self._compiled['default'])
+    try:
+      return template.render(
+        messages=[_message(message) for message in messages],
+        tools=tools,
+        documents=None,
+        add_generation_prompt=add_generation_prompt,
+        **{**self.tokens, **kwargs},
+      )
+    except Exception as error:  # whatever Jinja's expressions may raise
+      roles = ', '.join(str(m.get('role')) for m in messages)
+      reason = ' '.join(str(error).split()) or type(error).__name__
+      raise UserError(
+        f'the chat template of {self.where} refuses a conversation of {roles}:'
+        f' {reason}; change the messages, config.prepare.template_kwargs, or'
+        ' the template'
+      ) from error
+
+
+def load(folder: pathlib.Path) -> ChatTemplate:
+  """Reads the template of a tokenizer's folder, and its special tokens.
+
+  Raises:
+    UserError: there is none, or a file is damaged.
+  """
+  config = read_config(folder)
+  tokens = {}
+  for name in (f'{kind}_token' for kind in _NAMED):
+    token = config.get(name)
+    token = token.get('content') if isinstance(token, dict) else token
+    if isinstance(token, str):
+      tokens[name] = token
+  if (folder / FILE).exists():
+    where, source = folder / FILE, _read(folder / FILE)
+  else:
+    where, source = folder / CONFIG, config.get('chat_template')
+  if isinstance(source, list):
+    source = {entry['name']: entry['template'] for entry in source}
+  if not source:
+    raise UserError(
+      f'{folder} has no chat template: neither {FILE} nor "chat_template" in'
+      f' {CONFIG}; a base model needs that of its instruct version'
+    )
+  return ChatTemplate(source, tokens, str(where))
+
+
+def read_config(folder: pathlib.Path) -> dict:
+  """tokenizer_config.json, over what special_tokens_map.json says."""
+  merged = {}
+  for name in (TOKENS, CONFIG):
+    if (folder / name).exists():
+      found = files.read_json(folder / name)
+      merged |= {k: v for k, v in found.items() if v is not None}
+  return merged
+
+
+def _read(path):
+  try:
+    return path.read_text(encoding='utf-8')
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f'cannot read {path}: {error}') from None
+
+
+def _message(message):
+  """A message as templates expect it: no empty keys, one name of reasoning."""
+  message = {key: value for key, value in message.items() if value is not None}
+  thoughts = [message[key] for key in _REASONING if key in message]
+  if thoughts:
+    message = {'thinking': thoughts[0], **message}
+    message['reasoning_content'] = thoughts[0]
+  return message
+
+
+class _Generation(jinja2.ext.Extension):
+  """`{% generation %}` marks what a model wrote; it is rendered as it is."""
+
+  tags = {'generation'}
+
+  def parse(self, parser):
+    next(parser.stream)
+    return parser.parse_statements(['name:endgeneration'], drop_needle=True)
+
+
+def _environment():
+  environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    trim_blocks=True,
+    lstrip_blocks=True,
+    extensions=[_Generation, jinja2.ext.loopcontrols],
+  )
+  environment.filters['tojson'] = _tojson
+  environment.globals['raise_exception'] = _raise
+  return environment
+
+
+def _tojson(
+  value, ensure_ascii=False, indent=None, separators=None, sort_keys=False
+):
+  # Jinja's own escapes what HTML would take amiss.
+  return json.dumps(
+    value,
+    ensure_ascii=ensure_ascii,
+    indent=indent,
+    separators=separators,
+    sort_keys=sort_keys,
+  )
+
+
+def _raise(message):
+  raise jinja2.TemplateError(message)
