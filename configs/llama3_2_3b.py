@@ -6,7 +6,8 @@ Trained and evaluated in ALFWorld, for 8 GPUs of 80 GB:
         --config.init.hf=/checkpoints/Llama-3.2-3B-Instruct \
         --workdir=runs/llama3_2_3b
   done
-The paper's other recipes: configs/llama3_2_3b.py:imitation and :self_reflection;
+The paper's other recipes: configs/llama3_2_3b.py:imitation and
+:self_reflection;
 the model itself then writes the rationales, from a server that has it:
   --config.reflect.writer=openai --config.reflect.openai.base_url=URL
 """
