@@ -2,11 +2,17 @@
 
 import setuptools
 
+HF = ['jinja2', 'safetensors', 'tokenizers>=0.21']
 EXTRAS = {
+  'hf': HF,
   'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
   'openai': ['openai>=1.60'],
   'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
+  # What exports are compared with; needs the CPU build of torch on laptops.
+  'parity': ['torch', 'transformers>=5', 'peft'],
   'test': [
+    *HF,
+    'transformers>=5',
     'pytest>=8',
     'pytest-xdist',
     'ruff',

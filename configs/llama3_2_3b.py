@@ -7,8 +7,7 @@ Trained and evaluated in ALFWorld, for 8 GPUs of 80 GB:
         --workdir=runs/llama3_2_3b
   done
 The paper's other recipes: configs/llama3_2_3b.py:imitation and
-:self_reflection;
-the model itself then writes the rationales, from a server that has it:
+:self_reflection; the model itself then writes the rationales, from a server:
   --config.reflect.writer=openai --config.reflect.openai.base_url=URL
 """
 
