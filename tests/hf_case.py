@@ -2,8 +2,10 @@
 
 import jax
 import numpy as np
+import pytest
 import torch
 import transformers
+from transformers.models.gemma3 import modeling_gemma3
 
 from early_experience import config as config_lib
 from early_experience.hf import architecture, read
@@ -80,12 +82,20 @@ CASES = {
       'sliding_window': WINDOW,
       'sliding_window_pattern': 3,
       'final_logit_softcapping': 5.0,
+      'attn_logit_softcapping': 2.0,
       'attention_bias': True,
       'tie_word_embeddings': False,
       'num_key_value_heads': 1,
     },
   ),
 }
+
+# transformers 5.23 reads attn_logit_softcapping for Gemma 3, but its attention
+# takes the cap as an argument that the layer forgets to pass.
+_eager = modeling_gemma3.eager_attention_forward
+modeling_gemma3.eager_attention_forward = lambda module, *arrays, **settings: (
+  _eager(module, *arrays, softcap=module.attn_logit_softcapping, **settings)
+)
 
 
 def make_model(case, seed=0, **changes):
@@ -102,6 +112,10 @@ def make_model(case, seed=0, **changes):
     for path, parameter in model.named_parameters():
       if parameter.ndim == 1:
         parameter += 0.3 * torch.randn_like(parameter)
+        if 'post_feedforward' in path:  # as the next, for Gemma
+          parameter += 4
+      elif 'layers' in path:
+        parameter *= 2  # else a tied head says the last token again
   return model
 
 
@@ -126,3 +140,12 @@ def tokens_of(rows, length, seed=0):
 
 def to_numpy(tree):
   return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+@pytest.fixture(scope='module', params=CASES)
+def imported(request, tmp_path_factory):
+  """(model, our parameters, their config, their mesh) of every case."""
+  model = make_model(request.param)
+  folder = tmp_path_factory.mktemp(request.param)
+  model.save_pretrained(folder)
+  return model, *load(folder)

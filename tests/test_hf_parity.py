@@ -8,45 +8,69 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
-from early_experience.model import table  # noqa: E402
-from early_experience.model.transformer import hidden  # noqa: E402
+from early_experience.hf import names  # noqa: E402
+from early_experience.model import sharding, table  # noqa: E402
+from early_experience.model.transformer import (  # noqa: E402
+  hidden,
+  output_head,
+)
 from early_experience.training import loss  # noqa: E402
 from tests import hf_case, model_case  # noqa: E402
+from tests.hf_case import imported  # noqa: E402, F401
 
 ROWS, T = 2, 24
 
 
-@pytest.fixture(scope='module', params=hf_case.CASES)
-def case(request, tmp_path_factory):
-  model = hf_case.make_model(request.param)
-  folder = tmp_path_factory.mktemp(request.param)
-  model.save_pretrained(folder)
-  return model, *hf_case.load(folder)
+def batch_of(tokens_BT):
+  depth_BT, span_BT = model_case.flat(tokens_BT)
+  weights_BTO = np.zeros((*tokens_BT.shape, 1), np.float32)
+  weights_BTO[:, 1:] = 1 / (ROWS * (T - 1))
+  return {
+    'tokens': tokens_BT,
+    'depth': depth_BT,
+    'span': span_BT,
+    'back': np.minimum(depth_BT, 1),
+    'weights': weights_BTO,
+  }
 
 
-def test_logits(case):
-  model, params, cfg, mesh = case
+def test_logits_and_gradients(imported):  # noqa: F811
+  model, params, cfg, mesh = imported
   tokens_BT = hf_case.tokens_of(ROWS, T)
-  print(cfg)
-  with torch.no_grad():
-    want = model(torch.tensor(tokens_BT, dtype=torch.long)).logits.numpy()
-  from early_experience.model.transformer import output_head
+
+  @jax.jit
+  def compute(params, batch):
+    mean_nll = lambda p: loss.sums(p, batch, cfg).nll_O[0]
+    arguments = (batch[key] for key in ('tokens', 'depth', 'span'))
+    h_BTD = hidden(params, *arguments, cfg)
+    logits_BTV = jnp.einsum('btd,vd->btv', h_BTD, output_head(params, cfg))
+    if cfg.logit_softcap:
+      cap = cfg.logit_softcap
+      logits_BTV = cap * jnp.tanh(logits_BTV / cap)
+    return logits_BTV, jax.grad(mean_nll)(params)
 
   with jax.set_mesh(mesh):
+    batch = sharding.put_batch(batch_of(tokens_BT), mesh)
+    logits_BTV, gradients = jax.device_get(compute(params, batch))
 
-    @jax.jit
-    def f(params):
-      h = hidden(
-        params,
-        jnp.asarray(tokens_BT),
-        *map(jnp.asarray, model_case.flat(tokens_BT)),
-        cfg,
-      )
-      l = jnp.einsum('btd,vd->btv', h, output_head(params, cfg))
-      if cfg.logit_softcap:
-        l = cfg.logit_softcap * jnp.tanh(l / cfg.logit_softcap)
-      return l
+  theirs = torch.tensor(tokens_BT, dtype=torch.long)
+  result = model(theirs, labels=theirs)
+  result.loss.backward()
+  want_BTV = result.logits.detach().numpy()
+  assert np.abs(want_BTV).max() > 1
+  np.testing.assert_allclose(logits_BTV, want_BTV, atol=1e-4)
 
-    got = np.asarray(f(params))
-  print(np.abs(want).max(), np.abs(want - got).max())
-  np.testing.assert_allclose(got, want, atol=1e-4)
+  want = {name: p.grad.numpy() for name, p in model.named_parameters()}
+  gradients = table.flat(gradients)
+  for tensor in names.tensors(cfg):
+    ours = gradients[tensor.path]
+    ours = tensor.to_stored(
+      ours if tensor.layer is None else ours[tensor.layer]
+    )
+    expected = want.pop(tensor.name)
+    most = np.abs(expected).max()
+    assert most > 0, tensor.name
+    np.testing.assert_allclose(
+      ours, expected, atol=1e-4 * most, err_msg=tensor.name
+    )
+  assert want == {}

@@ -1,0 +1,46 @@
+"""Imported models write what they write in transformers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('transformers')
+
+from early_experience.model import decode  # noqa: E402
+from tests import hf_case  # noqa: E402
+from tests.hf_case import imported  # noqa: E402, F401
+
+ROWS, PROMPT, NEW = 2, 9, 64
+
+
+def test_greedy_continuation(imported):  # noqa: F811
+  model, params, cfg, mesh = imported
+  prompts_BT = hf_case.tokens_of(ROWS, PROMPT, seed=1)
+  never = cfg.vocab_size  # a stop id that no row says
+  with jax.set_mesh(mesh):
+    cache = decode.init_cache(cfg, ROWS, PROMPT + NEW + 1)
+    counts_B = jnp.full(ROWS, PROMPT, jnp.int32)
+    logits_BV, cache = decode.extend(
+      params, cache, jnp.asarray(prompts_BT), counts_B, cfg
+    )
+    ours_BM, *_ = decode.generate(
+      params,
+      cache,
+      logits_BV,
+      jax.random.key(0),
+      np.ones(ROWS, bool),
+      cfg=cfg,
+      stop_ids=(never,),
+      max_tokens=NEW + 1,
+      temperature=0.0,
+    )
+  model.generation_config.eos_token_id = None
+  theirs_BT = model.generate(
+    torch.tensor(prompts_BT, dtype=torch.long),
+    max_new_tokens=NEW,
+    do_sample=False,
+  ).numpy()
+  assert len(np.unique(theirs_BT[:, PROMPT:])) > 8
+  np.testing.assert_array_equal(ours_BM[:, :NEW], theirs_BT[:, PROMPT:])
