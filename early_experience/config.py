@@ -35,6 +35,7 @@ def default() -> ConfigDict:
   )
   config.explore.policy = ''  # train/NAME here, or another run's train folder
   config.explore.temperature = 1.0  # of the policy
+  # Reads the prompts that a policy reads, as config.prepare.answer_format says.
   config.explore.openai = endpoint(temperature=1.0, max_tokens=128)
   # Opens each of its chats; '' = none. A model that was not trained on these
   # tasks has to be told to answer with one action.
@@ -199,6 +200,10 @@ def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   config.max_tokens = max_tokens
   config.concurrency = 16  # requests under way
   config.retries = 5  # with exponential backoff
+  # For the chat template of a server that takes `chat_template_kwargs`: vLLM,
+  # transformers. A model that was trained here is to be asked with those of
+  # config.prepare, or it reads another prompt.
+  config.template_kwargs = ConfigDict()
   return config
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -18,9 +18,12 @@ _HOPELESS = {
 }
 
 
-def identity(settings: Mapping) -> dict:
-  """What answers depend on; how hard we knock is not part of it."""
-  return {key: settings[key] for key in ('model', 'temperature', 'max_tokens')}
+def identity(settings: ConfigDict) -> dict:
+  """What answers depend on; where and how hard we knock is not part of it."""
+  settings = settings.to_dict()
+  for key in ('base_url', 'concurrency', 'retries'):
+    del settings[key]
+  return settings
 
 
 class Endpoint:
@@ -55,6 +58,8 @@ class Endpoint:
       )
     self._openai, self._settings = openai, settings
     self._key = key or 'none'
+    kwargs = settings.template_kwargs.to_dict()
+    self._extra = {'chat_template_kwargs': kwargs} if kwargs else None
     self._answered = False  # whether any request was, so far
 
   def ask(self, chats: Sequence[list[dict]]) -> list[str | Exception]:
@@ -100,6 +105,7 @@ class Endpoint:
         messages=messages,
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
+        extra_body=self._extra,
       )
       return answer.choices[0].message.content or ''
     except self._openai.APIStatusError as error:

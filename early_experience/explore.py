@@ -17,6 +17,7 @@ from early_experience.envs import registry
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.experience.answer_format import find_format
 from early_experience.experience.records import Alternative, Trajectory
 from early_experience.progress import Progress
 
@@ -62,23 +63,6 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
     f'{f", {silent} requests unanswered" if silent else ""} -> {folder}'
   )
   return summary
-
-
-def contexts_of(trajectory: Trajectory) -> list[proposers.Context]:
-  """What an agent knows in each state of a trajectory."""
-  observations = tuple(step.observation for step in trajectory.steps)
-  actions = tuple(step.action for step in trajectory.steps)
-  return [
-    proposers.Context(
-      trajectory.task_id,
-      index,
-      trajectory.instruction,
-      observations[: index + 1],
-      actions[:index],
-      step.admissible,
-    )
-    for index, step in enumerate(trajectory.steps)
-  ]
 
 
 def branch(
@@ -169,9 +153,10 @@ def _difference(recorded, found):
 def _settings(config, source):
   """All that the branches depend on."""
   explore = config.explore.to_dict()
-  openai = explore.pop('openai')
+  del explore['openai']
   if explore['proposers'].get('openai'):
-    explore['openai'] = identity(openai) | {'system': openai['system']}
+    explore['openai'] = identity(config.explore.openai)
+    explore['answer_format'] = config.prepare.answer_format
   return {
     'seed': config.seed,
     'explore': explore,
@@ -212,7 +197,7 @@ def _explore(env, named, k, source, folder):
 
 
 def _proposals(env, group, named, k):
-  contexts = [context for t in group for context in contexts_of(t)]
+  contexts = [context for t in group for context in proposers.contexts_of(t)]
   experts = [step.action for t in group for step in t.steps]
   return proposers.alternatives(contexts, experts, named, k, env.canonical)
 
@@ -237,9 +222,11 @@ def _proposer(name, config, workdir):
   if name == 'exhaustive':
     return proposers.Exhaustive()
   if name == 'openai':
-    openai = config.explore.openai
-    endpoint = Endpoint(openai, 'config.explore.openai')
-    return proposers.Served(endpoint, openai.system)
+    return proposers.Served(
+      Endpoint(config.explore.openai, 'config.explore.openai'),
+      find_format(config.prepare.answer_format),
+      config.explore.openai.system,
+    )
   return proposers.Policy(
     _agent(config, workdir), config.explore.temperature, config.seed
   )

@@ -15,6 +15,8 @@ from typing import Protocol
 from early_experience.endpoint import Endpoint
 from early_experience.errors import UserError
 from early_experience.experience import chat, render
+from early_experience.experience.answer_format import AnswerFormat
+from early_experience.experience.records import Trajectory
 
 # The order in which a mix asks: models' ideas first, and what they leave open
 # is filled from the admissible list.
@@ -50,6 +52,23 @@ class Context:
   observations: tuple[str, ...]
   actions: tuple[str, ...]
   admissible: tuple[str, ...] | None
+
+
+def contexts_of(trajectory: Trajectory) -> list[Context]:
+  """What an agent knows in each state of a trajectory."""
+  observations = tuple(step.observation for step in trajectory.steps)
+  actions = tuple(step.action for step in trajectory.steps)
+  return [
+    Context(
+      trajectory.task_id,
+      index,
+      trajectory.instruction,
+      observations[: index + 1],
+      actions[:index],
+      step.admissible,
+    )
+    for index, step in enumerate(trajectory.steps)
+  ]
 
 
 class Proposer(Protocol):
@@ -121,24 +140,20 @@ class Served:
 
   Args:
     endpoint: is asked; its settings have the temperature.
+    answers: how the actions of a history are written.
     system: opens each chat; '' = nothing does.
 
   Attributes:
     unanswered: by task, how many requests met an error so far.
   """
 
-  def __init__(self, endpoint: Endpoint, system: str = ''):
-    self._endpoint = endpoint
+  def __init__(self, endpoint: Endpoint, answers: AnswerFormat, system: str):
+    self._endpoint, self._answers = endpoint, answers
     self._prefix = (render.Turn('system', system),) if system else ()
     self.unanswered = collections.Counter()
 
   def propose(self, contexts, k):
-    chats = [
-      chat.messages(
-        self._prefix + render.history(c.instruction, c.observations, c.actions)
-      )
-      for c in contexts
-    ]
+    chats = [self._chat(context) for context in contexts]
     asked = [messages for messages in chats for _ in range(k)]
     answers = iter(self._endpoint.ask(asked))
     proposals = []
@@ -148,6 +163,12 @@ class Served:
       self.unanswered[context.task_id] += len(own) - len(texts)
       proposals.append([action_in(text) for text in texts])
     return proposals
+
+  def _chat(self, context):
+    history = render.history(
+      context.instruction, context.observations, context.actions
+    )
+    return chat.messages(self._prefix + history, self._answers)
 
 
 def action_in(answer: str) -> str:

@@ -135,7 +135,7 @@ def test_a_policy_is_asked_for_what_it_would_see_when_it_acts(tmp_path):
 
   agent = Agent()
   named = {'policy': (proposers.Policy(agent, 0.7, seed=0), 1.0)}
-  contexts = explore.contexts_of(trajectory)
+  contexts = proposers.contexts_of(trajectory)
   experts = [step.action for step in trajectory.steps]
   chosen = proposers.alternatives(contexts, experts, named, 2, str.strip)
   assert chosen == [[('say 0', 'policy'), ('say 1', 'policy')]] * 3

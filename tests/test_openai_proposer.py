@@ -19,7 +19,8 @@ def settings(k=2, shares=None, **openai):
   config.collect.trajectories = 4
   config.explore.k = k
   config.explore.proposers = shares or {'openai': 1.0}
-  config.explore.openai.update({'model': 'tiny', 'retries': 2, **openai})
+  asked = {'model': 'tiny', 'retries': 2, 'concurrency': 1}
+  config.explore.openai.update(asked | openai)
   return config
 
 
@@ -47,7 +48,7 @@ def an_idea(prompt, attempt):
 
 
 def test_each_sample_is_a_request_with_the_history_as_a_chat(workdir):
-  config = settings(temperature=0.7, max_tokens=33, concurrency=1)
+  config = settings(temperature=0.7, max_tokens=33)
   summary, trajectories, endpoint = explored(workdir, an_idea, config)
   assert summary['states'] == 11 and len(endpoint.requests) == 2 * 11
   path, headers, request = endpoint.requests[
@@ -57,7 +58,8 @@ def test_each_sample_is_a_request_with_the_history_as_a_chat(workdir):
   assert headers['Authorization'] == 'Bearer sk-very-secret'
   assert request == endpoint.requests[5][2]
   assert (request['model'], request['max_tokens']) == ('tiny', 33)
-  assert request['temperature'] == 0.7 and 'n' not in request
+  assert request['temperature'] == 0.7
+  assert not {'n', 'chat_template_kwargs'} & set(request)
   _, _, request = endpoint.requests[6]
   assert request['messages'] == [
     {
@@ -86,6 +88,18 @@ def test_a_system_message_opens_the_chat_where_there_is_one(workdir):
     first, *others = request['messages']
     assert first == {'role': 'system', 'content': 'Answer with one action.'}
     assert 'system' not in [message['role'] for message in others]
+
+
+def test_the_chat_is_what_a_policy_trained_here_reads(workdir):
+  config = settings(template_kwargs={'date_string': '7 May 2025'})
+  config.prepare.answer_format = 'tags'
+  _, _, endpoint = explored(workdir, an_idea, config)
+  _, _, request = endpoint.requests[-1]
+  assert request['messages'][1]['content'] == '<action>open box 1</action>'
+  assert request['chat_template_kwargs'] == {'date_string': '7 May 2025'}
+  config.prepare.answer_format = 'plain'
+  with pytest.raises(UserError, match="answer_format was 'tags', is 'plain'"):
+    explored(workdir, an_idea, config)
 
 
 def test_it_comes_after_the_policy_and_before_the_admissible_list(workdir):

@@ -69,11 +69,12 @@ def other(action, valid=True, proposer='uniform'):
   return Alternative(action, 'You fall.', False, valid, proposer)
 
 
-def test_valid_alternatives_are_preferred_and_the_policys_among_them():
+@pytest.mark.parametrize('model', ['policy', 'openai'])
+def test_valid_alternatives_are_preferred_and_a_models_among_them(model):
   trajectory = explored(
-    other('fly', valid=False, proposer='policy'),
+    other('fly', valid=False, proposer=model),
     *(other(f'sit {i}') for i in range(9)),
-    other('run', proposer='policy'),
+    other('run', proposer=model),
   )
   (decision,) = decisions_of(trajectory, 2, False, 0)
   first, second = decision.alternatives

@@ -1,0 +1,96 @@
+"""OpenAI-compatible servers that may be installed, started on a free port."""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+START_SECONDS = 180  # vLLM takes 40 on two cores
+MAX_TOKENS = 4096  # of a prompt and its answer
+_ENVIRONMENT = {
+  'HF_HUB_OFFLINE': '1',
+  'OMP_NUM_THREADS': '1',
+  'VLLM_CPU_KVCACHE_SPACE': '1',  # GiB
+  'VLLM_NO_USAGE_STATS': '1',
+}
+
+
+def _transformers(folder):
+  needed = ('torch', 'transformers', 'fastapi', 'uvicorn')
+  if not all(map(importlib.util.find_spec, needed)):
+    pytest.skip('needs torch and pip install "transformers[serving]"')
+  module = 'transformers.cli.transformers'
+  return [sys.executable, '-m', module, 'serve', folder, '--device', 'cpu']
+
+
+def _vllm(folder):
+  python = os.environ.get('EARLY_EXPERIENCE_VLLM')
+  if not python and importlib.util.find_spec('vllm'):
+    python = sys.executable
+  if not python:
+    pytest.skip(
+      'vllm is not installed; EARLY_EXPERIENCE_VLLM may name a Python with it'
+    )
+  # Not `vllm serve`, which in vllm-cpu 0.32.0 asks for a package named vllm.
+  module = 'vllm.entrypoints.openai.api_server'
+  options = f'--dtype float32 --enforce-eager --max-model-len {MAX_TOKENS}'
+  return [python, '-m', module, '--model', folder, *options.split()]
+
+
+COMMANDS = {'transformers': _transformers, 'vllm': _vllm}
+
+
+@contextlib.contextmanager
+def started(name: str, folder: pathlib.Path, log: pathlib.Path) -> Iterator:
+  """Serves a model's folder under its path; yields the base URL.
+
+  Skips the test where the server is not installed.
+
+  Args:
+    name: of `COMMANDS`.
+    folder: what transformers can load, tokenizer included.
+    log: file for what the server says.
+  """
+  command = COMMANDS[name](str(folder))
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  with open(log, 'wb') as file:
+    server = subprocess.Popen(
+      [*command, '--host', '127.0.0.1', '--port', str(port)],
+      stdout=file,
+      stderr=subprocess.STDOUT,
+      env=os.environ | _ENVIRONMENT,
+      start_new_session=True,  # its workers end with it
+    )
+  try:
+    _await(f'http://127.0.0.1:{port}/health', server, log)
+    yield f'http://127.0.0.1:{port}/v1'
+  finally:
+    server.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      server.wait(20)
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def _await(url, server, log):
+  end = time.monotonic() + START_SECONDS
+  while time.monotonic() < end and server.poll() is None:
+    try:
+      return urllib.request.urlopen(url, timeout=5).close()
+    except (urllib.error.URLError, OSError):
+      time.sleep(0.2)
+  said = log.read_text(errors='replace')[-2000:]
+  pytest.fail(f'the server did not start (code {server.poll()}): {said}')

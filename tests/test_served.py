@@ -1,0 +1,134 @@
+"""An exported model behind real servers, asked by `explore` and `reflect`.
+
+Each server is tried that is installed; see real_servers.py.
+"""
+
+import json
+
+import jax
+import pytest
+
+from early_experience import collect, convert, explore, reflect
+from early_experience.config import default
+from early_experience.endpoint import Endpoint
+from early_experience.evaluation.contexts import Contexts
+from early_experience.experience import chat, render, tokenizer
+from early_experience.experience.answer_format import find_format
+from early_experience.model import sharding
+from early_experience.training import checkpoint
+from tests import real_servers, tiny_tokenizers
+from tests.toy_env import ToyEnv
+
+pytest.importorskip('openai')
+tokenizers = pytest.importorskip('tokenizers')
+torch = pytest.importorskip('torch')
+transformers = pytest.importorskip('transformers')
+
+ANSWER_TOKENS = 24
+# Templates of this family name a day; without it servers take today's.
+TEMPLATE = {'date_string': '7 May 2025'}
+HISTORIES = (
+  ('Take the coin.', ['You see box 1, box 2.'], []),
+  ('Put the cup é杯 away.', ['A shelf.', 'A drawer.\n- 2 cups'], ['look']),
+  ('Go.', [f'Room {i}. ' * 9 for i in range(4)], [f'go {i}' for i in range(3)]),
+)
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+  """A Llama of transformers, imported, and exported again."""
+  folder = tmp_path_factory.mktemp('model')
+  words = tiny_tokenizers.write(folder / 'words', 'llama3')
+  cfg = transformers.LlamaConfig(
+    vocab_size=tokenizer.load(words).vocab_size,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,  # vLLM has no smaller one
+    max_position_embeddings=real_servers.MAX_TOKENS,
+    rope_parameters={'rope_type': 'default', 'rope_theta': 500_000.0},
+    initializer_range=0.3,  # enough for one token to stand out
+  )
+  torch.manual_seed(0)
+  transformers.LlamaForCausalLM(cfg).save_pretrained(folder / 'hf')
+  tiny_tokenizers.write(folder / 'hf', 'llama3')
+  path = folder / 'hf' / 'generation_config.json'
+  path.write_text(
+    json.dumps(json.loads(path.read_text()) | {'do_sample': True})
+  )
+  convert.from_hf(folder / 'hf', folder / 'ours')
+  convert.to_hf(folder / 'ours', folder / 'exported')
+  return folder
+
+
+@pytest.fixture(scope='module', params=real_servers.COMMANDS)
+def server(request, exported, tmp_path_factory):
+  """The address of a server that serves the exported model."""
+  log = tmp_path_factory.mktemp('log') / 'server.log'
+  with real_servers.started(request.param, exported / 'exported', log) as url:
+    yield url
+
+
+@pytest.fixture
+def config(server, exported, monkeypatch):
+  monkeypatch.delenv('OPENAI_API_KEY', raising=False)
+  config = default()
+  config.env.name = 'toy'
+  config.collect.trajectories = 4
+  config.explore.k = 2
+  config.explore.proposers = {'openai': 1.0}
+  config.reflect.writer = 'openai'
+  for settings in (config.explore.openai, config.reflect.openai):
+    settings.base_url = server
+    settings.model = str(exported / 'exported')
+    settings.max_tokens = ANSWER_TOKENS
+    settings.template_kwargs = TEMPLATE
+  return config
+
+
+def test_explore_and_reflect_are_answered(config, tmp_path):
+  collect.collect_from(ToyEnv(), config, tmp_path)
+  explored = explore.explore_in(ToyEnv(), config, tmp_path)
+  assert explored['states'] == 11 and explored['unanswered'] == 0
+  assert explored['by_proposer']['openai'] > 11, 'samples differ'
+  reflected = reflect.reflect(config, tmp_path)
+  # What random weights say is no rationale, but it is an answer.
+  assert reflected['all_states'] == 11
+  assert 'endpoint' not in reflected['dropped']
+  assert sum(reflected['dropped'].values()) + reflected['rationales'] == 11
+
+
+def test_the_server_says_what_our_own_decoder_says(config, exported):
+  scripts = [render.history(*history) for history in HISTORIES]
+  config.explore.openai.temperature = 0.0
+  endpoint = Endpoint(config.explore.openai, 'config.explore.openai')
+  served = endpoint.ask(
+    [chat.messages(s, find_format('plain')) for s in scripts]
+  )
+  own = decoded(exported / 'ours', scripts)
+  assert len(set(own)) == len(scripts) and all(map(len, own))
+  # One server shows the bytes of an unfinished character, another does not.
+  assert [text.rstrip('\ufffd') for text in served] == own
+
+
+def decoded(folder, scripts):
+  """What the imported model says greedily, by the decoder of `evaluate`."""
+  words = tokenizer.load(folder / 'tokenizer', template_kwargs=TEMPLATE)
+  cfg, _ = checkpoint.architecture(folder / 'checkpoints')
+  mesh = sharding.make_mesh(default().mesh)
+  params = checkpoint.load_params(folder / 'checkpoints', cfg, mesh)
+  with jax.set_mesh(mesh):
+    contexts = Contexts(params, cfg, words, mesh, len(scripts))
+    prompts = [words.encode_prompt(script, 'action') for script in scripts]
+    prompts += [None] * (contexts.rows - len(prompts))
+    logits_BV, ready = contexts.read(prompts, patience=1.0)
+    answers = contexts.write(
+      logits_BV, ready, [''] * contexts.rows, ANSWER_TOKENS + 1, temperature=0.0
+    )
+  plain = tokenizers.Tokenizer.from_file(
+    str(folder / 'tokenizer/tokenizer.json')
+  )
+  texts = [plain.decode(ids) for ids in answers[: len(scripts)]]
+  return [text.rstrip('\ufffd') for text in texts]
