@@ -89,7 +89,8 @@ _QWEN_TOOLS = """{%- if tools %}
     {{- "\\n" }}
     {{- tool | tojson }}
   {%- endfor %}
-  {{- "\\n</tools>\\n\\nA call:\\n<tool_call>\\n{...}\\n</tool_call><|im_end|>\\n" }}
+  {{- "\\n</tools>\\n\\nA call:\\n<tool_call>\\n{}\\n</tool_call>" }}
+  {{- "<|im_end|>\\n" }}
 {%- else %}
   {%- if messages[0].role == 'system' %}
     {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
@@ -109,11 +110,12 @@ _QWEN_CALLS = """{%- for call in message.tool_calls %}
 {%- endfor %}
 """
 
-_QWEN_TOOL_TURN = """{%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}
+_QWEN_TOOL_TURN = """{%- set i = loop.index0 %}
+{%- if loop.first or messages[i - 1].role != 'tool' %}
   {{- '<|im_start|>user' }}
 {%- endif %}
 {{- '\\n<tool_response>\\n' + message.content + '\\n</tool_response>' }}
-{%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}
+{%- if loop.last or messages[i + 1].role != 'tool' %}
   {{- '<|im_end|>\\n' }}
 {%- endif %}
 """
@@ -124,7 +126,8 @@ _QWEN2 = (
   + """{%- for message in messages %}
   {%- if message.role == 'user' or (message.role == 'system' and not loop.first)
       or (message.role == 'assistant' and not message.tool_calls) %}
-    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+    {{- '<|im_start|>' + message.role + '\\n' + message.content }}
+    {{- '<|im_end|>\\n' }}
   {%- elif message.role == 'assistant' %}
     {{- '<|im_start|>assistant' }}
     {%- if message.content %}
@@ -161,7 +164,8 @@ _QWEN3 = (
 {%- endfor %}
 {%- for message in messages %}
   {%- set content = message.content if message.content is string else '' %}
-  {%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}
+  {%- if message.role == 'user'
+      or (message.role == 'system' and not loop.first) %}
     {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}
   {%- elif message.role == 'assistant' %}
     {%- set thoughts = '' %}
@@ -214,7 +218,8 @@ _GEMMA3 = """{{ bos_token }}
   {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
     {{ raise_exception("user and assistant must take turns") }}
   {%- endif -%}
-  {%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
+  {%- set role = message['role'] -%}
+  {%- set role = 'model' if role == 'assistant' else role -%}
   {{ '<start_of_turn>' + role + '\\n' + (opening if loop.first else "") }}
   {%- if message['content'] is string -%}
     {{ message['content'] | trim }}
@@ -246,7 +251,8 @@ _LLAMA2 = """{% if messages[0]['role'] == 'system' %}
 {{ raise_exception('user and assistant must take turns') }}
 {% endif %}
 {% if loop.index0 == 0 and opening != false %}
-{% set content = '<<SYS>>\\n' + opening + '\\n<</SYS>>\\n\\n' + message['content'] %}
+{% set opening = '<<SYS>>\\n' + opening + '\\n<</SYS>>\\n\\n' %}
+{% set content = opening + message['content'] %}
 {% else %}
 {% set content = message['content'] %}
 {% endif %}

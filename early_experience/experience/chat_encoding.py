@@ -67,9 +67,9 @@ class ChatEncoding:
 
     Returns:
       Ids, and for each message the range of tokens that its content takes: one
-      that straddles its start is in, one that straddles its end is not. None
-      where the content is no text, or the template shows it otherwise than as
-      it is: left out, repeated, rewritten.
+      that straddles its start is in, one that straddles its end is not. Blanks
+      around it count where the template keeps them. None where the content is
+      no text, or the template leaves out or repeats an end of it.
 
     Raises:
       UserError: the template refuses the messages.
@@ -80,11 +80,15 @@ class ChatEncoding:
     text, _ = render(messages)
     ids, ends = self.tokens.encode(text)
     every = range(len(messages))
-    found = _places(render, messages, every, text)
-    if found is None:  # a mark made a difference: to which?
+    # A mark may make a difference to the template: at the edge of blanks that
+    # it trims, or in a content that it looks into. Then to that one alone.
+    found = _places(render, messages, every, text, _whole)
+    if found is None:
+      found = _places(render, messages, every, text, _without_blanks)
+    if found is None:
       found = {}
       for i in every:
-        found |= _places(render, messages, [i], text) or {}
+        found |= _places(render, messages, [i], text, _without_blanks) or {}
     spans = [
       found.get(i) and tuple(np.searchsorted(ends, found[i], 'right').tolist())
       for i in every
@@ -175,18 +179,22 @@ class ChatEncoding:
     return text, found
 
 
-def _places(render, messages, indices, text):
-  """The ranges of some contents in the text; None where marks change it.
+def _whole(content):
+  return 0, len(content)
 
-  A mark stands inside of the blanks around a content, for these are what many
-  templates trim.
-  """
-  ranges = {}
-  for i in indices:
-    content = messages[i].get('content')
-    if isinstance(content, str):
-      start = len(content) - len(content.lstrip())
-      ranges[i] = (start, max(start, len(content.rstrip())))
+
+def _without_blanks(content):
+  start = len(content) - len(content.lstrip())
+  return start, max(start, len(content.rstrip()))
+
+
+def _places(render, messages, indices, text, range_of):
+  """The ranges of some contents in the text; None where marks change it."""
+  ranges = {
+    i: range_of(messages[i]['content'])
+    for i in indices
+    if isinstance(messages[i].get('content'), str)
+  }
   marked, places = render(messages, marks=ranges)
   if marked != text:
     return None

@@ -136,7 +136,7 @@ class ChatTokenizer(tokenizer.Tokenizer):
     piece = self._in_frame(
       part_of(role, text, self._format),
       first=len(prompt) == 1,
-      last=role != 'thought',
+      last=True,
     )
     return list(self._continued(_context(''.join(prompt)), piece.text))
 
@@ -248,12 +248,13 @@ class ChatTokenizer(tokenizer.Tokenizer):
 
   def _in_frame(self, part, first=False, last=False):
     """A part with what the template puts around the message."""
-    frame, text = self._frame, part.text
+    frame, before, after = self._frame, '', ''
     if speaker(part.role) != 'assistant':
-      text += frame.user_tail if last else ''
+      after = frame.user_tail if last else ''
     else:
-      text = (frame.lead if first else '') + text + (frame.tail if last else '')
-    return dataclasses.replace(part, text=text)
+      before = frame.lead if first else ''
+      after = frame.tail if last and part.role == 'action' else ''
+    return dataclasses.replace(part, text=before + part.text + after)
 
   def _render(self, messages, add_generation_prompt):
     given = [{'role': role, 'content': content} for role, content in messages]
