@@ -197,10 +197,12 @@ def fields_of(source: dict, where: object = CONFIG) -> dict[str, object]:
   fields = _neutral() | family.fixed
   for ours, theirs in (_KEYS | family.keys).items():
     fields[ours] = source[theirs]
+  for ours in ('embed', 'heads', 'layers'):
+    _typed(ours, fields[ours], where)
   if fields['kv_heads'] is None:
     fields['kv_heads'] = fields['heads']
   if fields['head_dim'] is None:
-    fields['head_dim'] = fields['embed'] // fields['heads']
+    fields['head_dim'] = fields['embed'] // max(1, fields['heads'])
   fields |= {key: fields[key] or 0 for key in _OPTIONAL}
   fields['activation'] = _known(
     _ACTIVATIONS, fields['activation'], family.keys['activation'], where
@@ -260,6 +262,8 @@ def _config_of(model, name):
 
 def _text_part(source, where):
   """The part that describes the decoder, and its family."""
+  if not isinstance(source, dict):
+    raise UserError(f'{where} is not a JSON object')
   name = source.get('model_type')
   if name == MULTIMODAL:
     text = {'model_type': 'gemma3_text'} | source.get('text_config', {})

@@ -179,12 +179,13 @@ def _indexed(folder, index):
           f'tensor {stored.name} is in both {found[stored.name].file} and'
           f' {path}'
         )
-      if places.get(stored.name) != name:
-        raise UserError(
-          f'{path} has tensor {stored.name}; {index} says it is in'
-          f' {places.get(stored.name, "no file")}'
-        )
       found[stored.name] = stored
+  for name, stored in found.items():
+    if places.get(name) != stored.file.name:
+      raise UserError(
+        f'{stored.file} has tensor {name}; {index} says it is in'
+        f' {places.get(name, "no file")}'
+      )
   for name, file in places.items():
     if name not in found:
       raise UserError(f'{index} says that {file} has tensor {name}; it has not')

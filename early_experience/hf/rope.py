@@ -35,11 +35,11 @@ def read_rope(
   Raises:
     UserError: a type or a pattern of layers is not supported, or incomplete.
   """
-  both = source.get('rope_parameters') or {}
-  local = both.get(_LOCAL) or {}
+  both = _object(source, 'rope_parameters', where)
+  local = _object(both, _LOCAL, where)
   layered = {_LOCAL, _GLOBAL} & set(both)
-  whole = (both.get(_GLOBAL) or {}) if layered else both
-  whole = whole | (source.get('rope_scaling') or {})
+  whole = _object(both, _GLOBAL, where) if layered else both
+  whole = whole | _object(source, 'rope_scaling', where)
   name = whole.get('rope_type') or whole.get('type') or 'default'
   if name not in _TYPES:
     raise UserError(
@@ -72,6 +72,13 @@ def read_rope(
     'global_every': _global_every(source, fields, where),
     'rope_theta_local': base or fields['rope_theta_local'],
   }
+
+
+def _object(source, key, where):
+  value = source.get(key) or {}
+  if not isinstance(value, dict):
+    raise UserError(f'{where}: {key} = {value!r} is not an object')
+  return value
 
 
 def unused_rope(fields: dict) -> list[str]:
