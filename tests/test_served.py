@@ -16,13 +16,14 @@ from early_experience.experience import chat, render, tokenizer
 from early_experience.experience.answer_format import find_format
 from early_experience.model import sharding
 from early_experience.training import checkpoint
-from tests import real_servers, tiny_tokenizers
+from tests import real_servers
 from tests.toy_env import ToyEnv
 
 pytest.importorskip('openai')
 tokenizers = pytest.importorskip('tokenizers')
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
+tiny_tokenizers = pytest.importorskip('tests.tiny_tokenizers')
 
 ANSWER_TOKENS = 24
 # Templates of this family name a day; without it servers take today's.
@@ -46,7 +47,7 @@ def exported(tmp_path_factory):
     num_hidden_layers=2,
     num_attention_heads=4,
     num_key_value_heads=2,
-    head_dim=64,  # vLLM has no smaller one
+    head_dim=32,  # the smallest that vLLM attends with on CPUs
     max_position_embeddings=real_servers.MAX_TOKENS,
     rope_parameters={'rope_type': 'default', 'rope_theta': 500_000.0},
     initializer_range=0.3,  # enough for one token to stand out
@@ -55,24 +56,27 @@ def exported(tmp_path_factory):
   transformers.LlamaForCausalLM(cfg).save_pretrained(folder / 'hf')
   tiny_tokenizers.write(folder / 'hf', 'llama3')
   path = folder / 'hf' / 'generation_config.json'
-  path.write_text(
-    json.dumps(json.loads(path.read_text()) | {'do_sample': True})
-  )
+  # Without it transformers' server is greedy, whatever temperature it is told.
+  sampled = json.loads(path.read_text()) | {'do_sample': True}
+  path.write_text(json.dumps(sampled))
   convert.from_hf(folder / 'hf', folder / 'ours')
   convert.to_hf(folder / 'ours', folder / 'exported')
   return folder
 
 
-@pytest.fixture(scope='module', params=real_servers.COMMANDS)
-def server(request, exported, tmp_path_factory):
-  """The address of a server that serves the exported model."""
+@pytest.fixture(scope='module', params=real_servers.SERVERS)
+def server(request, tmp_path_factory):
+  """The address of a server, and the folder with the model that it serves."""
+  command = real_servers.find(request.param)  # first of all: it may skip
+  folder = request.getfixturevalue('exported')
   log = tmp_path_factory.mktemp('log') / 'server.log'
-  with real_servers.started(request.param, exported / 'exported', log) as url:
-    yield url
+  with real_servers.started(command, folder / 'exported', log) as url:
+    yield url, folder
 
 
 @pytest.fixture
-def config(server, exported, monkeypatch):
+def config(server, monkeypatch):
+  url, folder = server
   monkeypatch.delenv('OPENAI_API_KEY', raising=False)
   config = default()
   config.env.name = 'toy'
@@ -81,8 +85,8 @@ def config(server, exported, monkeypatch):
   config.explore.proposers = {'openai': 1.0}
   config.reflect.writer = 'openai'
   for settings in (config.explore.openai, config.reflect.openai):
-    settings.base_url = server
-    settings.model = str(exported / 'exported')
+    settings.base_url = url
+    settings.model = str(folder / 'exported')
     settings.max_tokens = ANSWER_TOKENS
     settings.template_kwargs = TEMPLATE
   return config
@@ -100,14 +104,14 @@ def test_explore_and_reflect_are_answered(config, tmp_path):
   assert sum(reflected['dropped'].values()) + reflected['rationales'] == 11
 
 
-def test_the_server_says_what_our_own_decoder_says(config, exported):
+def test_the_server_says_what_our_own_decoder_says(config, server):
   scripts = [render.history(*history) for history in HISTORIES]
   config.explore.openai.temperature = 0.0
   endpoint = Endpoint(config.explore.openai, 'config.explore.openai')
   served = endpoint.ask(
     [chat.messages(s, find_format('plain')) for s in scripts]
   )
-  own = decoded(exported / 'ours', scripts)
+  own = decoded(server[1] / 'ours', scripts)
   assert len(set(own)) == len(scripts) and all(map(len, own))
   # One server shows the bytes of an unfinished character, another does not.
   assert [text.rstrip('\ufffd') for text in served] == own
