@@ -23,10 +23,8 @@ from early_experience.hf.tensor_file import NAMES
 from early_experience.model import config as model_config
 from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
-from early_experience.training import checkpoint
+from early_experience.training import checkpoint, initial
 from early_experience.training.checkpoint import Checkpoints
-
-CHECKPOINTS = 'checkpoints'
 
 
 def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
@@ -47,10 +45,15 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
   with files.new_folder(out) as made:
     (made / tokenizer.FOLDER).mkdir()
     tokenizer_files.copy(hf, made / tokenizer.FOLDER)
-    name = _hash(made / tokenizer.FOLDER, cfg, hf)
+    found = _loaded(made / tokenizer.FOLDER)
+    if found:
+      tokenizer.check_vocab(found, cfg.vocab_size, hf)
+    name = found.hash if found else ''
     params = read.read_params(hf, cfg, mesh)
     source = read.facts(hf)
-    with Checkpoints(made / CHECKPOINTS, cfg, name, 1, source) as checkpoints:
+    with Checkpoints(
+      made / initial.FOLDER, cfg, name, 1, source
+    ) as checkpoints:
       checkpoints.save_params(params)
   count = sum(x.size for x in jax.tree.leaves(params))
   return f'{out}: {count:,} parameters in {param_dtype}'
@@ -75,10 +78,11 @@ def to_hf(
     UserError: there is no checkpoint, or no such model in transformers.
   """
   folder = pathlib.Path(checkpoint_folder)
-  cfg, source = checkpoint.architecture(folder / CHECKPOINTS)
+  cfg, source = architecture_lib.read(folder / initial.FOLDER)
   mesh = _mesh()
-  params = checkpoint.load_params(folder / CHECKPOINTS, cfg, mesh)
+  params = initial.policy(folder, cfg, mesh)
   words = _tokenizer_folder(folder)
+  source = _token_ids(words) | source
   with jax.set_mesh(mesh):
     if adapters:
       base = source.get('path', '')
@@ -100,28 +104,32 @@ def config_of(hf: str, param_dtype: str) -> ModelConfig:
   return model_config.from_config(settings, settings.vocab_size)
 
 
-def _hash(folder, cfg, hf):
-  """Of the tokenizer that was copied; '' where the checkpoint has none."""
-  if not any(
-    (folder / name).exists() for name in (tokenizer.JSON, tokenizer.MODEL)
-  ):
-    return ''
-  found = tokenizer.load(folder)
-  tokenizer.check_vocab(found, cfg.vocab_size, hf)
-  return found.hash
+def _loaded(folder):
+  """The tokenizer of a folder; None where there is none that can chat."""
+  folder = pathlib.Path(folder)
+  can_chat = tokenizer_files.has_template(folder)
+  if (folder / tokenizer.JSON).exists() and not can_chat:
+    return None  # a base model's: its files are taken along all the same
+  names = (tokenizer.JSON, tokenizer.MODEL)
+  there = any((folder / name).exists() for name in names)
+  return tokenizer.load(folder) if there else None
 
 
 def _tokenizer_folder(folder):
   """Of a policy: beside its checkpoints, or in its workdir."""
   prepared = folder.parent.parent / 'prepare'
-  for place in (
-    folder / tokenizer.FOLDER,
-    prepared / tokenizer.FOLDER,
-    prepared,
-  ):
-    if place.is_dir():
-      return place
-  return None
+  places = (folder / tokenizer.FOLDER, prepared / tokenizer.FOLDER, prepared)
+  return next((place for place in places if place.is_dir()), None)
+
+
+def _token_ids(folder):
+  """What transformers is to know of the tokenizer, if no checkpoint says it."""
+  found = _loaded(folder) if folder else None
+  if found is None:
+    return {}
+  stops = list(found.stop_ids)
+  ends = stops if len(stops) > 1 else stops[0]
+  return {'pad_token_id': found.pad_id, 'eos_token_id': ends}
 
 
 def _mesh():

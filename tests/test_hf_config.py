@@ -4,7 +4,7 @@ import pytest
 
 from early_experience import config as config_lib
 from early_experience.errors import UserError
-from early_experience.hf import architecture
+from early_experience.hf import architecture, families
 from early_experience.model import config as model_config
 
 LLAMA3 = {
@@ -168,7 +168,7 @@ def test_old_and_new_keys_of_rope_say_the_same():
   assert read(old) == read(new)
 
 
-@pytest.mark.parametrize('name', architecture.FAMILIES)
+@pytest.mark.parametrize('name', families.FAMILIES)
 def test_what_is_left_out_means_what_it_means_in_transformers(name):
   transformers = pytest.importorskip('transformers')
   theirs = transformers.AutoConfig.for_model(name).to_dict()

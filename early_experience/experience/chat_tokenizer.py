@@ -37,7 +37,7 @@ from early_experience.experience.render import Script
 from early_experience.experience.tree import Sequence
 from early_experience.hf import tokenizer_files
 
-SETTINGS = 'chat.json'
+SETTINGS = tokenizer_files.CHAT
 _DECIDE = (  # the ids
   tokenizer.JSON,
   chat_template.CONFIG,

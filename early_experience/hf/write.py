@@ -56,7 +56,8 @@ def write_params(
     )
     write_files(tensors, values, made, dtype, file_bytes)
     files.write_json(made / architecture.CONFIG, content)
-    tokenizer_files.copy(tokenizer, made)
+    if tokenizer:
+      tokenizer_files.export(tokenizer, made)
     if not (made / tokenizer_files.GENERATION).exists():
       ids = {key: value for key, value in content.items() if '_token_id' in key}
       files.write_json(made / tokenizer_files.GENERATION, ids)
@@ -146,7 +147,8 @@ def write_adapters(
       ),
     )
     files.write_json(made / 'adapter_config.json', content)
-    tokenizer_files.copy(tokenizer, made)
+    if tokenizer:
+      tokenizer_files.export(tokenizer, made)
 
 
 def stored(
