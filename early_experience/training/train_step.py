@@ -70,7 +70,8 @@ def abstract_state(
     partition = leaf.sharding.spec if leaf.sharding else PartitionSpec()
     return leaf.update(sharding=NamedSharding(mesh, partition))
 
-  with jax.set_mesh(mesh):  # else newer jax forgets how moments are split
+  # Else newer jax forgets how moments are split.
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
     opt_state = jax.tree.map(placed, jax.eval_shape(tx.init, params))
   step = placed(jax.ShapeDtypeStruct((), jnp.int32))
   return TrainState(step, params, opt_state, frozen)
