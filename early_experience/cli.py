@@ -8,6 +8,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from early_experience import cluster
 from early_experience.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -16,19 +17,44 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
 
 
+COORDINATOR = flags.DEFINE_string(
+  'coordinator', '', 'host:port of process 0, where no cluster tells it'
+)
+PROCESSES = flags.DEFINE_integer('processes', 1, 'of this run')
+PROCESS = flags.DEFINE_integer('process', 0, 'which of them this is')
+TIMEOUT = flags.DEFINE_integer(
+  'start_timeout_seconds', 300, 'to wait for the other processes'
+)
+
+
 def run(
-  stage: Callable[[ConfigDict, str], object], needs_workdir: bool = True
+  stage: Callable[[ConfigDict, str], object],
+  needs_workdir: bool = True,
+  many_processes: bool = False,
 ) -> None:
-  """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1."""
+  """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1.
+
+  A stage that was preempted ends with exit code 75: again.
+
+  Args:
+    stage: to run.
+    needs_workdir: whether --workdir must be given.
+    many_processes: whether it may be one of many.
+  """
   logging.set_verbosity(logging.WARNING)  # a stage says what it did itself
   required = ('config', 'workdir') if needs_workdir else ('config',)
   try:
     app.run(
-      lambda argv: _main(stage, argv),
+      lambda argv: _main(stage, argv, many_processes),
       flags_parser=lambda argv: _parse(argv, required),
     )
   except UserError as error:
     _fail(str(error))
+  except cluster.Preempted as error:
+    _end(
+      f'preempted: saved after update {error}; the same command goes on',
+      cluster.AGAIN,
+    )
   except OSError as error:
     if error.errno != errno.ENOSPC:
       raise
@@ -55,13 +81,24 @@ def _parse(argv, required):
   return left
 
 
-def _main(stage, argv):
+def _main(stage, argv, many_processes):
   if len(argv) > 1:
     raise UserError(f'unexpected argument {argv[1]!r}; usage: {_usage()}')
   if WORKDIR.value and 'jax' in sys.modules:
     # Compiled programs are kept beside the run, for the stages that follow.
     sys.modules['jax'].config.update(
       'jax_compilation_cache_dir', os.path.join(WORKDIR.value, 'jax_cache')
+    )
+  if many_processes:
+    from early_experience import distributed  # jax, which others do without
+
+    distributed.start(
+      COORDINATOR.value, PROCESSES.value, PROCESS.value, TIMEOUT.value
+    )
+  elif COORDINATOR.value or cluster.launched():
+    raise UserError(
+      f'this stage runs in one process, but'
+      f' {cluster.launched() or "--coordinator"} starts many: launch it once'
     )
   stage(CONFIG.value, WORKDIR.value)
 
@@ -75,7 +112,11 @@ def _usage():
 
 
 def _fail(message):
+  _end(f'error: {message}', 1)
+
+
+def _end(message, code):
   """Ends here and now: libraries that clean up first would tell it again."""
-  print(f'error: {message}', file=sys.stderr, flush=True)
+  print(message, file=sys.stderr, flush=True)
   sys.stdout.flush()
-  os._exit(1)
+  os._exit(code)

@@ -100,8 +100,13 @@ def default() -> ConfigDict:
   # In order. See `stage()` for what each holds.
   config.train.stages = [stage()]
   config.train.checkpoint_every_steps = 500
-  config.train.keep_checkpoints = 2
+  config.train.keep_checkpoints = 2  # the newest
+  config.train.keep_best_checkpoints = 0  # and those of the lowest loss
   config.train.log_every_steps = 10
+  # A loss of more than so many times the mean of the last 50 ends the run.
+  config.train.max_loss_ratio = 0.0  # 0 = only what is not finite does
+  # First and last update of a profiler's trace; (0, 0) = none.
+  config.train.profile_steps = (0, 0)
 
   config.evaluate = ConfigDict()
   config.evaluate.policy = 'trained'  # trained | untrained | random

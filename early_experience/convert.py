@@ -23,7 +23,8 @@ from early_experience.hf.tensor_file import NAMES
 from early_experience.model import config as model_config
 from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
-from early_experience.training import checkpoint, initial
+from early_experience.training import architecture as architecture_lib
+from early_experience.training import initial
 from early_experience.training.checkpoint import Checkpoints
 
 
@@ -52,7 +53,7 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
     params = read.read_params(hf, cfg, mesh)
     source = read.facts(hf)
     with Checkpoints(
-      made / initial.FOLDER, cfg, name, 1, source
+      made / initial.FOLDER, cfg, name, keep=1, source=source
     ) as checkpoints:
       checkpoints.save_params(params)
   count = sum(x.size for x in jax.tree.leaves(params))

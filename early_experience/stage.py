@@ -6,17 +6,20 @@ was stopped continues; a finished one has nothing to do; one whose settings
 changed is refused, for its outputs would be of two kinds.
 """
 
+import fcntl
 import json
+import os
 import pathlib
+import socket
 
 from early_experience import files
 from early_experience.errors import UserError
 
-SETTINGS, SUMMARY = 'settings.json', 'summary.json'
+SETTINGS, SUMMARY, LOCK = 'settings.json', 'summary.json', '.lock'
 
 
 def begin(workdir, name: str, settings: dict) -> pathlib.Path:
-  """Creates or re-enters a stage's folder.
+  """Creates or re-enters a stage's folder, and claims it for this process.
 
   Args:
     workdir: the run's folder.
@@ -24,9 +27,11 @@ def begin(workdir, name: str, settings: dict) -> pathlib.Path:
     settings: JSON-able; everything that the outputs depend on.
 
   Raises:
-    UserError: the folder was begun with other settings.
+    UserError: the folder was begun with other settings, cannot be written, or
+      another process is at work in it.
   """
   folder = pathlib.Path(workdir) / name
+  _claim(folder)
   settings = json.loads(json.dumps(settings))
   path = folder / SETTINGS
   if path.exists():
@@ -40,6 +45,28 @@ def begin(workdir, name: str, settings: dict) -> pathlib.Path:
   else:
     files.write_json(path, settings)
   return folder
+
+
+def _claim(folder):
+  """Takes the folder's lock, which this process holds until it ends."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+  except OSError as error:
+    raise UserError(f'cannot write {folder}: {error.strerror}') from None
+  try:
+    # Of the process, not of the file's handle: taking it again succeeds, and
+    # the handle must stay open.
+    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    holder = os.pread(lock, 100, 0).decode(errors='replace') or 'another run'
+    raise UserError(
+      f'{folder} is in use by {holder}: wait for it, or use another --workdir'
+    ) from None
+  os.ftruncate(lock, 0)
+  os.pwrite(
+    lock, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0
+  )
 
 
 def finished(folder) -> dict | None:

@@ -7,24 +7,29 @@ ends with the parameters it would have had, to the bit on the same machine.
 import pathlib
 
 import jax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from early_experience import cli
+from early_experience import cli, distributed
 from early_experience import stage as stage_lib
 from early_experience.errors import UserError
 from early_experience.experience import loader
 from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import sharding, table
-from early_experience.model.config import ModelConfig
-from early_experience.progress import Progress, clock
-from early_experience.training import initial, metrics, optimizer, train_step
-from early_experience.training.checkpoint import Checkpoints, Position
-from early_experience.training.train_step import TrainState
+from early_experience.model import sharding
+from early_experience.progress import clock
+from early_experience.training import initial
+from early_experience.training.checkpoint import Checkpoints
+from early_experience.training.run import Run
 
 # What may differ between the runs that make up one training.
-FREE_TRAIN = ('checkpoint_every_steps', 'keep_checkpoints', 'log_every_steps')
+FREE_TRAIN = (
+  'checkpoint_every_steps',
+  'keep_checkpoints',
+  'keep_best_checkpoints',
+  'log_every_steps',
+  'max_loss_ratio',
+  'profile_steps',
+)
 FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 
 
@@ -37,7 +42,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
 
   Raises:
     UserError: rows, tokenizer, architecture, batch and mesh do not fit each
-      other, or the loss is not a number.
+      other, or the loss is not a number or jumped.
+    Preempted: it was told to leave; the same command goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = tokenizer_lib.load(prepared)
@@ -46,165 +52,34 @@ def train(config: ConfigDict, workdir: str) -> dict:
     config, tokenizer.vocab_size, pathlib.Path(workdir, name)
   )
   rows = _open_rows(config, workdir, tokenizer.hash)
-  folder = stage_lib.begin(
-    workdir, name, _settings(config, tokenizer.hash, rows)
+  settings = _settings(config, tokenizer.hash, rows)
+  folder = distributed.first_then_all(
+    'begin', lambda: stage_lib.begin(workdir, name, settings)
   )
   summary = stage_lib.finished(folder)
   if summary is None:
+    row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
-    keep = config.train.keep_checkpoints
+    _check_batch(config, mesh)
     with (
       jax.set_mesh(mesh),
       Checkpoints(
-        folder / initial.FOLDER, cfg, tokenizer.hash, keep, source
+        folder / initial.FOLDER,
+        cfg,
+        tokenizer.hash,
+        config.train.keep_checkpoints,
+        config.train.keep_best_checkpoints,
+        source,
       ) as checkpoints,
     ):
-      run = _Run(config, cfg, source, rows, mesh, checkpoints)
-      summary = run.to_the_end(folder)
-    stage_lib.finish(folder, summary)
-  print(_sentence(summary))
+      run = Run(config, cfg, source, rows, row_tokens, mesh, checkpoints)
+      summary = _summary(run.to_the_end(folder), rows)
+    distributed.barrier('trained')
+    if distributed.is_first():
+      stage_lib.finish(folder, summary)
+  if distributed.is_first():
+    print(_sentence(summary))
   return summary
-
-
-class _Run:
-  """A training, from where it stands to its end."""
-
-  def __init__(
-    self,
-    config: ConfigDict,
-    cfg: ModelConfig,
-    source: dict,
-    rows: dict[str, loader.Rows],
-    mesh: Mesh,
-    checkpoints: Checkpoints,
-  ):
-    self._config, self._cfg, self._rows = config, cfg, rows
-    self._source = source
-    self._mesh, self._checkpoints = mesh, checkpoints
-    self._stages = config.train.stages
-    self._row_tokens = _row_tokens(config, rows, cfg)
-    _check_batch(config, mesh)
-    # All at once: what is wrong with the last stage shows before the first.
-    self._optimizers, self._steps = [], []
-    for stage in self._stages:
-      tx = optimizer.make_optimizer(stage, cfg, config.train.optimizer_dtype)
-      self._optimizers.append(tx)
-      parts = config.train.microbatches
-      self._steps.append(
-        train_step.make_train_step(cfg, tx, stage, parts)
-        if stage.steps
-        else None
-      )
-
-  def to_the_end(self, folder) -> dict:
-    """Trains; returns the summary."""
-    state, position = self._start()
-    settings = self._config.train
-    tokens = settings.batch_rows * self._row_tokens
-    total = sum(stage.steps for stage in self._stages)
-    name = self._config.name
-    progress = Progress(f'train {name}', total, 'updates', position.total)
-    with metrics.Log(
-      folder,
-      position.total,
-      settings.log_every_steps,
-      tokens,
-      metrics.model_flops(self._cfg, settings.batch_rows, self._row_tokens),
-    ) as log:
-      for index in range(position.stage, len(self._stages)):
-        if index > position.stage:
-          reset = self._stages[index].reset_optimizer
-          tx = self._optimizers[index]
-          state = train_step.enter_stage(state, tx, reset, self._mesh)
-          position = Position(index, 0, position.total)
-        state, position = self._stage(state, position, log, progress)
-      if self._checkpoints.latest is None:  # nothing to train
-        self._checkpoints.save(state, position)
-      seconds = log.last.get('seconds', 0.0)
-      finals = log.last_of_stages
-    progress.close()
-    return {
-      'name': name,
-      'steps': total,
-      'tokens': total * tokens,
-      'seconds': seconds,
-      'parameters': table.count(self._cfg),
-      'trained': table.count(self._cfg, trained=True),
-      'stages': [
-        {'steps': stage.steps, 'nll': _nll(finals.get(index))}
-        for index, stage in enumerate(self._stages)
-      ],
-      'rows': {name: _excerpt(rows) for name, rows in self._rows.items()},
-    }
-
-  def _start(self) -> tuple[TrainState, Position]:
-    tx = self._optimizers[0]  # the states of all stages have one structure
-    like = train_step.abstract_state(self._cfg, tx, self._mesh)
-    params = None
-    if self._cfg.lora_rank:  # what is frozen is not in the checkpoints
-      params = self._params()
-      like = like.replace(frozen=table.split(params, self._cfg)[1])
-    restored = self._checkpoints.restore(like, self._mesh)
-    if restored is not None:
-      return restored
-    params = params or self._params()
-    return train_step.new_state(params, self._cfg, tx, self._mesh), Position()
-
-  def _params(self):
-    seed = self._config.seed
-    return initial.params(self._source, self._cfg, self._mesh, seed)
-
-  def _stage(self, state, position, log, progress):
-    """The updates left of one stage, and a checkpoint at its end."""
-    index, steps = position.stage, self._stages[position.stage].steps
-    if position.step == steps:
-      return state, position
-    batches = self._batches(position)
-    batch = next(batches)
-    step = self._steps[index].lower(state, batch).compile()
-    log.start()
-    try:
-      while position.step < steps:
-        state, values = step(state, batch)
-        position = Position(index, position.step + 1, position.total + 1)
-        done = position.step == steps
-        log.add(position.total, index, values)
-        if (
-          done or not position.total % self._config.train.checkpoint_every_steps
-        ):
-          log.flush()  # nothing is saved before its loss is known
-          self._checkpoints.save(state, position)
-        if not done:
-          batch = next(batches)  # while the device is at work
-        progress.update()
-    except metrics.NotFinite as error:
-      raise UserError(self._blame(error, index)) from error
-    return state, position
-
-  def _batches(self, position):
-    """The rest of a stage's batches, on the devices."""
-    source = loader.batches(
-      self._rows,
-      self._stages[position.stage].rows.to_dict(),
-      # Stages that share rows do not see them in one order.
-      seed=self._config.seed + 1000 * position.stage,
-      batch_rows=self._config.train.batch_rows,
-      start_step=position.step,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
-    )
-    return (sharding.put_batch(batch, self._mesh) for batch in source)
-
-  def _blame(self, error, index):
-    before = sum(stage.steps for stage in self._stages[:index])
-    latest = self._checkpoints.latest
-    return (
-      f'{error} (train stage {index}, batch {error.update - before - 1} of'
-      f' rows {", ".join(self._stages[index].rows)}, seed'
-      f' {self._config.seed}); the last good checkpoint is'
-      f' {"none" if latest is None else f"of update {latest}"}: lower the'
-      ' learning rate or clip_norm, and train under another --config.name'
-    )
 
 
 def _open_rows(config, workdir, tokenizer):
@@ -275,6 +150,15 @@ def _excerpt(rows):
   return {key: rows.manifest.get(key) for key in keys}
 
 
+def _summary(counted, rows):
+  stages = [
+    {'steps': stage['steps'], 'nll': _nll(stage['last'])}
+    for stage in counted['stages']
+  ]
+  sets = {name: _excerpt(source) for name, source in rows.items()}
+  return {**counted, 'stages': stages, 'rows': sets}
+
+
 def _nll(line):
   return {name: line and line[f'{name}/nll'] for name in OBJECTIVES}
 
@@ -293,4 +177,4 @@ def _sentence(summary):
 
 
 if __name__ == '__main__':
-  cli.run(train)
+  cli.run(train, many_processes=True)

@@ -15,7 +15,13 @@ from early_experience.training import metrics
 from early_experience.training.checkpoint import load_params
 from tests.training_case import config_of, mesh_of, prepared, to_numpy
 
-CLOCK = {'seconds', 'tokens_per_s', 'flops_per_s'}
+CLOCK = {
+  'seconds',
+  'tokens_per_s',
+  'flops_per_s',
+  'data_wait_share',
+  'checkpoint_share',
+}
 
 
 @pytest.fixture(scope='module')

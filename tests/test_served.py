@@ -15,7 +15,7 @@ from early_experience.evaluation.contexts import Contexts
 from early_experience.experience import chat, render, tokenizer
 from early_experience.experience.answer_format import find_format
 from early_experience.model import sharding
-from early_experience.training import checkpoint
+from early_experience.training import architecture, checkpoint
 from tests import real_servers
 from tests.toy_env import ToyEnv
 
@@ -120,7 +120,7 @@ def test_the_server_says_what_our_own_decoder_says(config, server):
 def decoded(folder, scripts):
   """What the imported model says greedily, by the decoder of `evaluate`."""
   words = tokenizer.load(folder / 'tokenizer', template_kwargs=TEMPLATE)
-  cfg, _ = checkpoint.architecture(folder / 'checkpoints')
+  cfg, _ = architecture.read(folder / 'checkpoints')
   mesh = sharding.make_mesh(default().mesh)
   params = checkpoint.load_params(folder / 'checkpoints', cfg, mesh)
   with jax.set_mesh(mesh):

@@ -21,7 +21,7 @@ from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import config as model_config
 from early_experience.model import decode, sharding
-from early_experience.training import checkpoint, initial
+from early_experience.training import architecture, initial
 
 # Share of the slots that must be read before any is answered: generating takes
 # as long for one as for all, so few should wait for another turn.
@@ -79,7 +79,7 @@ def load(
 
 
 def _check_tokenizer(folder, tokenizer, prepared):
-  path = folder / initial.FOLDER / checkpoint.ARCHITECTURE
+  path = folder / initial.FOLDER / architecture.FILE
   trained = files.read_json(path)['tokenizer']
   if trained != tokenizer.hash:
     raise UserError(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -59,50 +59,80 @@ def batches(
   seed: int,
   batch_rows: int,
   start_step: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  positions: Sequence[int] | None = None,
 ) -> Iterator[rows_lib.Row]:
   """Endless batches; the one at step s is a pure function of (seed, s).
 
-  Every process iterates by itself and gets its part of the same global batch,
+  Every process iterates by itself and reads its rows of the same batch,
   whatever the number of processes.
 
   Args:
     rows: row sets by name.
     shares: of the batch rows drawn from each set, by name.
     seed: of the shuffles, which differ from epoch to epoch.
-    batch_rows: over all processes.
+    batch_rows: of the whole batch.
     start_step: of the first batch.
-    process_index, process_count: which part, of how many.
+    positions: which of its rows to read; None: all.
 
   Yields:
     int32 [B, T] `tokens`, `depth`, `back`, `span`, float32 [B, T, O]
-    `weights`, with B = batch_rows / process_count.
-
-  Raises:
-    UserError: the batch does not divide by the processes.
+    `weights`, with B positions.
   """
-  if batch_rows % process_count:
-    raise UserError(
-      f'config.train.batch_rows={batch_rows} does not divide by'
-      f' {process_count} processes'
-    )
+  mixed = _mixed(rows, shares, seed)
+  positions = range(batch_rows) if positions is None else positions
+
+  def batch(step):
+    records = [mixed[step * batch_rows + int(i)][2] for i in positions]
+    return _stack([rows_lib.decode(record) for record in records])
+
+  steps = grain.MapDataset.range(start_step, len(mixed) // batch_rows)
+  # A few batches ahead suffice: reading is much faster than training.
+  options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
+  return iter(steps.map(batch).to_iter_dataset(options))
+
+
+def drawn(
+  rows: dict[str, Rows],
+  shares: dict[str, float],
+  *,
+  seed: int,
+  batch_rows: int,
+  step: int,
+) -> list[str]:
+  """The rows of the batch at a step, as `NAME[NUMBER]`; see `batches`."""
+  mixed = _mixed(rows, shares, seed)
+  places = range(step * batch_rows, (step + 1) * batch_rows)
+  return [
+    f'{name}[{number}]' for name, number, _ in map(mixed.__getitem__, places)
+  ]
+
+
+def _mixed(rows, shares, seed):
+  """(set, number, record) of all rows, in the order in which they are drawn."""
   names = sorted(name for name, share in shares.items() if share > 0)
   sets = [
-    grain.MapDataset.source(rows[name].source)
+    grain.MapDataset.source(_Numbered(rows[name]))
     .seed(seed + i)
     .shuffle()
     .repeat(EPOCHS)
     for i, name in enumerate(names)
   ]
-  mixed = sets[0]
-  if len(sets) > 1:
-    mixed = grain.MapDataset.mix(sets, weights=[shares[n] for n in names])
-  local = mixed[process_index::process_count].map(rows_lib.decode)
-  local = local.batch(batch_rows // process_count, batch_fn=_stack)
-  # A few batches ahead suffice: reading is much faster than training.
-  options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
-  return iter(local[start_step:].to_iter_dataset(options))
+  if len(sets) == 1:
+    return sets[0]
+  return grain.MapDataset.mix(sets, weights=[shares[n] for n in names])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Numbered:
+  """Rows that know where they come from."""
+
+  rows: Rows
+
+  def __len__(self):
+    return len(self.rows)
+
+  def __getitem__(self, number):
+    return self.rows.name, int(number), self.rows.source[number]
 
 
 def _stack(rows):

@@ -78,23 +78,47 @@ def spec(*logical: str | None) -> PartitionSpec:
   return PartitionSpec(*split)
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-  """Global arrays from the rows this process holds, split over the batch.
+def row_positions(rows: int, mesh: Mesh) -> np.ndarray:
+  """Which rows of a batch the devices of this process hold, in order.
 
   Args:
-    batch: arrays whose first axis is this process's share of the rows.
+    rows: of the whole batch.
     mesh: from `make_mesh`.
 
   Raises:
     UserError: the rows cannot be split evenly.
   """
-  sharding = NamedSharding(mesh, spec('batch'))
-  rows = len(next(iter(batch.values()))) * jax.process_count()
   check_rows(rows, mesh)
-  return {
-    name: jax.make_array_from_process_local_data(sharding, value)
-    for name, value in batch.items()
-  }
+  sharding = NamedSharding(mesh, spec('batch'))
+  parts = sharding.addressable_devices_indices_map((rows,)).values()
+  return np.unique([np.arange(rows)[part] for part in parts])
+
+
+def put_batch(
+  batch: dict[str, np.ndarray], mesh: Mesh, rows: int = 0
+) -> dict[str, jax.Array]:
+  """Global arrays from the rows this process holds, split over the batch.
+
+  Args:
+    batch: arrays whose first axis is the rows of `row_positions`.
+    mesh: from `make_mesh`.
+    rows: of the whole batch; 0: as many as here.
+
+  Raises:
+    UserError: the rows cannot be split evenly.
+  """
+  sharding = NamedSharding(mesh, spec('batch'))
+  rows = rows or len(next(iter(batch.values())))
+  positions = row_positions(rows, mesh)
+
+  def put(x):
+    def part(index):
+      return x[np.searchsorted(positions, np.arange(rows)[index[0]])]
+
+    shape = (rows, *x.shape[1:])
+    return jax.make_array_from_callback(shape, sharding, part)
+
+  return {name: put(value) for name, value in batch.items()}
 
 
 def check_rows(rows: int, mesh: Mesh | AbstractMesh) -> None:

@@ -15,15 +15,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
-from early_experience import config as config_lib
-from early_experience import files
+from early_experience import distributed
 from early_experience.errors import UserError
-from early_experience.model import config as model_config
 from early_experience.model import table
-from early_experience.model.config import RUNTIME, ModelConfig
+from early_experience.model.config import ModelConfig
+from early_experience.training import architecture
 from early_experience.training.train_step import TrainState, put_step
-
-ARCHITECTURE = 'architecture.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +46,7 @@ class Checkpoints:
     cfg: its architecture is saved beside them, and compared.
     tokenizer: hash of the tokenizer, saved and compared too.
     keep: newest ones to keep.
+    keep_best: and as many of those with the lowest loss.
     source: what an export is to say again of the checkpoint that the
       parameters come from, as `hf.read.facts` has it.
 
@@ -62,20 +60,24 @@ class Checkpoints:
     cfg: ModelConfig,
     tokenizer: str,
     keep: int,
+    keep_best: int = 0,
     source: dict | None = None,
   ):
     self._folder = pathlib.Path(folder)
     self._cfg = cfg
-    if (self._folder / ARCHITECTURE).exists():
-      _check(self._folder, cfg, tokenizer)
-    else:
-      about = {
-        'tokenizer': tokenizer,
-        'model': _architecture(cfg),
-        'source': source or {},
-      }
-      files.write_json(self._folder / ARCHITECTURE, about)
-    self._keep = ocp.training.preservation_policies.LatestN(keep)
+    distributed.first_then_all(
+      'architecture',
+      lambda: architecture.record(self._folder, cfg, tokenizer, source or {}),
+    )
+    policies = ocp.training.preservation_policies
+    best = policies.BestN(
+      get_metric_fn=lambda metrics: -metrics['loss'],
+      n=keep_best,
+      keep_checkpoints_without_metrics=False,
+    )
+    self._keep = policies.LatestN(keep)
+    if keep_best:
+      self._keep = policies.AnyPreservationPolicy([self._keep, best])
     self._quiet = contextlib.ExitStack()
     self._quiet.enter_context(_quiet_orbax())
     self._manager = self._open()
@@ -93,27 +95,37 @@ class Checkpoints:
     newest = self._manager.latest
     return None if newest is None else newest.step
 
-  def save(self, state: TrainState, position: Position) -> None:
+  def save(
+    self, state: TrainState, position: Position, loss: float | None = None
+  ) -> None:
     """Copies the state, then writes it while training goes on.
+
+    Args:
+      state: of the training.
+      position: where it stands; names the checkpoint.
+      loss: by which it may be among the best.
 
     Raises:
       UserError: this or the last checkpoint cannot be written.
     """
     trees = {'params': state.params, 'opt_state': state.opt_state}
-    self._write(trees, state.frozen, position)
+    self._write(trees, state.frozen, position, loss)
 
   def save_params(self, params: dict) -> None:
     """As `save`, for parameters that no training made: they only load."""
     self._write({'params': params}, {}, Position())
 
-  def _write(self, trees, frozen, position):
+  def _write(self, trees, frozen, position, loss=None):
     about = {
       'position': dataclasses.asdict(position),
       'sums': _sums(**trees, frozen=frozen),
     }
     try:
       self._manager.save_checkpointables_async(
-        position.total, {**trees, 'about': about}, force=True
+        position.total,
+        {**trees, 'about': about},
+        force=True,
+        metrics=None if loss is None else {'loss': loss},
       )
     except Exception as error:
       raise self._unwritten(error) from error
@@ -158,10 +170,12 @@ class Checkpoints:
   def _move_aside(self, steps):
     self._manager.close()
     aside = self._folder.with_name('damaged_checkpoints')
-    aside.mkdir(exist_ok=True)
-    for step in steps:
-      shutil.rmtree(aside / str(step), ignore_errors=True)
-      shutil.move(self._folder / str(step), aside / str(step))
+    if distributed.is_first():
+      aside.mkdir(exist_ok=True)
+      for step in steps:
+        shutil.rmtree(aside / str(step), ignore_errors=True)
+        shutil.move(self._folder / str(step), aside / str(step))
+    distributed.barrier('moved aside')
     self._manager = self._open()
 
   def close(self) -> None:
@@ -183,26 +197,6 @@ class Checkpoints:
     self.close()
 
 
-def architecture(folder) -> tuple[ModelConfig, dict]:
-  """What the checkpoints of a folder hold.
-
-  Args:
-    folder: `train/NAME/checkpoints`.
-
-  Returns:
-    Their architecture, computed as `config.model()` has it, and the `source`
-    they were saved with.
-
-  Raises:
-    UserError: there are no checkpoints.
-  """
-  saved = _saved(pathlib.Path(folder))
-  settings = config_lib.model()
-  settings.update(saved['model'])
-  cfg = model_config.from_config(settings, settings.vocab_size)
-  return cfg, saved.get('source', {})
-
-
 def load_params(
   folder, cfg: ModelConfig, mesh: Mesh, frozen: dict | None = None
 ) -> dict:
@@ -222,7 +216,7 @@ def load_params(
       architecture, or was trained beside other parameters.
   """
   folder = pathlib.Path(folder)
-  _check(folder, cfg)
+  architecture.check(folder, cfg)
   with (
     jax.set_mesh(mesh),
     _quiet_orbax(),
@@ -251,23 +245,35 @@ def _newest_whole(manager, like):
   Raises:
     UserError: none is whole.
   """
-  damaged = []
+  damaged, last = [], ''
   for step in sorted((c.step for c in manager.checkpoints), reverse=True):
+    parts, error = None, ''
     try:
       parts = manager.load_checkpointables(step, {**like, 'about': None})
-      sums = parts['about']['sums']
-      for name, value in _sums(**{name: parts[name] for name in like}).items():
-        if value != sums[name]:
-          raise ValueError(f'{name} are not what was saved')
-      return parts, damaged
-    except Exception as error:  # orbax and tensorstore raise many kinds
-      damaged.append(step)
-      last = f'checkpoint {manager.directory / str(step)} cannot be read:'
-      last = f'{last} {_reason(error)}'
+    except Exception as raised:  # orbax and tensorstore raise many kinds
+      error = _reason(raised)
+    # One process alone may have met the damage.
+    if distributed.all_agree(parts is not None):
+      error = _difference(parts, like)
+      if not error:
+        return parts, damaged
+    damaged.append(step)
+    last = f'checkpoint {manager.directory / str(step)} cannot be read:'
+    last = f'{last} {error or "by another process"}'
+    if distributed.is_first():
       print(f'warning: {last}', file=sys.stderr)
   if damaged:
     raise UserError(f'no checkpoint is left to go on from; {last}')
   return None
+
+
+def _difference(parts, like):
+  """Names the first part that is not what was saved; '' where all are."""
+  saved = parts['about']['sums']
+  for name, value in _sums(**{name: parts[name] for name in like}).items():
+    if value != saved[name]:
+      return f'{name} are not what was saved'
+  return ''
 
 
 def _sums(**trees):
@@ -283,37 +289,6 @@ def _sum(tree):
     return jnp.sum(x.astype(jnp.uint32), dtype=jnp.uint32)
 
   return sum(map(words, jax.tree.leaves(tree)), jnp.uint32(0))
-
-
-def _architecture(cfg):
-  model = dataclasses.asdict(cfg)
-  model['lora_targets'] = list(cfg.lora_targets)  # as JSON gives it back
-  if not cfg.lora_rank:
-    del model['lora_alpha'], model['lora_targets']
-  return {key: value for key, value in model.items() if key not in RUNTIME}
-
-
-def _saved(folder):
-  if not (folder / ARCHITECTURE).exists():
-    raise UserError(f'{folder} holds no checkpoints')
-  return files.read_json(folder / ARCHITECTURE)
-
-
-def _check(folder, cfg, tokenizer=None):
-  saved = _saved(folder)
-  model = _architecture(cfg)
-  for key in sorted(model | saved['model']):
-    there, here = saved['model'].get(key), model.get(key)
-    if there != here:
-      raise UserError(
-        f'{folder} has another architecture: {key} is {there!r} there and'
-        f' {here!r} in config.model'
-      )
-  if tokenizer not in (None, saved['tokenizer']):
-    raise UserError(
-      f'{folder} was trained with tokenizer {saved["tokenizer"]}, not'
-      f' {tokenizer}'
-    )
 
 
 def _reason(error):

@@ -17,7 +17,7 @@ from early_experience.hf import read
 from early_experience.model import config as model_config
 from early_experience.model import table
 from early_experience.model.config import ADDED, ModelConfig
-from early_experience.training import checkpoint
+from early_experience.training import architecture, checkpoint
 
 FOLDER = 'checkpoints'
 
@@ -40,7 +40,7 @@ def resolve(
   init, model = config.init, ConfigDict(config.model.to_dict())
   if init.hf and init.checkpoint:
     raise UserError('config.init has both hf and checkpoint: leave one empty')
-  begun = (pathlib.Path(trained) / FOLDER / checkpoint.ARCHITECTURE).exists()
+  begun = (pathlib.Path(trained) / FOLDER / architecture.FILE).exists()
   if begun:
     saved, source = _saved(trained)
     if init.hf or init.checkpoint:
@@ -120,7 +120,7 @@ def policy(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
 
 
 def _saved(folder):
-  return checkpoint.architecture(pathlib.Path(folder) / FOLDER)
+  return architecture.read(pathlib.Path(folder) / FOLDER)
 
 
 def _fields(saved):

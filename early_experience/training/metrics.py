@@ -3,6 +3,7 @@
 The values of an update are fetched after the next one has been dispatched.
 """
 
+import collections
 import dataclasses
 import json
 import math
@@ -12,7 +13,7 @@ import time
 import jax
 import tensorboardX
 
-from early_experience import files
+from early_experience import distributed, files
 from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import table
@@ -53,11 +54,14 @@ def model_flops(cfg: ModelConfig, rows: int, row_tokens: int) -> float:
   return 6.0 * (layers + head + attention) * rows * row_tokens
 
 
-class NotFinite(Exception):
-  """The loss or the gradient of an update is NaN or infinite."""
+WINDOW = 50  # updates whose mean loss a jump is measured by
 
-  def __init__(self, update: int, what: str, value: float):
-    super().__init__(f'{what} is {value} at update {update}')
+
+class Diverged(Exception):
+  """The loss or the gradient of an update is not finite, or the loss jumped."""
+
+  def __init__(self, update: int, reason: str):
+    super().__init__(f'{reason} at update {update}')
     self.update = update
 
 
@@ -81,22 +85,37 @@ class Log:
     done: updates done before; lines beyond them are of a run that was cut
       off, will be written again, and are removed.
     every: updates a line.
+    max_loss_ratio: of a loss to the mean of the last `WINDOW`; 0 = any.
     tokens: of one update, padding included.
     flops: of one update.
 
   Attributes:
     last: the newest line, or {}.
     last_of_stages: the newest line of each stage that has one, by index.
+    data_seconds, checkpoint_seconds: of this interval, that the caller waited
+      for batches and for saves.
   """
 
-  def __init__(self, folder, done: int, every: int, tokens: int, flops: float):
+  def __init__(
+    self,
+    folder,
+    done: int,
+    every: int,
+    max_loss_ratio: float,
+    tokens: int,
+    flops: float,
+  ):
     self._path = pathlib.Path(folder) / METRICS
-    lines = _keep_until(self._path, done)
+    lines = distributed.first_then_all(
+      'metrics', lambda: _keep_until(self._path, done)
+    )
     self.last = lines[-1] if lines else {}
     self.last_of_stages = {line['stage']: line for line in lines}
-    self._board = tensorboardX.SummaryWriter(
-      str(self._path.parent / 'tensorboard'), purge_step=done + 1
-    )
+    self._board = None
+    if distributed.is_first():
+      board = str(self._path.parent / 'tensorboard')
+      self._board = tensorboardX.SummaryWriter(board, purge_step=done + 1)
+    self._ratio, self._losses = max_loss_ratio, collections.deque([], WINDOW)
     self._every, self._tokens, self._flops = every, tokens, flops
     self._seconds = self.last.get('seconds', 0.0)
     self._pending, self._interval = None, _Interval()
@@ -105,12 +124,13 @@ class Log:
   def start(self) -> None:
     """Starts the clock: what went before is no training, as compiling is."""
     self._mark = time.perf_counter()
+    self.data_seconds = self.checkpoint_seconds = 0.0
 
   def add(self, update: int, stage: int, values: dict[str, jax.Array]) -> None:
     """Takes an update's metrics; fetches those of the one before.
 
     Raises:
-      NotFinite: the loss or the gradient of that one is not a number.
+      Diverged: the loss or the gradient of that one is not finite, or jumped.
     """
     pending, self._pending = self._pending, (update, stage, values)
     self._take(pending)
@@ -119,7 +139,7 @@ class Log:
     """Waits for the last update, and ends its interval with a line.
 
     Raises:
-      NotFinite: its loss or gradient is not a number.
+      Diverged: see `add`.
     """
     pending, self._pending = self._pending, None
     self._take(pending, last=True)
@@ -131,7 +151,8 @@ class Log:
     values = jax.device_get(values)
     for what in ('loss', 'grad_norm'):
       if not math.isfinite(values[what]):
-        raise NotFinite(update, what, float(values[what]))
+        raise Diverged(update, f'{what} is {float(values[what])}')
+    self._check_jump(update, float(values['loss']))
     total = self._interval
     total.updates += 1
     total.loss += float(values['loss'])
@@ -142,10 +163,23 @@ class Log:
     if last or update % self._every == 0:
       self._write(update, stage)
 
+  def _check_jump(self, update, loss):
+    if self._ratio and len(self._losses) == WINDOW:
+      mean = sum(self._losses) / WINDOW
+      if loss > self._ratio * mean:
+        raise Diverged(
+          update,
+          f'loss is {loss:.4g}, more than config.train.max_loss_ratio ='
+          f' {self._ratio} times its mean {mean:.4g} of {WINDOW} updates,',
+        )
+    self._losses.append(loss)
+
   def _write(self, update, stage):
     total, self._interval = self._interval, _Interval()
     now = time.perf_counter()
     seconds, self._mark = now - self._mark, now
+    data, self.data_seconds = self.data_seconds, 0.0
+    saves, self.checkpoint_seconds = self.checkpoint_seconds, 0.0
     self._seconds += seconds
     rate = total.updates / seconds
     peak = PEAK_FLOPS.get(jax.devices()[0].device_kind)
@@ -166,16 +200,21 @@ class Log:
       'tokens_per_s': self._tokens * rate,
       'flops_per_s': flops,
       'utilisation': flops / (peak * _devices()) if peak else None,
+      'data_wait_share': data / seconds,
+      'checkpoint_share': saves / seconds,
       'seconds': self._seconds,
     }
     self.last = self.last_of_stages[stage] = line
+    if not distributed.is_first():
+      return
     _append(self._path, json.dumps(line) + '\n')
     for key, value in line.items():
       if key != 'step' and value is not None:
         self._board.add_scalar(key, value, update)
 
   def close(self) -> None:
-    self._board.close()
+    if self._board:
+      self._board.close()
 
   def __enter__(self):
     return self
@@ -212,5 +251,7 @@ def _keep_until(path, update):
       if line['step'] > update:
         break
       kept.append(line)
-  files.write_atomic(path, ''.join(json.dumps(line) + '\n' for line in kept))
+  if distributed.is_first():
+    text = ''.join(json.dumps(line) + '\n' for line in kept)
+    files.write_atomic(path, text)
   return kept

@@ -1,0 +1,95 @@
+"""Many processes as one: starting them, taking turns, and being preempted."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from early_experience import cluster
+from early_experience.errors import UserError
+
+
+def start(
+  coordinator: str, processes: int, process: int, timeout_seconds: int
+) -> None:
+  """Joins the other processes, before jax is used for anything.
+
+  Args:
+    coordinator: host:port of process 0; '' where the environment tells all.
+    processes: how many there are.
+    process: which this is.
+    timeout_seconds: to wait for the others.
+
+  Raises:
+    UserError: the flags are not whole, or too few processes came in time.
+  """
+  found = cluster.environment()
+  if not coordinator and not found:
+    return
+  if coordinator and not 0 <= process < processes:
+    raise UserError(
+      f'--coordinator={coordinator} needs --processes=N and --process=0..N-1,'
+      f' not {processes} and {process}'
+    )
+  explicit = (coordinator, processes, process) if coordinator else ()
+  try:
+    jax.distributed.initialize(
+      *explicit, initialization_timeout=timeout_seconds
+    )
+  except (RuntimeError, ValueError) as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise UserError(
+      f'not all {processes or "the"} processes of {coordinator or found} met'
+      f' within --start_timeout_seconds={timeout_seconds}: {reason}'
+    ) from error
+
+
+def is_first() -> bool:
+  """Whether this process writes what only one may write."""
+  return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+  """Waits until all processes are here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def first_then_all(name: str, do: Callable[[], object]) -> object:
+  """Does something in the first process, and then in each of the others."""
+  result = do() if is_first() else None
+  barrier(name)
+  return result if is_first() else do()
+
+
+def all_agree(value: bool) -> bool:
+  """Whether it is true in every process."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.array(value)).all())
+
+
+@contextlib.contextmanager
+def preemption() -> Iterator[Callable[[int], bool]]:
+  """Listens for SIGTERM, or what the cluster announces to any process.
+
+  Yields:
+    (update) -> whether to save now and leave. It is asked after every update,
+    and true after the same one in every process.
+  """
+  if jax.process_count() > 1:
+    yield multihost_utils.reached_preemption_sync_point
+    return
+  asked = threading.Event()
+  if threading.current_thread() is not threading.main_thread():
+    yield lambda update: False  # signals reach the main thread alone
+    return
+  before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+  try:
+    yield lambda update: asked.is_set()
+  finally:
+    signal.signal(signal.SIGTERM, before)
