@@ -1,0 +1,227 @@
+"""The peak of a traced step's temporary memory, on one device.
+
+A model of what XLA makes of it on accelerators. Operations are carried out in
+the order in which they were traced. Chains of element-wise operations are
+fused: stored is only what a product, a loop, a gather or a collective reads or
+writes, and results. Element-wise results and the carries of loops take the
+place of operands that are not read again.
+"""
+
+import dataclasses
+import math
+
+import jax
+from jax.extend import core
+
+_LOOPS = ('scan', 'while')
+_IN_PLACE = ('scatter', 'scatter-add', 'dynamic_update_slice')
+_STORED = (*_LOOPS, *_IN_PLACE, 'dot_general', 'gather', 'sort', 'reshard')
+# Results that are their operand, seen otherwise; sums over devices too take the
+# place of what is summed.
+_VIEWS = (
+  *('reshape', 'squeeze', 'transpose', 'pvary', 'name', 'copy', 'split'),
+  *('psum', 'psum_invariant', 'pmax'),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Peak:
+  """Bytes on one device; arguments are not counted.
+
+  Attributes:
+    total: at the worst moment.
+    kept: what layers write for others to read: for the backward pass.
+    layer: the most that one layer has of its own, forward or backward.
+    chunk: the most that one chunk of the loss has of its own.
+  """
+
+  total: int = 0
+  kept: int = 0
+  layer: int = 0
+  chunk: int = 0
+
+
+@dataclasses.dataclass
+class _Operation:
+  name: str
+  reads: list[int]
+  writes: list[int]
+  body: Peak = Peak()  # of a loop
+  carry: tuple[int, ...] = ()  # those of `reads` that a loop updates
+  stacks: tuple[int, ...] = ()  # those of `writes` that a scan fills by steps
+
+
+def peak(jaxpr: core.Jaxpr, donated: bool = True) -> Peak:
+  """Of a jaxpr whose array types say how arrays are split over a mesh.
+
+  Args:
+    jaxpr: of a step, or of the body of a loop.
+    donated: whether results take the place of arguments.
+  """
+  return _Trace(jaxpr, donated).peak()
+
+
+class _Trace:
+  """A jaxpr as one list of operations on numbered values."""
+
+  def __init__(self, jaxpr, donated):
+    self._bytes, operations = [], []
+    env = {v: self._value(0) for v in (*jaxpr.constvars, *jaxpr.invars)}
+    given = tuple(env.values())
+    self._inline(jaxpr, env, operations)
+    self._results = {self._read(env, v) for v in jaxpr.outvars}
+    if donated:
+      for value in self._results:
+        self._bytes[value] = 0
+    self._operations = self._needed(operations)
+    self._parts, self._stored = self._placed(given)
+
+  def _value(self, size):
+    self._bytes.append(size)
+    return len(self._bytes) - 1
+
+  def _read(self, env, var):
+    return self._value(0) if isinstance(var, core.Literal) else env[var]
+
+  def _inline(self, jaxpr, env, operations):
+    for eqn in jaxpr.eqns:
+      reads = [self._read(env, v) for v in eqn.invars]
+      called = _called(eqn)
+      if called is None:
+        writes = [self._value(_size(v.aval)) for v in eqn.outvars]
+        env.update(zip(eqn.outvars, writes, strict=True))
+        operations.append(_operation(eqn, reads, writes))
+        continue
+      if eqn.primitive.name == 'cond':
+        reads = reads[1:]
+      inner = {v: self._value(0) for v in called.constvars}
+      inner |= zip(called.invars, reads, strict=True)
+      self._inline(called, inner, operations)
+      for var, result in zip(eqn.outvars, called.outvars, strict=True):
+        env[var] = self._read(inner, result)
+
+  def _needed(self, operations):
+    """Those that results depend on; what is not read has no bytes."""
+    needed, kept = set(self._results), []
+    for operation in reversed(operations):
+      if needed.intersection(operation.writes):
+        kept.append(operation)
+        for value in set(operation.writes) - needed:
+          self._bytes[value] = 0
+        needed.update(operation.reads)
+    return kept[::-1]
+
+  def _placed(self, given):
+    """The stored values that each value is made of, and all stored values."""
+    readers = {}
+    for operation in self._operations:
+      for value in operation.reads:
+        readers.setdefault(value, []).append(operation)
+    parts, stored = {value: {value} for value in given}, set()
+    for operation in self._operations:
+      name = operation.name
+      made_of = _union(parts.get(v, ()) for v in operation.reads)
+      target = operation.reads[0] if name in _IN_PLACE else None
+      for value in operation.writes:
+        by = [reader.name for reader in readers.get(value, ())]
+        if target in parts and readers[target][-1] is operation:
+          parts[value] = parts[target]
+        elif name in _VIEWS or (
+          # A product is rounded before it is written.
+          name == 'dot_general' and by == ['convert_element_type']
+        ):
+          parts[value] = made_of
+        elif (
+          name in _STORED
+          or value in self._results
+          or any(reader in _STORED + _VIEWS for reader in by)
+        ):
+          parts[value] = {value}
+          stored.add(value)
+        else:
+          parts[value] = made_of
+    return parts, stored
+
+  def peak(self) -> Peak:
+    """Walks through the operations with the set of values that live."""
+    parts = lambda values: _union(self._parts.get(v, ()) for v in values)
+    last = {}
+    for index, operation in enumerate(self._operations):
+      last |= dict.fromkeys(parts(operation.reads), index)
+    last |= dict.fromkeys(parts(self._results), len(self._operations))
+    live, most = set(), 0
+    for index, operation in enumerate(self._operations):
+      dead = {value for value in live if last[value] == index}
+      if operation.name in _LOOPS:
+        replaced = dead & parts(operation.carry)
+      else:
+        replaced = set() if operation.name in _STORED else dead
+      written = self._stored.intersection(operation.writes) & last.keys()
+      live = live - replaced | written
+      bytes_ = sum(self._bytes[value] for value in live)
+      most = max(most, bytes_ + operation.body.total)
+      live -= dead
+    return self._of_loops(most, parts)
+
+  def _of_loops(self, total, parts):
+    scans = [o for o in self._operations if o.name == 'scan']
+    within = [o.body for o in scans if o.body.layer]
+    if within:  # these are microbatches
+      most = lambda name: max(getattr(body, name) for body in within)
+      return Peak(total, most('kept'), most('layer'), most('chunk'))
+    read = _union(parts(o.reads) for o in scans)
+    kept = read & _union(o.stacks for o in scans)
+    chunks = [o.body.total for o in self._operations if o.name == 'while']
+    return Peak(
+      total,
+      kept=sum(self._bytes[value] for value in kept),
+      layer=max((o.body.total for o in scans), default=0),
+      chunk=max(chunks, default=0),
+    )
+
+
+def _operation(eqn, reads, writes):
+  name, params = eqn.primitive.name, eqn.params
+  if name == 'scan':
+    consts, carried = params['num_consts'], params['num_carry']
+    return _Operation(
+      name,
+      reads,
+      writes,
+      peak(params['jaxpr'].jaxpr, donated=False),
+      carry=tuple(reads[consts : consts + carried]),
+      stacks=tuple(writes[carried:]),
+    )
+  if name == 'while':
+    body = peak(params['body_jaxpr'].jaxpr, donated=False)
+    consts = params['cond_nconsts'] + params['body_nconsts']
+    return _Operation(name, reads, writes, body, tuple(reads[consts:]))
+  return _Operation(name, reads, writes)
+
+
+def _called(eqn):
+  """The jaxpr that stands for an equation where it is; None: there is none."""
+  name, params = eqn.primitive.name, eqn.params
+  if name == 'cond':  # of `platform_dependent`: the last one is the default
+    return params['branches'][-1].jaxpr
+  if name == 'while' or (name == 'scan' and params['length'] > 1):
+    return None
+  for key in ('jaxpr', 'call_jaxpr'):
+    if key in params:
+      return getattr(params[key], 'jaxpr', params[key])
+  return None
+
+
+def _size(aval: jax.core.AbstractValue) -> int:
+  """Bytes of an array's part on one device."""
+  if not hasattr(aval, 'shape'):
+    return 0
+  size = math.prod(aval.shape) * aval.dtype.itemsize
+  for axes in aval.sharding.spec:
+    for axis in (axes,) if isinstance(axes, str) else axes or ():
+      size //= aval.sharding.mesh.shape[axis]
+  return size
+
+
+def _union(sets):
+  return set().union(*sets)
