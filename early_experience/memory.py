@@ -1,0 +1,226 @@
+"""The memory that training with a config takes, before anything is allocated.
+
+python -m early_experience.memory --config=configs/llama3_1_8b.py
+
+It needs no device of the mesh: the step is traced, not compiled. With --check
+it is compiled as well, for devices of this machine, and XLA's figures stand
+beside the estimate.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
+from ml_collections import ConfigDict
+
+from early_experience import cli
+from early_experience.errors import UserError
+from early_experience.experience.render import OBJECTIVES
+from early_experience.hf import architecture as hf_architecture
+from early_experience.model import config as model_config
+from early_experience.model import sharding, table
+from early_experience.model.config import ModelConfig
+from early_experience.training import liveness, optimizer, train_step
+
+DEVICES = flags.DEFINE_integer(
+  'devices', 0, 'devices of the cluster, for a -1 in config.mesh'
+)
+CHECK = flags.DEFINE_bool('check', False, 'compile for devices of this machine')
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """Bytes on one device.
+
+  Attributes:
+    params: parameters that are trained.
+    frozen: parameters that are not.
+    opt_state: moments of what is trained.
+    batch: of the whole update.
+    gradients: of what is trained, float32.
+    kept: activations that wait for the backward pass, as `remat` says.
+    layer: the most that one layer has of its own while it is computed.
+    chunk: the same of a chunk of the loss.
+    temporary: the most that gradients, activations, gathered parameters, layer
+      and loss have at one time: not all of them are there at once.
+  """
+
+  params: int
+  frozen: int
+  opt_state: int
+  batch: int
+  gradients: int
+  kept: int
+  layer: int
+  chunk: int
+  temporary: int
+
+  @property
+  def total(self) -> int:
+    """At the worst moment of an update."""
+    fixed = self.params + self.frozen + self.opt_state + self.batch
+    return fixed + self.temporary
+
+
+def main(config: ConfigDict, workdir: str | None = None) -> Estimate:
+  """Prints the estimate of a config, and the check if that is asked for."""
+  sizes = mesh_sizes(config.mesh, DEVICES.value)
+  cfg = architecture(config)
+  row_tokens = config.prepare.row_tokens
+  found = estimate(cfg, config, sizes, row_tokens)
+  _show(found, cfg, config, sizes, row_tokens)
+  if CHECK.value:
+    _check(found, cfg, config, sizes, row_tokens)
+  return found
+
+
+def mesh_sizes(mesh: ConfigDict, devices: int) -> dict[str, int]:
+  """The sizes of a mesh that this machine need not have.
+
+  Raises:
+    UserError: they are not known, or do not fit the devices.
+  """
+  sizes = {axis: mesh[axis] for axis in sharding.AXES}
+  text = 'x'.join(map(str, sizes.values()))
+  unknown = [axis for axis, size in sizes.items() if size == -1]
+  known = math.prod(size for size in sizes.values() if size != -1)
+  if len(unknown) > 1 or known < 1:
+    raise UserError(f'config.mesh = {text}: sizes are positive, at most one -1')
+  if unknown and not devices:
+    raise UserError(f'config.mesh = {text}: say how many --devices=N there are')
+  if devices and (devices % known or (not unknown and devices != known)):
+    raise UserError(f'config.mesh = {text} does not fit {devices} devices')
+  return sizes | {axis: devices // known for axis in unknown}
+
+
+def architecture(config: ConfigDict) -> ModelConfig:
+  """The model of a config, whose weights and tokenizer need not be there."""
+  model = ConfigDict(config.model.to_dict())
+  if config.init.hf:
+    model.update(hf_architecture.read(config.init.hf))
+  ids = model.vocab_size or config.prepare.vocab_size
+  return model_config.from_config(model, ids)
+
+
+def estimate(
+  cfg: ModelConfig, config: ConfigDict, sizes: dict[str, int], row_tokens: int
+) -> Estimate:
+  """What each device needs for an update.
+
+  Args:
+    cfg: of the model.
+    config: `train` is used.
+    sizes: of the mesh, by axis.
+    row_tokens: of every row.
+
+  Raises:
+    UserError: rows or parameters cannot be split over the mesh.
+  """
+  mesh = AbstractMesh(
+    tuple(sizes[axis] for axis in sharding.AXES),
+    sharding.AXES,
+    axis_types=(AxisType.Explicit,) * len(sharding.AXES),
+  )
+  with jax.sharding.use_abstract_mesh(mesh):
+    step, state, batch = _step(cfg, config, mesh, row_tokens)
+    traced = jax.make_jaxpr(step)(state, batch)
+  peak = liveness.peak(traced.jaxpr)
+  return Estimate(
+    params=_bytes(state.params),
+    frozen=_bytes(state.frozen),
+    opt_state=_bytes(state.opt_state),
+    batch=_bytes(batch),
+    gradients=_bytes(state.params, itemsize=4),
+    kept=peak.kept,
+    layer=peak.layer,
+    chunk=peak.chunk,
+    temporary=peak.total,
+  )
+
+
+def compiled(cfg: ModelConfig, config: ConfigDict, mesh: Mesh, row_tokens: int):
+  """The step as XLA compiles it for the devices of a mesh."""
+  with jax.set_mesh(mesh):
+    step, state, batch = _step(cfg, config, mesh, row_tokens)
+    return step.lower(state, batch).compile()
+
+
+def _step(cfg, config, mesh, row_tokens):
+  """The first stage's jitted step, and its abstract arguments."""
+  settings = config.train
+  stage = settings.stages[0]
+  rows, parts = settings.batch_rows, settings.microbatches
+  ways = parts * mesh.shape['data'] * mesh.shape['fsdp']
+  if rows % ways:
+    raise UserError(
+      f'config.train.batch_rows = {rows} is not a multiple of microbatches x'
+      f' data x fsdp = {ways}'
+    )
+  tx = optimizer.make_optimizer(stage, cfg, settings.optimizer_dtype)
+  state = train_step.abstract_state(cfg, tx, mesh)
+  whole = NamedSharding(mesh, sharding.spec('batch'))
+  array = lambda *shape, dtype=jnp.int32: jax.ShapeDtypeStruct(
+    (rows, row_tokens, *shape), dtype, sharding=whole
+  )
+  batch = {name: array() for name in ('tokens', 'depth', 'back', 'span')}
+  batch['weights'] = array(len(OBJECTIVES), dtype=jnp.float32)
+  return train_step.make_train_step(cfg, tx, stage, parts), state, batch
+
+
+def _bytes(tree, itemsize=0):
+  """Of the parts of all arrays on one device."""
+  return sum(
+    math.prod(x.sharding.shard_shape(x.shape)) * (itemsize or x.dtype.itemsize)
+    for x in jax.tree.leaves(tree)
+  )
+
+
+def _show(found, cfg, config, sizes, row_tokens):
+  ways = math.prod(sizes.values())
+  rows = config.train.batch_rows // (
+    sizes['data'] * sizes['fsdp'] * config.train.microbatches
+  )
+  mesh = 'x'.join(str(sizes[axis]) for axis in sharding.AXES)
+  print(
+    f'{table.count(cfg):,} parameters on a mesh of {mesh}: GiB on each of'
+    f' {ways} devices, with {rows} rows of {row_tokens:,} tokens at a time'
+  )
+  lines = {
+    'parameters': found.params,
+    'frozen parameters': found.frozen,
+    f'optimizer ({config.train.optimizer_dtype})': found.opt_state,
+    'batch': found.batch,
+    'the most of what follows at one time': found.temporary,
+    '  gradients': found.gradients,
+    f'  activations kept (remat {cfg.remat})': found.kept,
+    '  a layer at work': found.layer,
+    '  a chunk of the loss at work': found.chunk,
+    'total': found.total,
+  }
+  for name, value in lines.items():
+    if value or name == 'total':
+      print(f'  {name:<40}{value / 2**30:10.3f}')
+
+
+def _check(found, cfg, config, sizes, row_tokens):
+  settings = ConfigDict(sizes)
+  step = compiled(cfg, config, sharding.make_mesh(settings), row_tokens)
+  by_xla = step.memory_analysis()
+  parts = {
+    'arguments': by_xla.argument_size_in_bytes,
+    'results beside them': by_xla.output_size_in_bytes
+    - by_xla.alias_size_in_bytes,
+    'temporary': by_xla.temp_size_in_bytes,
+  }
+  total = sum(parts.values())
+  print(f'XLA for {jax.devices()[0].platform}:')
+  for name, value in (parts | {'total': total}).items():
+    print(f'  {name:<40}{value / 2**30:10.3f}')
+  print(f'  {"estimate / XLA":<40}{found.total / total:10.3f}')
+
+
+if __name__ == '__main__':
+  cli.run(main, needs_workdir=False)
