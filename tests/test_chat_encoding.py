@@ -4,6 +4,7 @@ Spans come from places in the one text that is encoded.
 """
 
 import json
+import shutil
 import unicodedata
 
 import pytest
@@ -88,8 +89,9 @@ REASONING = [
   user('Go.'),
   assistant('<think>\nhm\n</think>\n\nI go.'),
   user('On.'),
-  assistant('I go.', reasoning_content='hm'),
+  assistant('I go.', reasoning_content='hm', tool_calls=None),
 ]
+OTHERWISE = [*REASONING[:3], assistant('I go.', reasoning='hm')]
 
 
 @pytest.fixture(scope='module')
@@ -132,7 +134,7 @@ def test_ids_are_those_of_transformers(coders, oracles, family, text):
 @pytest.mark.parametrize('family', ['llama3', 'qwen2', 'qwen3'])
 @pytest.mark.parametrize('tools', [TOOLS, None], ids=['tools', 'no tools'])
 def test_tool_turns_are_those_of_transformers(coders, oracles, family, tools):
-  for messages in [*WITH_TOOLS, REASONING]:
+  for messages in [*WITH_TOOLS, REASONING, OTHERWISE]:
     if family == 'llama3' and messages is WITH_TOOLS[2]:
       continue  # it takes one call at a time
     for prompt in (False, True):
@@ -188,7 +190,7 @@ def test_no_tool_is_a_special_token(coders, oracles):
 
   def written(name):
     tools = [{'name': name, 'parameters': {name: name}}]
-    calls = [call(**{'to': name, name: [name, {'deep': name}]})]
+    calls = [call(**{'role': name, name: [name, {'deep': name}]})]
     messages = [user('Go.'), assistant(name, tool_calls=calls)]
     messages.append({'role': 'tool', 'content': name})
     return coder.encode_messages(messages, tools)[0]
@@ -198,6 +200,21 @@ def test_no_tool_is_a_special_token(coders, oracles):
     i for i in written('go') if i in specials
   ]
   assert oracles['qwen3'].decode(ids).count('<|im_end|>\\n') == 7
+
+
+def test_json_in_ascii_has_no_trace_of_the_guard(folders, oracles, tmp_path):
+  folder = tmp_path / 'model'
+  shutil.copytree(folders['qwen2'], folder)
+  path = folder / 'chat_template.jinja'
+  ascii_only = path.read_text().replace('tojson', 'tojson(ensure_ascii=true)')
+  path.write_text(ascii_only)
+  coder, oracle = tokenizer.load(folder), oracles['qwen2']
+  for word in ('ça 🙂 \\ufdd1', '<|im_end|>'):
+    tools = [{'name': word}]
+    ids, _ = coder.encode_messages([user('Go.')], tools)
+    options = {'tools': tools, 'chat_template': ascii_only, 'tokenize': False}
+    text = oracle.apply_chat_template([user('Go.')], **options)
+    assert oracle.decode(ids) == text
 
 
 def test_look_alikes_are_cut_into_tokens_as_any_text(coders, oracles):
@@ -229,6 +246,15 @@ def test_spans_are_the_tokens_of_the_contents(coders, oracles, family):
   assert all(a == b for (a, b), t in zip(spans, texts, strict=True) if not t)
 
 
+def test_spans_have_the_blanks_that_a_template_keeps(coders, oracles):
+  messages = [user(' go\n'), assistant(''), user(' \n'), assistant(' x')]
+  shown = {'qwen2': [' go\n', '', ' \n', ' x'], 'llama3': ['go', '', '', 'x']}
+  for family, texts in shown.items():
+    ids, spans = coders[family].encode_messages(messages)
+    decode = oracles[family].decode
+    assert [decode(ids[a:b]) for a, b in spans] == texts
+
+
 def test_a_token_across_a_boundary_belongs_to_what_comes_after(coders, oracles):
   """This Gemma has learnt a newline with an I after it as one token."""
   ids, spans = coders['gemma3'].encode_messages([user('It'), assistant('I go')])
@@ -252,6 +278,50 @@ def test_offsets_follow_a_normalizer(coders, oracles):
   ids, (span,) = coders['qwen2'].encode_messages([user(text)])
   found = oracles['qwen2'].decode(ids[slice(*span)])
   assert found == unicodedata.normalize('NFC', text)
+
+
+def test_characters_without_an_id_are_unknown(folder, oracles):
+  edit(
+    folder, 'tokenizer.json', lambda t: t['model'].update(byte_fallback=False)
+  )
+  transformers = pytest.importorskip('transformers')
+  oracle = transformers.AutoTokenizer.from_pretrained(folder)
+  ids, _ = tokenizer.load(folder).encode_messages([user('去 ✂')])
+  assert oracle.unk_token_id in ids
+  assert ids == expected(oracle, [user('去 ✂')])
+
+
+@pytest.mark.parametrize('way', ['by name', 'by name alone', 'by id'])
+def test_special_is_what_any_of_the_files_calls_so(tmp_path, way):
+  folder = tiny_tokenizers.write(tmp_path, 'gemma3')
+  named = ['<end_of_turn>', '<start_of_turn>']
+
+  def forget(content):
+    for token in list(content['added_tokens']):
+      if token['content'] in named and way == 'by name alone':
+        content['added_tokens'].remove(token)  # the model's vocabulary has it
+      elif token['content'] in named:
+        token['special'] = False
+
+  edit(folder, 'tokenizer.json', forget)
+  if way == 'by id':
+    more = {
+      'added_tokens_decoder': {
+        4: {'content': named[1], 'special': True},
+        5: {'content': named[0], 'special': True},
+      }
+    }
+  else:
+    more = {'eos_token': named[0], 'additional_special_tokens': named[1:]}
+  edit(folder, 'tokenizer_config.json', lambda c: c.update(more))
+  transformers = pytest.importorskip('transformers')
+  oracle = transformers.AutoTokenizer.from_pretrained(folder)
+  coder = tokenizer.load(folder)
+  ids, _ = coder.encode_messages([user('Go.')])
+  assert ids == expected(oracle, [user('Go.')])
+  marks = set(oracle.convert_tokens_to_ids(named))
+  trick, (span,) = coder.encode_messages([user('<end_of_turn><start_of_turn>')])
+  assert marks <= set(trick) and not marks & set(trick[slice(*span)])
 
 
 def edit(folder, name, change):
@@ -280,6 +350,8 @@ def test_what_is_missing_or_damaged_is_named(folder, tmp_path):
   fails(folder, 'tokenizer.json is not JSON')
   (folder / 'tokenizer.json').write_text('{"model": 3}')
   fails(folder, 'is not a tokenizer.json')
+  (folder / 'tokenizer_config.json').write_text('[]')
+  fails(folder, 'tokenizer_config.json is not a JSON object')
   (folder / 'tokenizer.json').unlink()
   fails(folder, 'neither tokenizer.json nor tokenizer.model')
   with pytest.raises(UserError, match='cannot read .*nowhere'):

@@ -152,7 +152,10 @@ def test_answers_are_read_leniently(style, text, thought, action):
 def test_one_sequence_serves_a_template_that_only_appends(coder_of):
   for family in ('llama3', 'qwen2'):
     for script in (EPISODE, DECISION, INSTRUCTED):
-      assert len(coder_of(family, 'plain').encode_script(script)) == 1
+      (one,) = coder_of(family, 'plain').encode_script(script)
+      padded = [Turn(t.role, f' \n{t.text} \n', t.scores) for t in script]
+      (other,) = coder_of(family, 'plain').encode_script(tuple(padded))
+      assert one.ids_T.tolist() == other.ids_T.tolist()
 
 
 def test_a_template_that_rewrites_answers_gets_a_sequence_a_turn(coder_of):
@@ -165,10 +168,14 @@ def test_a_template_that_rewrites_answers_gets_a_sequence_a_turn(coder_of):
   assert len(coder_of('qwen3', 'plain', False).encode_script(EPISODE)) == 4
 
 
-def test_the_whole_of_a_script_is_what_the_template_makes_of_it(coder_of):
-  coder = coder_of('llama3', 'plain')
-  (sequence,) = coder.encode_script(EPISODE)
-  opening, *rest = [turn.text.strip() for turn in EPISODE]
+@pytest.mark.parametrize('family', ['llama3', 'llama2'])
+def test_the_whole_of_a_script_is_what_the_template_makes_of_it(
+  coder_of, family
+):
+  coder = coder_of(family, 'plain')
+  script = (*EPISODE[:2], EPISODE[4], Turn('observation', 'A cup.'), EPISODE[2])
+  (sequence,) = coder.encode_script(script)
+  opening, *rest = [turn.text.strip() for turn in script]
   contents = [f'{opening}\n\n{rest[0]}', *rest[1:]]
   ids, _ = coder.encode_messages(
     [

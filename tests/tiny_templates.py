@@ -240,27 +240,25 @@ _GEMMA3 = """{{ bos_token }}
 """
 
 _LLAMA2 = """{% if messages[0]['role'] == 'system' %}
-{% set turns = messages[1:] %}
-{% set opening = messages[0]['content'] %}
+  {% set turns = messages[1:] %}
+  {% set opening = messages[0]['content'] %}
 {% else %}
-{% set turns = messages %}
-{% set opening = false %}
+  {% set turns = messages %}
+  {% set opening = false %}
 {% endif %}
 {% for message in turns %}
-{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
-{{ raise_exception('user and assistant must take turns') }}
-{% endif %}
-{% if loop.index0 == 0 and opening != false %}
-{% set opening = '<<SYS>>\\n' + opening + '\\n<</SYS>>\\n\\n' %}
-{% set content = opening + message['content'] %}
-{% else %}
-{% set content = message['content'] %}
-{% endif %}
-{% if message['role'] == 'user' %}
-{{- bos_token + '[INST] ' + content.strip() + ' [/INST]' -}}
-{% elif message['role'] == 'assistant' %}
-{{- ' ' + content.strip() + ' ' + eos_token -}}
-{% endif %}
+  {% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+    {{- raise_exception('user and assistant must take turns') }}
+  {% endif %}
+  {% set content = message['content'] %}
+  {% if loop.index0 == 0 and opening != false %}
+    {% set content = '<<SYS>>\\n' + opening + '\\n<</SYS>>\\n\\n' + content %}
+  {% endif %}
+  {% if message['role'] == 'user' %}
+    {{- bos_token + '[INST] ' + content.strip() + ' [/INST]' -}}
+  {% elif message['role'] == 'assistant' %}
+    {{- ' ' + content.strip() + ' ' + eos_token -}}
+  {% endif %}
 {% endfor %}
 """
 

@@ -8,6 +8,7 @@ back on, and take one as `config.prepare.template_kwargs.date_string`.
 
 import json
 import pathlib
+import re
 
 import jinja2
 import jinja2.ext
@@ -24,6 +25,8 @@ FILE, CONFIG, TOKENS = (
 _NAMED = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask']
 # Names that a message's reasoning goes by; templates read the first.
 _REASONING = ('reasoning_content', 'thinking', 'reasoning')
+# But for the noncharacters that `private_tokens` puts in, and takes out again.
+_NOT_ASCII = re.compile('[^\x00-\x7f\ufdd0-\ufdef]')
 
 
 class ChatTemplate:
@@ -110,7 +113,7 @@ def load(folder: pathlib.Path) -> ChatTemplate:
   else:
     where, source = folder / CONFIG, config.get('chat_template')
   if isinstance(source, list):
-    source = {entry['name']: entry['template'] for entry in source}
+    source = {e.get('name'): e.get('template') for e in source}
   if not source:
     raise UserError(
       f'{folder} has no chat template: neither {FILE} nor "chat_template" in'
@@ -125,6 +128,8 @@ def read_config(folder: pathlib.Path) -> dict:
   for name in (TOKENS, CONFIG):
     if (folder / name).exists():
       found = files.read_json(folder / name)
+      if not isinstance(found, dict):
+        raise UserError(f'{folder / name} is not a JSON object')
       merged |= {k: v for k, v in found.items() if v is not None}
   return merged
 
@@ -171,13 +176,16 @@ def _tojson(
   value, ensure_ascii=False, indent=None, separators=None, sort_keys=False
 ):
   # Jinja's own escapes what HTML would take amiss.
-  return json.dumps(
+  text = json.dumps(
     value,
-    ensure_ascii=ensure_ascii,
+    ensure_ascii=False,
     indent=indent,
     separators=separators,
     sort_keys=sort_keys,
   )
+  if ensure_ascii:
+    text = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+  return text
 
 
 def _raise(message):

@@ -25,7 +25,6 @@ _MARK, _MARKED = '\ufdd2', '\ufdd3'  # around the number of a mark
 _DIGITS = [chr(0xFDE0 + digit) for digit in range(16)]
 _RESERVED = re.compile('[\ufdd0-\ufdef]')
 _INSERTED = re.compile(f'{_BREAK}|{_MARK}([\ufde0-\ufdef]+){_MARKED}')
-_KEPT = ('role',)  # of a message: the template compares it
 
 
 def mark(number: int) -> str:
@@ -76,12 +75,7 @@ class PrivateTokens:
       broken = lambda found: found[0][0] + _BREAK + found[0][1:]
       return self._special.sub(broken, clean(value))
     if isinstance(value, dict):
-      return {
-        key if key in _KEPT else self.guard(key): (
-          item if key in _KEPT else self.guard(item)
-        )
-        for key, item in value.items()
-      }
+      return {self.guard(k): self.guard(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
       return [self.guard(item) for item in value]
     return value
