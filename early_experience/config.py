@@ -205,9 +205,9 @@ def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   config.max_tokens = max_tokens
   config.concurrency = 16  # requests under way
   config.retries = 5  # with exponential backoff
-  # For the chat template of a server that takes `chat_template_kwargs`: vLLM,
-  # transformers. A model that was trained here is to be asked with those of
-  # config.prepare, or it reads another prompt.
+  # For the chat template, by a server that takes `chat_template_kwargs` (vLLM,
+  # transformers). The template of a policy that `convert to_hf` wrote has those
+  # of config.prepare already.
   config.template_kwargs = ConfigDict()
   return config
 
