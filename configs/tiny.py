@@ -4,7 +4,7 @@
       --workdir=runs/tiny
 """
 
-from early_experience import recipes
+from early_experience import recipes, sweeps
 from early_experience.config import default
 
 
@@ -49,3 +49,9 @@ def get_config(recipe: str = 'joint'):
   config.evaluate.world_model_states = 4
   config.quickstart.recipes = ('random', 'untrained', 'imitation', 'joint')
   return recipes.select(config, recipe)
+
+
+def sweep():
+  return sweeps.product(
+    {'recipe': ['imitation', 'joint'], 'budget.lr_peak': [1e-3, 3e-3]}
+  )

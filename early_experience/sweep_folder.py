@@ -1,0 +1,226 @@
+"""What a sweep keeps in its workdir, and the table of all its runs.
+
+sweep.json           the config file, and the overrides of every run
+shared/STAGE/        stages that are the same for all runs
+runs/NAME/           the workdir of a run; summary.json once it is finished,
+                     failure.json where its last try failed
+table.csv            a row for each run
+"""
+
+import csv
+import io
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+from early_experience import files, stage
+from early_experience.errors import UserError
+from early_experience.evaluation import report_data
+from early_experience.experience.render import OBJECTIVES
+from early_experience.sweeps import Run
+
+SWEEP, FAILURE, TABLE = 'sweep.json', 'failure.json', 'table.csv'
+SHARED, RUNS, CACHE = 'shared', 'runs', 'jax_cache'
+
+
+def begin(workdir, config: str, runs: Sequence[Run]) -> None:
+  """Writes sweep.json; a sweep that has grown may go on in its workdir.
+
+  Raises:
+    UserError: the workdir is of another sweep, or of a single run.
+  """
+  workdir = pathlib.Path(workdir)
+  path = workdir / SWEEP
+  new = _plain(
+    {
+      'config': os.path.normpath(config),
+      'runs': {run.name: run.overrides for run in runs},
+      'policies': {run.name: run.config.name for run in runs},
+    }
+  )
+  if path.exists():
+    old = files.read_json(path)
+    if old == new:
+      return
+    others = sorted(old['runs'].keys() - new['runs'].keys())
+    if old['config'] != new['config'] or others:
+      lacks = f', with the run {others[0]!r}' if others else ''
+      raise UserError(
+        f'{workdir} holds another sweep, of {old["config"]}{lacks};'
+        ' use another --workdir'
+      )
+  elif any((workdir / name).exists() for name in ('collect', 'train')):
+    raise UserError(
+      f'{workdir} is the workdir of a single run; use another --workdir'
+    )
+  files.write_json(path, new)
+
+
+def link(folder, shared: Sequence[str]) -> None:
+  """Gives a run the shared stages, and the programs that others compiled.
+
+  Args:
+    folder: of the run, or that of the shared stages, which needs none.
+    shared: those stages.
+
+  Raises:
+    UserError: one of them is not finished, or the run has one of its own.
+  """
+  folder = pathlib.Path(folder)
+  workdir = folder.parent if folder.name == SHARED else folder.parent.parent
+  for one in shared:
+    if stage.finished(workdir / SHARED / one) is None:
+      raise UserError(
+        f'{workdir / SHARED / one} is not finished, and the runs share it:'
+        ' run this sweep with --index=shared first'
+      )
+    _link(workdir / SHARED / one, folder / one)
+  (workdir / CACHE).mkdir(parents=True, exist_ok=True)
+  _link(workdir / CACHE, folder / CACHE)
+
+
+def _link(source, place):
+  place.parent.mkdir(parents=True, exist_ok=True)
+  target = os.path.relpath(source, place.parent)  # the sweep may be moved
+  try:
+    os.symlink(target, place)
+  except FileExistsError:
+    if not place.is_symlink():
+      raise UserError(
+        f'{place} was made by this run alone, and is shared now: delete it,'
+        ' or use --shared='
+      ) from None
+
+
+def is_finished(folder, run: Run, stages: Sequence[str]) -> bool:
+  """Whether the run did these stages with this very config."""
+  summary = stage.finished(folder)
+  return summary is not None and summary == _summary(run, stages)
+
+
+def finish(folder, run: Run, stages: Sequence[str]) -> None:
+  (pathlib.Path(folder) / FAILURE).unlink(missing_ok=True)
+  stage.finish(folder, _summary(run, stages))
+
+
+def fail(folder, message: str) -> None:
+  """Notes why the last try failed; the next one goes on all the same."""
+  files.write_json(pathlib.Path(folder) / FAILURE, {'message': message})
+
+
+def rows(workdir) -> list[dict]:
+  """A row for each run of a sweep, in its order, whatever has been done.
+
+  Keys: `run`, `state` (finished | failed | begun | waiting), the overrides;
+  of training `updates`, `seconds`, and `OBJECTIVE/nll` (nats a token, where it
+  stands); of evaluation `SPLIT/success`, `SPLIT/low`, `SPLIT/high` (95%
+  interval), `SPLIT/n`, and alike `outcome/exact` of held-out outcomes, with
+  `outcome/nll`.
+
+  Raises:
+    UserError: there is no sweep, or a file is damaged.
+  """
+  workdir = pathlib.Path(workdir)
+  if not (workdir / SWEEP).is_file():
+    raise UserError(f'{workdir} holds no sweep: it has no {SWEEP}')
+  sweep = files.read_json(workdir / SWEEP)
+  found = []
+  for name, overrides in sweep['runs'].items():
+    folder = workdir / RUNS / name
+    policy = sweep['policies'][name]
+    found.append(
+      {
+        'run': name,
+        'state': _state(folder),
+        **overrides,
+        **_trained(folder, policy),
+        **_evaluated(folder, policy),
+      }
+    )
+  return found
+
+
+def write_table(workdir) -> str:
+  """Writes table.csv; returns the same, shorter, as aligned text."""
+  found = rows(workdir)
+  text = io.StringIO()
+  writer = csv.DictWriter(text, _columns(found), lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(found)
+  files.write_atomic(pathlib.Path(workdir) / TABLE, text.getvalue())
+  lines = [_short(row) for row in found]
+  columns = _columns(lines)
+  table = [columns, *([line.get(c, '') for c in columns] for line in lines)]
+  widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+  return '\n'.join(
+    '  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+    for line in table
+  )
+
+
+def _summary(run, stages):
+  return {'config': json.loads(run.config.to_json()), 'stages': list(stages)}
+
+
+def _plain(value):
+  return json.loads(json.dumps(value))
+
+
+def _state(folder):
+  if (folder / FAILURE).exists():
+    return 'failed'
+  if stage.finished(folder) is not None:
+    return 'finished'
+  return 'begun' if folder.is_dir() else 'waiting'
+
+
+def _trained(folder, policy):
+  log = report_data.metrics(folder, policy)
+  if not log:
+    return {}
+  last = log[-1]
+  nll = {f'{o}/nll': last.get(f'{o}/nll') for o in OBJECTIVES}
+  return {
+    'updates': last['step'],
+    'seconds': last.get('seconds'),
+    **{key: value for key, value in nll.items() if value is not None},
+  }
+
+
+def _evaluated(folder, policy):
+  summary = report_data.evaluations(folder).get(policy)
+  if summary is None:
+    return {}
+  found = {}
+  for split, counts in summary['splits'].items():
+    found |= _interval(f'{split}/success', split, counts['success'])
+  if world := summary.get('world_model'):
+    found |= _interval('outcome/exact', 'outcome', world['exact_match'])
+    found['outcome/nll'] = world['nll']
+  return found
+
+
+def _interval(key, group, rate):
+  return {
+    key: rate['rate'],
+    **{f'{group}/{part}': rate[part] for part in ('low', 'high', 'n')},
+  }
+
+
+def _columns(found):
+  return list(dict.fromkeys(key for row in found for key in row))
+
+
+def _short(row):
+  """A row's cells for the eye; what the run's name says is left out."""
+  cells = {'run': row['run'], 'state': row['state']}
+  for key, value in row.items():
+    if key == 'updates':
+      cells[key] = str(value)
+    elif key.endswith('/nll'):
+      cells[key] = f'{value:.3f}'
+    elif key.endswith(('/success', '/exact')):
+      low, high = (row[f'{key.split("/")[0]}/{end}'] for end in ('low', 'high'))
+      cells[key] = f'{value:.1%} [{low:.1%}, {high:.1%}]'
+  return cells

@@ -1,0 +1,270 @@
+"""Sweeps: many runs of one config, each with overrides of its own.
+
+A config file says which, beside its `get_config()`:
+
+  def sweep():
+    return sweeps.product(
+      {'recipe': ['imitation', 'joint']},
+      sweeps.zipped({'budget.lr_peak': [1e-3, 3e-3], 'seed': [0, 1]}),
+    )
+
+Keys are those of the config; `recipe` is the argument of `get_config`.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import itertools
+import os
+import re
+import runpy
+from collections.abc import Callable, Sequence
+
+from ml_collections import ConfigDict
+
+from early_experience.errors import UserError
+
+Overrides = dict[str, object]  # of one run: {key: value}
+Choices = dict[str, Sequence]  # {key: its values}
+
+RECIPE = 'recipe'
+LONGEST_NAME = 100  # characters
+
+# Settings that the stages before training read, besides those of the stages
+# before them: what leaves these alone leaves their outputs alone.
+READS = {
+  'collect': ('env', 'collect'),
+  'explore': ('seed', 'explore', 'prepare.answer_format'),
+  'reflect': ('seed', 'reflect'),
+  'prepare': ('seed', 'prepare', 'init.hf'),
+}
+STAGES = (*READS, 'train', 'evaluate')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One run of a sweep.
+
+  Attributes:
+    name: of its folder; follows from its overrides alone.
+    overrides: {key: value}.
+    flags: what a stage is given on the command line.
+    config: as the stages will read it.
+  """
+
+  name: str
+  overrides: Overrides
+  flags: tuple[str, ...]
+  config: ConfigDict
+
+
+def product(*parts: Choices | list[Overrides]) -> list[Overrides]:
+  """Every choice of one part with every choice of the others.
+
+  Args:
+    *parts: {key: its values}, or what `product`, `zipped` or `chain` returned.
+      The last varies fastest.
+
+  Raises:
+    UserError: values are no list, or two parts name one key.
+  """
+  parts = [_crossed(part) for part in parts]
+  return [_merged(chosen) for chosen in itertools.product(*parts)]
+
+
+def zipped(*parts: Choices | list[Overrides]) -> list[Overrides]:
+  """The first choices of all parts together, then the second, and so on.
+
+  Raises:
+    UserError: as `product`, or the parts are not equally long.
+  """
+  columns = []
+  for part in parts:
+    if isinstance(part, dict):
+      columns += [_values(key, values) for key, values in part.items()]
+    else:
+      columns.append(part)
+  if len({len(column) for column in columns}) > 1:
+    raise UserError(
+      f'zipped() has parts of unequal lengths: {[len(c) for c in columns]}'
+    )
+  return [_merged(chosen) for chosen in zip(*columns, strict=True)]
+
+
+def chain(*parts: Choices | list[Overrides]) -> list[Overrides]:
+  """The runs of one part after those of another."""
+  return [one for part in parts for one in _crossed(part)]
+
+
+def expand(config: str) -> list[Run]:
+  """The runs of a config file's `sweep()`, in its order.
+
+  Args:
+    config: as of `--config`: path, or path:recipe.
+
+  Raises:
+    UserError: there is no `sweep()`; it names an unknown key or a value of
+      another type; two runs have the same overrides or the same name.
+  """
+  path, _, recipe = config.partition(':')
+  if not os.path.isfile(path):
+    raise UserError(f'--config={path}: no such file')
+  module = runpy.run_path(path)
+  if 'sweep' not in module:
+    raise UserError(f'--config={path} has no sweep() beside its get_config()')
+  found = module['sweep']()
+  if not found or not all(isinstance(each, dict) for each in found):
+    raise UserError(
+      f'sweep() of {path} returns no list of overrides: build it with'
+      ' sweeps.product, zipped and chain'
+    )
+  runs, numbers = [], {}
+  for number, overrides in enumerate(found):
+    run = _run(path, recipe, overrides, module['get_config'])
+    # Some file systems do not tell capitals apart.
+    other = numbers.setdefault(run.name.lower(), number)
+    if other != number:
+      raise UserError(
+        f'sweep() of {path}: overrides {other} and {number} are both named'
+        f' {run.name!r}: {found[other]} and {overrides}'
+      )
+    runs.append(run)
+  return runs
+
+
+def name_of(overrides: Overrides) -> str:
+  """A readable name that any file system takes.
+
+  It depends on these overrides alone. Where characters were replaced or the
+  name was cut, a hash of all of it stands at its end.
+  """
+  whole = ','.join(f'{key}={value}' for key, value in overrides.items())
+  name = re.sub(r'[^A-Za-z0-9_.,=+-]+', '-', whole)
+  if name != whole or len(name) > LONGEST_NAME:
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    name = f'{name[: LONGEST_NAME - 9].strip("-")}-{digest}'
+  return name or 'base'
+
+
+def shareable(runs: Sequence[Run], stages: Sequence[str]) -> list[str]:
+  """Those of the stages that come out the same in every run."""
+  found = []
+  for stage, keys in READS.items():
+    if _differing(runs, keys):
+      break  # and so do all that follow
+    if stage in stages:
+      found.append(stage)
+  return found
+
+
+def check_shared(runs: Sequence[Run], shared: Sequence[str]) -> None:
+  """Checks that stages can be shared; runs may differ in their seed alone.
+
+  Raises:
+    UserError: a stage is none of them, or an override changes it.
+  """
+  for stage in shared:
+    if stage not in READS:
+      raise UserError(
+        f'--shared={stage}: only {", ".join(READS)} can be shared'
+      )
+  last = max((list(READS).index(stage) for stage in shared), default=-1)
+  for stage, keys in list(READS.items())[: last + 1]:
+    if changed := _differing(runs, [key for key in keys if key != 'seed']):
+      raise UserError(
+        f'--shared={",".join(shared)}: the runs differ in {changed[0]}, which'
+        f' {stage} reads; leave it out'
+      )
+
+
+def _crossed(part):
+  if not isinstance(part, dict):
+    return part
+  columns = [_values(key, values) for key, values in part.items()]
+  return [_merged(chosen) for chosen in itertools.product(*columns)]
+
+
+def _values(key, values):
+  if not isinstance(values, list | tuple | range):
+    raise UserError(
+      f'sweep() gives {key!r} the value {values!r}: give a list of values'
+    )
+  return [{key: value} for value in values]
+
+
+def _merged(chosen):
+  merged = {}
+  for one in chosen:
+    if twice := merged.keys() & one.keys():
+      raise UserError(f'sweep() sets {min(twice)!r} twice in one run')
+    merged |= one
+  return merged
+
+
+def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
+  settings = dict(overrides)
+  recipe = settings.pop(RECIPE, recipe)
+  config = get_config(*filter(None, [recipe]))
+  for key, value in settings.items():
+    _check_key(path, key, config)
+    *parents, last = _parts(key)
+    try:
+      _get(config, parents)[last] = value
+    except (TypeError, ValueError) as error:
+      raise UserError(
+        f'sweep() of {path}: {key} = {value!r}: {" ".join(str(error).split())}'
+      ) from None
+  config.lock()
+  source = f'{path}:{recipe}' if recipe else path
+  arguments = [f'--config.{key}={value}' for key, value in settings.items()]
+  name = name_of(overrides)
+  return Run(name, overrides, (f'--config={source}', *arguments), config)
+
+
+def _check_key(path, key, config):
+  found = _get(config, _parts(key))
+  if found is not None and not isinstance(found, ConfigDict):
+    return
+  keys = list(_flat(config.to_dict()))
+  close = difflib.get_close_matches(key, keys, 1)
+  raise UserError(
+    f'sweep() of {path} names {key!r}, which is no key of the config'
+    + (f'; did you mean {close[0]!r}?' if close else '')
+  )
+
+
+def _parts(key):
+  """`a[0].b` as ['a', 0, 'b']."""
+  return [int(p) if p.isdigit() else p for p in re.findall(r'[^.\[\]]+', key)]
+
+
+def _get(config, parts):
+  """The value there; None where there is none."""
+  for part in parts:
+    try:
+      config = config[part]
+    except (KeyError, IndexError, TypeError):
+      return None
+  return config
+
+
+def _flat(value, prefix=''):
+  for key, one in value.items():
+    if isinstance(one, dict):
+      yield from _flat(one, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}'
+
+
+def _differing(runs, keys):
+  """Those of the keys, or what is below them, in which runs differ."""
+  return [
+    key
+    for key in keys
+    if any(_value(r, key) != _value(runs[0], key) for r in runs[1:])
+  ]
+
+
+def _value(run, key):
+  value = _get(run.config, _parts(key))
+  return value.to_dict() if isinstance(value, ConfigDict) else value
