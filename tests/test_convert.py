@@ -7,7 +7,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from early_experience import config as config_lib
 from early_experience import convert
@@ -20,6 +19,8 @@ from early_experience.training.checkpoint import Checkpoints, Position
 from tests import test_hf_files as hf_files
 from tests.model_case import make_mesh
 
+safetensors_numpy = pytest.importorskip('safetensors.numpy')
+pytest.importorskip('jinja2')
 tiny_tokenizers = pytest.importorskip('tests.tiny_tokenizers')
 
 from early_experience.experience import chat_template  # noqa: E402
@@ -69,7 +70,7 @@ def test_there_and_back(tmp_path, monkeypatch, capsys):
     if path.name not in ('model.safetensors', 'config.json'):
       assert (again / path.name).read_bytes() == path.read_bytes()
   before, after = (
-    safetensors.numpy.load_file(f / 'model.safetensors') for f in (hf, again)
+    safetensors_numpy.load_file(f / 'model.safetensors') for f in (hf, again)
   )
   jax.tree.map(np.testing.assert_array_equal, before, after)
 
@@ -141,7 +142,7 @@ def trained(tmp_path_factory):
 def test_a_training_is_exported_as_its_source_was(trained, tmp_path):
   folder, flat = trained
   convert.to_hf(folder, tmp_path / 'out')
-  tensors = safetensors.numpy.load_file(tmp_path / 'out' / 'model.safetensors')
+  tensors = safetensors_numpy.load_file(tmp_path / 'out' / 'model.safetensors')
   assert {x.dtype.name for x in tensors.values()} == {'bfloat16'}
   name = 'model.layers.1.mlp.up_proj.weight'
   a_DR, b_RF = (flat[f'layers/up_lora_{side}'][1] for side in 'ab')
@@ -186,7 +187,7 @@ def test_adapters_alone(trained, tmp_path):
   folder, flat = trained
   convert.to_hf(folder, tmp_path / 'out', adapters=True)
   path = tmp_path / 'out' / 'adapter_model.safetensors'
-  tensors = safetensors.numpy.load_file(path)
+  tensors = safetensors_numpy.load_file(path)
   name = 'base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight'
   np.testing.assert_array_equal(tensors[name], flat['layers/v_lora_a'][0].T)
   assert len(tensors) == 2 * 2 * 2

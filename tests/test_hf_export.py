@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 
+safetensors_numpy = pytest.importorskip('safetensors.numpy')
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
 
@@ -38,7 +38,7 @@ def tensors_of(folder):
   return {
     name: value
     for path in folder.glob('*.safetensors')
-    for name, value in safetensors.numpy.load_file(path).items()
+    for name, value in safetensors_numpy.load_file(path).items()
   }
 
 
@@ -82,7 +82,7 @@ def test_the_text_model_of_one_that_sees_images(tmp_path):
   tensors = tensors_of(tmp_path / 'both')
   tensors['audio_tower.weight'] = np.zeros(3, np.float32)
   path = next((tmp_path / 'both').glob('*.safetensors'))
-  safetensors.numpy.save_file(tensors, path)
+  safetensors_numpy.save_file(tensors, path)
   with pytest.raises(UserError, match='audio_tower.weight is unknown'):
     read.matched(tmp_path / 'both', cfg)
 

@@ -6,13 +6,14 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from early_experience import convert
 from early_experience.errors import UserError
 from early_experience.hf import read
 from early_experience.model import table
 from tests.model_case import make_mesh
+
+safetensors_numpy = pytest.importorskip('safetensors.numpy')
 
 CONFIG = {
   'model_type': 'qwen3',
@@ -69,7 +70,7 @@ def make_tensors(dtype='float32'):
 def save(folder, tensors, config=CONFIG):
   folder.mkdir(exist_ok=True)
   (folder / 'config.json').write_text(json.dumps(config))
-  safetensors.numpy.save_file(tensors, folder / SINGLE)
+  safetensors_numpy.save_file(tensors, folder / SINGLE)
   return folder
 
 
@@ -81,7 +82,7 @@ def save_parts(folder, tensors, parts=3):
   for number in range(parts):
     name = f'part-{number}.safetensors'
     some = {key: tensors[key] for key in sorted(tensors)[number::parts]}
-    safetensors.numpy.save_file(some, folder / name)
+    safetensors_numpy.save_file(some, folder / name)
     places |= dict.fromkeys(some, name)
   write_index(folder, places)
   return places
@@ -124,7 +125,7 @@ def test_an_export_of_an_import_is_equal_bit_for_bit(tmp_path, dtype):
   (hf / 'generation_config.json').write_text('{"top_k": 7}')
   convert.from_hf(str(hf), str(tmp_path / 'ours'))
   convert.to_hf(str(tmp_path / 'ours'), str(tmp_path / 'again'))
-  again = safetensors.numpy.load_file(tmp_path / 'again' / SINGLE)
+  again = safetensors_numpy.load_file(tmp_path / 'again' / SINGLE)
   assert set(again) == set(tensors)
   for name, value in tensors.items():
     assert again[name].dtype == value.dtype
@@ -236,8 +237,8 @@ def test_files_are_those_of_the_index(tmp_path):
   refused(tmp_path, f'{places[Q]} has tensor more; it has not')
   write_index(tmp_path, places)
   path = tmp_path / elsewhere
-  twice = safetensors.numpy.load_file(path) | {Q: np.zeros(3)}
-  safetensors.numpy.save_file(twice, path)
+  twice = safetensors_numpy.load_file(path) | {Q: np.zeros(3)}
+  safetensors_numpy.save_file(twice, path)
   refused(tmp_path, f'tensor {Q} is in both .*part-.*part-')
   save(tmp_path, make_tensors())
   refused(tmp_path, 'both model.safetensors and model.safetensors.index.json')
@@ -247,7 +248,7 @@ def test_damaged_files_are_named(tmp_path):
   path = save(tmp_path, make_tensors()) / SINGLE
   data = path.read_bytes()
   path.write_bytes(data[:-10])
-  refused(tmp_path, f'{SINGLE} is truncated: tensor ')
+  refused(tmp_path, f'{SINGLE} is truncated: tensor .* ends beyond it')
   path.write_bytes(data[:100])
   refused(tmp_path, f'{SINGLE} is truncated, or is not')
   path.write_bytes(b'')
