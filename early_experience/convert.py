@@ -51,7 +51,7 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
       tokenizer.check_vocab(found, cfg.vocab_size, hf)
     name = found.hash if found else ''
     params = read.read_params(hf, cfg, mesh)
-    source = read.facts(hf)
+    source = read.facts(pathlib.Path(hf).absolute())
     with Checkpoints(
       made / initial.FOLDER, cfg, name, keep=1, source=source
     ) as checkpoints:

@@ -10,6 +10,7 @@ at most the shards kept and the largest tensor.
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import re
@@ -69,9 +70,9 @@ def run(folder: pathlib.Path, layers: int) -> None:
     print(f'{parameters:,} parameters, stored in {stored}', flush=True)
     for kept in ('bfloat16', 'float32'):
       if stored in ('bfloat16', kept):
-        _report(made, kept, processes=1, devices=1)
-    _report(made, stored, processes=1, devices=4)
-    _report(made, stored, processes=2, devices=2)
+        report(made, kept, processes=1, devices=1)
+    report(made, stored, processes=1, devices=4)
+    report(made, stored, processes=2, devices=2)
     for path in made.iterdir():
       path.unlink()
 
@@ -101,8 +102,17 @@ def _random(shape, dtype):
   return rng.standard_normal(shape, np.float32).astype(dtype)
 
 
-def _report(folder, kept, processes, devices):
-  """Reads the checkpoint and prints what each process needed."""
+def report(
+  folder: pathlib.Path, kept: str, processes: int, devices: int
+) -> None:
+  """Reads a checkpoint and prints what each process needed.
+
+  Args:
+    folder: of the checkpoint.
+    kept: dtype of the parameters.
+    processes: that share the model.
+    devices: of each; the tensor axis has two of all.
+  """
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
@@ -146,7 +156,7 @@ def _measure(folder, kept, processes, process, port):
 
   from early_experience import config as config_lib
   from early_experience.convert import config_of
-  from early_experience.hf import read
+  from early_experience.hf import names, read
   from early_experience.model import sharding
 
   if processes > 1:
@@ -168,9 +178,10 @@ def _measure(folder, kept, processes, process, port):
     for x in jax.tree.leaves(params)
     for shard in x.addressable_shards
   ]
+  largest = max(math.prod(tensor.shape) for tensor in names.tensors(cfg))
   return {
     'kept': sum(shards),
-    'largest': max(x.nbytes for x in jax.tree.leaves(params) if x.ndim < 3),
+    'largest': largest * np.dtype(kept).itemsize,
     'read': _bytes_read() - read_before,
     'rise': _status('VmHWM') - before,
     'seconds': time.perf_counter() - start,
