@@ -96,6 +96,7 @@ class ChatTokenizer(tokenizer.Tokenizer):
     self._user_prompt = cached(maxsize=512)(self._render_user_prompt)
     self._encoded = cached(maxsize=512)(self._chat.tokens.encode)
     self._continued = cached(maxsize=32768)(self._continue)
+    self._prompt = cached(maxsize=512)(self._prompt_texts)
     self.vocab_size = self._chat.tokens.vocab_size
     ids, names = self._chat.tokens.ids, self._chat.template.tokens
     stops = [ids[self._frame.end], ids.get(names.get('eos_token'))]
@@ -212,7 +213,7 @@ class ChatTokenizer(tokenizer.Tokenizer):
       return ids[len(read) :]
     return encode(text)[0]
 
-  def _prompt(self, script, role):
+  def _prompt_texts(self, script, role):
     """What is read before a turn: texts that are encoded one after another."""
     *before, last = messages_of(script, self._format)
     if speaker(role) == 'assistant' and not last.thinks:
