@@ -9,7 +9,7 @@ EXTRAS = {
   'openai': ['openai>=1.60'],
   'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
   # What exports are compared with; needs the CPU build of torch on laptops.
-  'parity': ['torch', 'transformers>=5', 'peft'],
+  'parity': ['torch', 'transformers[serving]>=5', 'peft'],
   'test': [
     *HF,
     'transformers>=5',

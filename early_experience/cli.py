@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from absl import app, flags, logging
@@ -51,13 +52,17 @@ def run(
   except UserError as error:
     _fail(str(error))
   except cluster.Preempted as error:
-    _end(
+    cluster.leave(
       f'preempted: saved after update {error}; the same command goes on',
       cluster.AGAIN,
     )
-  except OSError as error:
-    if error.errno != errno.ENOSPC:
-      raise
+  except Exception as error:
+    if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
+      if not many_processes:
+        raise
+      # Leaving in good order would wait for the others, who wait for this one.
+      traceback.print_exc()
+      cluster.leave('', 1)
     _fail(f'the disk is full: {error.filename or WORKDIR.value}')
 
 
@@ -86,9 +91,10 @@ def _main(stage, argv, many_processes):
     raise UserError(f'unexpected argument {argv[1]!r}; usage: {_usage()}')
   if WORKDIR.value and 'jax' in sys.modules:
     # Compiled programs are kept beside the run, for the stages that follow.
-    sys.modules['jax'].config.update(
-      'jax_compilation_cache_dir', os.path.join(WORKDIR.value, 'jax_cache')
-    )
+    jax_config = sys.modules['jax'].config
+    if not jax_config.jax_compilation_cache_dir:
+      cache = os.path.join(WORKDIR.value, 'jax_cache')
+      jax_config.update('jax_compilation_cache_dir', cache)
   if many_processes:
     from early_experience import distributed  # jax, which others do without
 
@@ -112,11 +118,4 @@ def _usage():
 
 
 def _fail(message):
-  _end(f'error: {message}', 1)
-
-
-def _end(message, code):
-  """Ends here and now: libraries that clean up first would tell it again."""
-  print(message, file=sys.stderr, flush=True)
-  sys.stdout.flush()
-  os._exit(code)
+  cluster.leave(f'error: {message}', 1)

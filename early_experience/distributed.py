@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 
 from early_experience import cluster
 from early_experience.errors import UserError
@@ -36,16 +38,28 @@ def start(
       f' not {processes} and {process}'
     )
   explicit = (coordinator, processes, process) if coordinator else ()
+  all_of_them = f'all {processes} processes' if coordinator else 'all processes'
+  # jax itself would abort the interpreter, without a word of ours.
+  alarm = threading.Timer(
+    timeout_seconds,
+    cluster.leave,
+    (
+      f'error: not {all_of_them} of {coordinator or found} came within'
+      f' --start_timeout_seconds={timeout_seconds}',
+      1,
+    ),
+  )
+  alarm.daemon = True
+  alarm.start()
   try:
     jax.distributed.initialize(
-      *explicit, initialization_timeout=timeout_seconds
+      *explicit, initialization_timeout=timeout_seconds + 60
     )
   except (RuntimeError, ValueError) as error:
     reason = ' '.join(str(error).split())[:200]
-    raise UserError(
-      f'not all {processes or "the"} processes of {coordinator or found} met'
-      f' within --start_timeout_seconds={timeout_seconds}: {reason}'
-    ) from error
+    raise UserError(f'{coordinator or found}: {reason}') from error
+  finally:
+    alarm.cancel()
 
 
 def is_first() -> bool:
@@ -53,24 +67,31 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def barrier(name: str) -> None:
-  """Waits until all processes are here."""
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
-
-
-def first_then_all(name: str, do: Callable[[], object]) -> object:
-  """Does something in the first process, and then in each of the others."""
-  result = do() if is_first() else None
-  barrier(name)
-  return result if is_first() else do()
-
-
 def all_agree(value: bool) -> bool:
-  """Whether it is true in every process."""
+  """Whether it is true in every process; waits for all of them."""
   if jax.process_count() == 1:
     return value
-  return bool(multihost_utils.process_allgather(np.array(value)).all())
+  # A mesh of its own: it is also asked where another one is set.
+  mesh = jax.make_mesh((jax.device_count(),), ('all',))
+  with jax.set_mesh(mesh):
+    votes = jax.make_array_from_callback(
+      (jax.device_count(),),
+      NamedSharding(mesh, PartitionSpec('all')),
+      lambda index: np.full(1, value),
+    )
+    return bool(jax.jit(jnp.all)(votes))
+
+
+def barrier() -> None:
+  """Waits until all processes are here."""
+  all_agree(True)
+
+
+def first_then_all(do: Callable[[], object]) -> object:
+  """Does something in the first process, and then in each of the others."""
+  result = do() if is_first() else None
+  barrier()
+  return result if is_first() else do()
 
 
 @contextlib.contextmanager

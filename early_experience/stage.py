@@ -18,20 +18,24 @@ from early_experience.errors import UserError
 SETTINGS, SUMMARY, LOCK = 'settings.json', 'summary.json', '.lock'
 
 
-def begin(workdir, name: str, settings: dict) -> pathlib.Path:
-  """Creates or re-enters a stage's folder, and claims it for this process.
+def begin(
+  workdir, name: str, settings: dict, claim: bool = True
+) -> pathlib.Path:
+  """Creates or re-enters a stage's folder.
 
   Args:
     workdir: the run's folder.
     name: the stage's folder, e.g. `explore` or `train/joint`.
     settings: JSON-able; everything that the outputs depend on.
+    claim: keep other runs out of it for as long as this process lives.
 
   Raises:
     UserError: the folder was begun with other settings, cannot be written, or
       another process is at work in it.
   """
   folder = pathlib.Path(workdir) / name
-  _claim(folder)
+  if claim:
+    _claim(folder)
   settings = json.loads(json.dumps(settings))
   path = folder / SETTINGS
   if path.exists():

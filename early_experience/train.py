@@ -54,7 +54,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
   rows = _open_rows(config, workdir, tokenizer.hash)
   settings = _settings(config, tokenizer.hash, rows)
   folder = distributed.first_then_all(
-    'begin', lambda: stage_lib.begin(workdir, name, settings)
+    lambda: stage_lib.begin(
+      workdir, name, settings, claim=distributed.is_first()
+    )
   )
   summary = stage_lib.finished(folder)
   if summary is None:
@@ -74,7 +76,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
     ):
       run = Run(config, cfg, source, rows, row_tokens, mesh, checkpoints)
       summary = _summary(run.to_the_end(folder), rows)
-    distributed.barrier('trained')
+    distributed.barrier()
     if distributed.is_first():
       stage_lib.finish(folder, summary)
   if distributed.is_first():

@@ -66,8 +66,7 @@ class Checkpoints:
     self._folder = pathlib.Path(folder)
     self._cfg = cfg
     distributed.first_then_all(
-      'architecture',
-      lambda: architecture.record(self._folder, cfg, tokenizer, source or {}),
+      lambda: architecture.record(self._folder, cfg, tokenizer, source or {})
     )
     policies = ocp.training.preservation_policies
     best = policies.BestN(
@@ -175,7 +174,7 @@ class Checkpoints:
       for step in steps:
         shutil.rmtree(aside / str(step), ignore_errors=True)
         shutil.move(self._folder / str(step), aside / str(step))
-    distributed.barrier('moved aside')
+    distributed.barrier()
     self._manager = self._open()
 
   def close(self) -> None:

@@ -106,9 +106,7 @@ class Log:
     flops: float,
   ):
     self._path = pathlib.Path(folder) / METRICS
-    lines = distributed.first_then_all(
-      'metrics', lambda: _keep_until(self._path, done)
-    )
+    lines = distributed.first_then_all(lambda: _keep_until(self._path, done))
     self.last = lines[-1] if lines else {}
     self.last_of_stages = {line['stage']: line for line in lines}
     self._board = None

@@ -1,0 +1,208 @@
+"""Real processes: they train as one, leave when told, and go on elsewhere."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from early_experience.cluster import AGAIN
+from early_experience.training import architecture, checkpoint, metrics
+from tests.training_case import mesh_of, prepared, to_numpy
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = """
+from early_experience.config import stage
+from tests.training_case import config_of
+
+def get_config():
+  rows = {'world': 1.0, 'expert': 0.5}
+  config = config_of(batch_rows=16, log_every_steps=2)
+  config.train.checkpoint_every_steps = 10
+  config.train.stages = [
+    stage(steps=24, lr_peak=1e-2, rows=rows),
+    stage(steps=16, lr_peak=1e-2, reset_optimizer=False),
+  ]
+  config.mesh.fsdp = -1
+  return config
+"""
+
+
+def start(workdir, devices, process=0, processes=1, port=0, *flags):
+  """One process of a training with so many fake devices."""
+  config = workdir / 'config.py'
+  config.write_text(CONFIG)
+  several = [
+    f'--coordinator=localhost:{port}',
+    f'--processes={processes}',
+    f'--process={process}',
+    '--start_timeout_seconds=60',
+  ]
+  return subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'early_experience.train',
+      f'--config={config}',
+      f'--workdir={workdir}',
+      *(several if processes > 1 else []),
+      *flags,
+    ],
+    cwd=ROOT,
+    env=os.environ
+    | {
+      'JAX_PLATFORMS': 'cpu',
+      'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.cache' / 'jax'),
+      'PYTHONPATH': str(ROOT),
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    },
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def free_port():
+  with socket.socket() as found:
+    found.bind(('localhost', 0))
+    return found.getsockname()[1]
+
+
+def start_two(workdir, *flags):
+  port = free_port()
+  return [start(workdir, 4, i, 2, port, *flags) for i in range(2)]
+
+
+def end(processes, code=0):
+  """Waits; returns what each said on stdout and stderr."""
+  said = [process.communicate(timeout=240) for process in processes]
+  for process, (out, err) in zip(processes, said, strict=True):
+    assert process.returncode == code, (out, err[-2000:])
+  return said
+
+
+def wait_for(workdir, step):
+  """Until a line of the log has come so far."""
+  path = workdir / 'train' / 'tiny' / metrics.METRICS
+  for _ in range(2400):
+    if path.exists() and len(path.read_text().splitlines()) >= step // 2:
+      return
+    time.sleep(0.05)
+  raise TimeoutError(path)
+
+
+def losses(workdir):
+  text = (workdir / 'train' / 'tiny' / metrics.METRICS).read_text()
+  return [json.loads(line)['loss'] for line in text.splitlines()]
+
+
+def params(workdir):
+  folder = workdir / 'train' / 'tiny' / 'checkpoints'
+  cfg, _ = architecture.read(folder)
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    return to_numpy(checkpoint.load_params(folder, cfg, mesh))
+
+
+def copy(workdir, to):
+  return pathlib.Path(
+    shutil.copytree(workdir / 'prepare', to / 'prepare')
+  ).parent
+
+
+@pytest.fixture(scope='module')
+def one(tmp_path_factory):
+  """A training by one process with eight devices."""
+  workdir = prepared(tmp_path_factory.mktemp('one'))
+  end([start(workdir, 8)])
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def stopped(one, tmp_path_factory):
+  """Two processes of four devices, of which one was told to leave."""
+  workdir = copy(one, tmp_path_factory.mktemp('stopped'))
+  both = start_two(workdir)
+  wait_for(workdir, 6)
+  both[1].send_signal(signal.SIGTERM)
+  said = end(both, AGAIN)
+  assert all('the same command goes on' in err for _, err in said)
+  assert len(losses(workdir)) < len(losses(one))
+  return workdir
+
+
+def assert_same_training(a, b):
+  np.testing.assert_allclose(losses(a), losses(b), rtol=1e-4)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=2e-3),
+    params(a),
+    params(b),
+  )
+
+
+def test_two_processes_train_as_one_does(one, stopped, tmp_path):
+  workdir = tmp_path / 'again'
+  shutil.copytree(stopped, workdir)
+  said = end(start_two(workdir))
+  assert_same_training(one, workdir)
+  assert 'train tiny: 40 updates' in said[0][0]
+  assert 'train' not in said[1][0]  # one process speaks
+
+
+@pytest.mark.parametrize('sizes', [(1, 8, 1), (2, 2, 2)])
+def test_one_process_goes_on_with_what_two_began(one, stopped, tmp_path, sizes):
+  workdir = tmp_path / 'elsewhere'
+  shutil.copytree(stopped, workdir)
+  data, fsdp, tensor = sizes
+  end(
+    [
+      start(
+        workdir,
+        8,
+        0,
+        1,
+        0,
+        f'--config.mesh.data={data}',
+        f'--config.mesh.fsdp={fsdp}',
+        f'--config.mesh.tensor={tensor}',
+      )
+    ]
+  )
+  assert_same_training(one, workdir)
+
+
+def test_processes_may_share_a_row(one, tmp_path):
+  """Where `tensor` spans both processes, both need the same rows."""
+  workdir = copy(one, tmp_path)
+  port = free_port()
+  mesh = '--config.mesh.fsdp=1', '--config.mesh.tensor=2'
+  end([start(workdir, 1, i, 2, port, *mesh) for i in range(2)])
+  assert_same_training(one, workdir)
+
+
+def test_too_few_processes_are_told_after_the_time_given(one, tmp_path):
+  workdir = copy(one, tmp_path)
+  alone = start(workdir, 4, 0, 2, free_port(), '--start_timeout_seconds=3')
+  out, err = alone.communicate(timeout=120)
+  assert alone.returncode != 0
+  assert 'start_timeout_seconds=3' in err
+
+
+def test_a_folder_in_use_is_refused(one, tmp_path):
+  workdir = copy(one, tmp_path)
+  first = start(workdir, 8)
+  wait_for(workdir, 2)
+  second = start(workdir, 8)
+  _, err = second.communicate(timeout=120)
+  first.kill()
+  first.communicate()
+  assert second.returncode == 1
+  assert f'in use by process {first.pid}' in err
