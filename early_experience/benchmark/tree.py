@@ -158,7 +158,7 @@ def _layout(config, folder, layout, row_tokens):
   cfg = model_config.from_config(config.model, coder.vocab_size)
   stage = config.train.stages[0]
   mesh = sharding.make_mesh(config.mesh)
-  tx = optimizer.make_optimizer(stage, cfg)
+  tx = optimizer.make_optimizer(stage, cfg, config.train.optimizer_dtype)
   with jax.set_mesh(mesh):
     state = train_step.init_state(jax.random.key(0), cfg, tx, mesh)
     step = train_step.make_train_step(cfg, tx, stage, 1)
