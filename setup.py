@@ -2,7 +2,7 @@
 
 import setuptools
 
-HF = ['jinja2', 'safetensors', 'tokenizers>=0.21']
+HF = ['jinja2>=3.1.6', 'safetensors', 'tokenizers>=0.21']
 EXTRAS = {
   'hf': HF,
   'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
