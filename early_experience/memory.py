@@ -41,11 +41,13 @@ class Estimate:
     opt_state: moments of what is trained.
     batch: of the whole update.
     gradients: of what is trained, float32.
+    cast: the layers' parameters in the compute dtype, where that is another:
+      XLA makes this copy once, before its loop over the layers.
     kept: activations that wait for the backward pass, as `remat` says.
     layer: the most that one layer has of its own while it is computed.
     chunk: the same of a chunk of the loss.
-    temporary: the most that gradients, activations, gathered parameters, layer
-      and loss have at one time: not all of them are there at once.
+    temporary: the most that these five, and what is between them, have at one
+      time: layer and chunk, for example, do not work at once.
   """
 
   params: int
@@ -53,6 +55,7 @@ class Estimate:
   opt_state: int
   batch: int
   gradients: int
+  cast: int
   kept: int
   layer: int
   chunk: int
@@ -128,16 +131,18 @@ def estimate(
     step, state, batch = _step(cfg, config, mesh, row_tokens)
     traced = jax.make_jaxpr(step)(state, batch)
   peak = liveness.peak(traced.jaxpr)
+  cast = _bytes(_cast_layers(state, cfg))
   return Estimate(
     params=_bytes(state.params),
     frozen=_bytes(state.frozen),
     opt_state=_bytes(state.opt_state),
     batch=_bytes(batch),
     gradients=_bytes(state.params, itemsize=4),
+    cast=cast,
     kept=peak.kept,
     layer=peak.layer,
     chunk=peak.chunk,
-    temporary=peak.total,
+    temporary=peak.total + cast,
   )
 
 
@@ -170,6 +175,14 @@ def _step(cfg, config, mesh, row_tokens):
   return train_step.make_train_step(cfg, tx, stage, parts), state, batch
 
 
+def _cast_layers(state, cfg):
+  dtype = jnp.dtype(cfg.dtype)
+  layers = (state.params.get('layers', {}), state.frozen.get('layers', {}))
+  return [
+    x.update(dtype=dtype) for x in jax.tree.leaves(layers) if x.dtype != dtype
+  ]
+
+
 def _bytes(tree, itemsize=0):
   """Of the parts of all arrays on one device."""
   return sum(
@@ -185,7 +198,7 @@ def _show(found, cfg, config, sizes, row_tokens):
   )
   mesh = 'x'.join(str(sizes[axis]) for axis in sharding.AXES)
   print(
-    f'{table.count(cfg):,} parameters on a mesh of {mesh}: GiB on each of'
+    f'{table.count(cfg):,} parameters on a mesh of {mesh}; MiB on each of'
     f' {ways} devices, with {rows} rows of {row_tokens:,} tokens at a time'
   )
   lines = {
@@ -195,14 +208,18 @@ def _show(found, cfg, config, sizes, row_tokens):
     'batch': found.batch,
     'the most of what follows at one time': found.temporary,
     '  gradients': found.gradients,
+    f'  layers as {cfg.dtype}': found.cast,
     f'  activations kept (remat {cfg.remat})': found.kept,
     '  a layer at work': found.layer,
     '  a chunk of the loss at work': found.chunk,
     'total': found.total,
   }
+  _print({name: value for name, value in lines.items() if value})
+
+
+def _print(lines):
   for name, value in lines.items():
-    if value or name == 'total':
-      print(f'  {name:<40}{value / 2**30:10.3f}')
+    print(f'  {name:<40}{value / 2**20:12,.1f}')
 
 
 def _check(found, cfg, config, sizes, row_tokens):
@@ -217,9 +234,8 @@ def _check(found, cfg, config, sizes, row_tokens):
   }
   total = sum(parts.values())
   print(f'XLA for {jax.devices()[0].platform}:')
-  for name, value in (parts | {'total': total}).items():
-    print(f'  {name:<40}{value / 2**30:10.3f}')
-  print(f'  {"estimate / XLA":<40}{found.total / total:10.3f}')
+  _print(parts | {'total': total})
+  print(f'  {"estimate / XLA":<40}{found.total / total:12.2f}')
 
 
 if __name__ == '__main__':

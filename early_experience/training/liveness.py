@@ -67,14 +67,14 @@ class _Trace:
   def __init__(self, jaxpr, donated):
     self._bytes, operations = [], []
     env = {v: self._value(0) for v in (*jaxpr.constvars, *jaxpr.invars)}
-    given = tuple(env.values())
+    self._given = {value: _size(v.aval) for v, value in env.items()}
     self._inline(jaxpr, env, operations)
     self._results = {self._read(env, v) for v in jaxpr.outvars}
     if donated:
       for value in self._results:
         self._bytes[value] = 0
     self._operations = self._needed(operations)
-    self._parts, self._stored = self._placed(given)
+    self._parts, self._stored = self._placed()
 
   def _value(self, size):
     self._bytes.append(size)
@@ -111,24 +111,25 @@ class _Trace:
         needed.update(operation.reads)
     return kept[::-1]
 
-  def _placed(self, given):
+  def _placed(self):
     """The stored values that each value is made of, and all stored values."""
     readers = {}
     for operation in self._operations:
       for value in operation.reads:
         readers.setdefault(value, []).append(operation)
-    parts, stored = {value: {value} for value in given}, set()
+    parts, stored = {value: {value} for value in self._given}, set()
     for operation in self._operations:
       name = operation.name
       made_of = _union(parts.get(v, ()) for v in operation.reads)
-      target = operation.reads[0] if name in _IN_PLACE else None
+      last = [v for v in operation.reads if readers[v][-1] is operation]
       for value in operation.writes:
         by = [reader.name for reader in readers.get(value, ())]
-        if target in parts and readers[target][-1] is operation:
+        target = self._target(operation, value, last)
+        if target in parts:
           parts[value] = parts[target]
         elif name in _VIEWS or (
-          # A product is rounded before it is written.
-          name == 'dot_general' and by == ['convert_element_type']
+          # A product is rounded, or added to a sum, before it is written.
+          name == 'dot_general' and by in (['convert_element_type'], ['add'])
         ):
           parts[value] = made_of
         elif (
@@ -141,6 +142,15 @@ class _Trace:
         else:
           parts[value] = made_of
     return parts, stored
+
+  def _target(self, operation, value, last):
+    """The operand whose place a result takes, unless it is None."""
+    if operation.name in _IN_PLACE:
+      return operation.reads[0] if operation.reads[0] in last else None
+    if operation.name in _STORED or value not in self._results:
+      return None
+    fits = lambda v: self._given.get(v) == self._bytes[value]
+    return next((v for v in last if fits(v)), None)
 
   def peak(self) -> Peak:
     """Walks through the operations with the set of values that live."""

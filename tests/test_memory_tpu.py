@@ -1,0 +1,67 @@
+"""The estimate beside XLA's plan for TPUs, compiled without one.
+
+  pip install libtpu; TPU_SKIP_MDS_QUERY=1 TPU_ACCELERATOR_TYPE=v5p-16 \
+      TPU_WORKER_HOSTNAMES=localhost python -m pytest tests/test_memory_tpu.py
+"""
+
+import math
+import os
+
+import numpy as np
+import pytest
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh
+
+from early_experience import config as config_lib
+from early_experience import memory
+from early_experience.model.sharding import AXES
+from tests.training_case import model_of
+
+pytest.importorskip('libtpu')
+if 'TPU_SKIP_MDS_QUERY' not in os.environ:
+  pytest.skip('needs the variables of its docstring', allow_module_level=True)
+
+_MODEL = {
+  'layers': 12,
+  'embed': 1024,
+  'heads': 8,
+  'kv_heads': 4,
+  'head_dim': 128,
+  'mlp': 4096,
+  'attention_block': 256,
+  'loss_chunk': 256,
+  'dtype': 'bfloat16',
+  'vocab_size': 32_768,
+}
+
+
+@pytest.mark.parametrize(
+  'settings, sizes, rows, tokens, parts',
+  [
+    ({'remat': 'full'}, (1, 1, 1), 4, 2048, 2),
+    ({'remat': 'full', 'dtype': 'float32'}, (1, 1, 1), 2, 2048, 1),
+    ({'remat': 'dots', 'tied': False}, (1, 1, 1), 2, 2048, 1),
+    (
+      {'remat': 'attention', 'vocab_size': 262_144},
+      *((1, 4, 2), 8, 2048, 1),
+    ),
+  ],
+)
+def test_the_total_is_within_a_tenth_of_the_peak_on_a_tpu(
+  settings, sizes, rows, tokens, parts
+):
+  config = config_lib.default()
+  config.train.batch_rows, config.train.microbatches = rows, parts
+  cfg = model_of(**_MODEL | settings)
+  found = memory.estimate(
+    cfg, config, dict(zip(AXES, sizes, strict=True)), tokens
+  )
+  devices = topologies.get_topology_desc('v5p:2x2x2', 'tpu').devices
+  mesh = Mesh(
+    np.array(devices[: math.prod(sizes)]).reshape(sizes),
+    AXES,
+    (AxisType.Explicit,) * len(AXES),
+  )
+  step = memory.compiled(cfg, config, mesh, tokens)
+  by_xla = step.memory_analysis().peak_memory_in_bytes
+  assert 0.9 < found.total / by_xla < 1.1
