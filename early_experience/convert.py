@@ -82,7 +82,9 @@ def to_hf(
   cfg, source = architecture_lib.read(folder / initial.FOLDER)
   mesh = _mesh()
   params = initial.policy(folder, cfg, mesh)
-  words = _tokenizer_folder(folder)
+  words = tokenizer.beside(folder)
+  if words and (words / tokenizer.FOLDER).is_dir():
+    words /= tokenizer.FOLDER
   source = _token_ids(words) | source
   with jax.set_mesh(mesh):
     if adapters:
@@ -114,13 +116,6 @@ def _loaded(folder):
   names = (tokenizer.JSON, tokenizer.MODEL)
   there = any((folder / name).exists() for name in names)
   return tokenizer.load(folder) if there else None
-
-
-def _tokenizer_folder(folder):
-  """Of a policy: beside its checkpoints, or in its workdir."""
-  prepared = folder.parent.parent / 'prepare'
-  places = (folder / tokenizer.FOLDER, prepared / tokenizer.FOLDER, prepared)
-  return next((place for place in places if place.is_dir()), None)
 
 
 def _token_ids(folder):

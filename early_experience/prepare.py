@@ -45,7 +45,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     'prepare',
     {
       **settings.to_dict(),
-      'tokenizer': settings.tokenizer or config.init.hf,
+      'tokenizer': _given_tokenizer(config),
       'seed': config.seed,
       'source': files.read_json(source / stage.SETTINGS),
     },
@@ -107,7 +107,7 @@ def _split(trajectories, share, seed, folder):
 def _tokenizer(trajectories, config, folder):
   settings = config.prepare
   if not tokenizer.saved(folder):
-    if given := settings.tokenizer or config.init.hf:
+    if given := _given_tokenizer(config):
       coder = tokenizer.load(
         given,
         answer_format=settings.answer_format,
@@ -119,6 +119,12 @@ def _tokenizer(trajectories, config, folder):
       coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
     coder.save(folder)
   return tokenizer.load(folder)
+
+
+def _given_tokenizer(config):
+  """The tokenizer of the settings, or of where the parameters come from."""
+  beside = config.init.checkpoint and tokenizer.beside(config.init.checkpoint)
+  return config.prepare.tokenizer or config.init.hf or str(beside or '')
 
 
 def _texts(trajectories) -> Iterator[str]:

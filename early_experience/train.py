@@ -48,9 +48,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = tokenizer_lib.load(prepared)
   name = f'train/{config.name}'
-  cfg, source = initial.resolve(
-    config, tokenizer.vocab_size, pathlib.Path(workdir, name)
-  )
+  cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
   rows = _open_rows(config, workdir, tokenizer.hash)
   settings = _settings(config, tokenizer.hash, rows)
   folder = distributed.first_then_all(

@@ -122,7 +122,7 @@ def trained(tmp_path_factory):
     lora_rank=2, lora_targets=('v', 'up'), param_dtype='bfloat16'
   )
   folder = workdir / 'train' / 'name'
-  cfg, source = initial.resolve(config, words.vocab_size, folder)
+  cfg, source = initial.resolve(config, words, folder)
   mesh = make_mesh()
   tx = optimizer.make_optimizer(config_lib.stage(), cfg, 'float32')
   with jax.set_mesh(mesh):

@@ -28,9 +28,9 @@ def lora_config(name='adapters', **init):
 
 def load(config, workdir, name=None):
   """The parameters of a policy by path, and those it started from."""
-  vocab_size = tokenizer_lib.load(workdir / 'prepare').vocab_size
+  words = tokenizer_lib.load(workdir / 'prepare')
   folder = workdir / 'train' / (name or config.name)
-  cfg, source = initial.resolve(config, vocab_size, folder)
+  cfg, source = initial.resolve(config, words, folder)
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
     before = initial.params(source, cfg, mesh, config.seed)

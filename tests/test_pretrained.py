@@ -1,6 +1,7 @@
 """The whole loop from a Hugging Face checkpoint, and back to one."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -82,7 +83,7 @@ def params_of(folder, cfg):
 def trained(config, workdir):
   words = tokenizer_lib.load(f'{workdir}/prepare')
   folder = f'{workdir}/train/{config.name}'
-  cfg, _ = initial.resolve(config, words.vocab_size, folder)
+  cfg, _ = initial.resolve(config, words, folder)
   mesh = make_mesh()
   with jax.set_mesh(mesh):
     return cfg, table.flat(jax.device_get(initial.policy(folder, cfg, mesh)))
@@ -152,6 +153,24 @@ def test_a_native_copy_of_the_checkpoint_starts_the_same_training(
   train(config, workdir)
   ours, theirs = (trained(c, workdir)[1] for c in (config, config_of(hf)))
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_checkpoint_brings_its_tokenizer_and_refuses_another(
+  hf, workdir, tmp_path
+):
+  config = config_of('', 'continued')
+  config.init.checkpoint = f'{workdir}/train/imitation'
+  config.collect.trajectories = 4
+  for stage in (collect, explore, reflect, prepare, train):
+    stage(config, str(tmp_path))
+  theirs = tokenizer_lib.load(hf)
+  assert tokenizer_lib.load(tmp_path / 'prepare').hash == theirs.hash
+  other = tiny_tokenizers.write(tmp_path / 'other', 'qwen2', vocab_size=500)
+  shutil.rmtree(tmp_path / 'prepare' / 'tokenizer')
+  tokenizer_lib.load(other).save(tmp_path / 'prepare')
+  config.name = 'another'
+  with pytest.raises(UserError, match='with the vocabulary of tokenizer'):
+    train(config, str(tmp_path))
 
 
 def test_a_source_that_is_not_there_is_named(hf, workdir):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience import files, stage
+from early_experience import stage
 from early_experience.errors import UserError
 from early_experience.evaluation.contexts import Contexts
 from early_experience.evaluation.rollouts import (
@@ -68,7 +68,7 @@ def load(
   if policy == 'trained':
     folder = stage.require(workdir, f'train/{name}')
     _check_tokenizer(folder, tokenizer, path)
-  cfg, source = initial.resolve(config, tokenizer.vocab_size, folder)
+  cfg, source = initial.resolve(config, tokenizer, folder)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     if policy == 'trained':
@@ -79,8 +79,7 @@ def load(
 
 
 def _check_tokenizer(folder, tokenizer, prepared):
-  path = folder / initial.FOLDER / architecture.FILE
-  trained = files.read_json(path)['tokenizer']
+  trained = architecture.tokenizer(folder / initial.FOLDER)
   if trained != tokenizer.hash:
     raise UserError(
       f'{folder} was trained with tokenizer {trained}, but that of'

@@ -38,8 +38,7 @@ from early_experience.experience.tree import Sequence
 from early_experience.hf import tokenizer_files
 
 SETTINGS = tokenizer_files.CHAT
-_DECIDE = (  # the ids
-  tokenizer.JSON,
+_DECIDE = (  # how a chat becomes the text that is encoded
   chat_template.CONFIG,
   chat_template.TOKENS,
   chat_template.FILE,
@@ -286,8 +285,9 @@ def _generation_stops(path):
 
 
 def _digest(folder, settings):
-  digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+  vocabulary = hashlib.sha256((folder / tokenizer.JSON).read_bytes())
+  rendering = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
   for name in _DECIDE:
     if (folder / name).exists():
-      digest.update(name.encode() + (folder / name).read_bytes())
-  return digest.hexdigest()[:16]
+      rendering.update(name.encode() + (folder / name).read_bytes())
+  return f'{vocabulary.hexdigest()[:16]}-{rendering.hexdigest()[:8]}'

@@ -28,7 +28,8 @@ class Tokenizer(abc.ABC):
     pad_id: fills rows; never scored.
     stop_ids: what a model ends its turn with. The first one ends the turns of
       training; the others are those that a pretrained model may say instead.
-    hash: names the tokenizer with all that decides ids; rows carry it.
+    hash: names the tokenizer with all that decides ids; rows carry it. What
+      precedes a `-` names the vocabulary alone.
   """
 
   vocab_size: int
@@ -102,6 +103,19 @@ def saved(folder: str | os.PathLike) -> bool:
   """Whether `save` has written a tokenizer into a folder."""
   folder = pathlib.Path(folder)
   return (folder / MODEL).exists() or (folder / FOLDER).is_dir()
+
+
+def beside(folder: str | os.PathLike) -> pathlib.Path | None:
+  """The tokenizer's folder of a policy; None where there is none.
+
+  Args:
+    folder: `train/NAME` of a workdir, or what `convert from_hf` wrote.
+  """
+  folder = pathlib.Path(folder)
+  prepared = folder.parent.parent / 'prepare'
+  if (folder / FOLDER).is_dir():
+    return folder / FOLDER
+  return prepared if saved(prepared) else None
 
 
 def check_vocab(tokenizer: Tokenizer, vocab_size: int, where: str) -> None:

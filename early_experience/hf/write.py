@@ -60,7 +60,9 @@ def write_params(
       tokenizer_files.export(tokenizer, made)
     if not (made / tokenizer_files.GENERATION).exists():
       ids = {key: value for key, value in content.items() if '_token_id' in key}
-      files.write_json(made / tokenizer_files.GENERATION, ids)
+      # Else transformers' server is greedy at any temperature.
+      how = ids | {'do_sample': True}
+      files.write_json(made / tokenizer_files.GENERATION, how)
 
 
 def write_files(

@@ -52,6 +52,15 @@ def read(folder) -> tuple[ModelConfig, dict]:
   return cfg, about['source']
 
 
+def tokenizer(folder) -> str:
+  """The hash of the tokenizer that checkpoints go with; '' where none does.
+
+  Raises:
+    UserError: there are no checkpoints.
+  """
+  return _read(pathlib.Path(folder))['tokenizer']
+
+
 def check(folder, cfg: ModelConfig, tokenizer: str | None = None) -> None:
   """Makes sure that checkpoints fit the model, and the tokenizer if given.
 

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from early_experience.errors import UserError
+from early_experience.experience.tokenizer import Tokenizer
 from early_experience.hf import architecture as hf_architecture
 from early_experience.hf import read
 from early_experience.model import config as model_config
@@ -23,19 +24,19 @@ FOLDER = 'checkpoints'
 
 
 def resolve(
-  config: ConfigDict, vocab_size: int, trained
+  config: ConfigDict, tokenizer: Tokenizer, trained
 ) -> tuple[ModelConfig, dict]:
   """What is trained, and from where: the architecture and the source.
 
   Args:
     config: `init`, `model` and `seed` are used.
-    vocab_size: ids of the tokenizer.
+    tokenizer: of the rows, or of the agent.
     trained: `train/NAME`; once begun, it knows both itself, and its source may
       be gone.
 
   Raises:
-    UserError: the source is not there or not supported, or a setting is out of
-      range.
+    UserError: the source is not there, not supported, or has another
+      vocabulary, or a setting is out of range.
   """
   init, model = config.init, ConfigDict(config.model.to_dict())
   if init.hf and init.checkpoint:
@@ -47,13 +48,23 @@ def resolve(
       model.update(_fields(saved))
   elif init.checkpoint:
     saved, source = _from_checkpoint(init.checkpoint, model.lora_rank)
+    _check_vocabulary(init.checkpoint, tokenizer)
     model.update(_fields(saved))
   elif init.hf:
     model.update(hf_architecture.read(init.hf))
     source = read.facts(pathlib.Path(init.hf).absolute())
   else:
     source = {'seed': config.seed}
-  return model_config.from_config(model, vocab_size), source
+  return model_config.from_config(model, tokenizer.vocab_size), source
+
+
+def _check_vocabulary(folder, tokenizer):
+  theirs = architecture.tokenizer(pathlib.Path(folder) / FOLDER)
+  if theirs and theirs.split('-')[0] != tokenizer.hash.split('-')[0]:
+    raise UserError(
+      f'{folder} was trained with the vocabulary of tokenizer {theirs}, but'
+      f' that of prepare is {tokenizer.hash}; set config.prepare.tokenizer'
+    )
 
 
 def _from_checkpoint(folder, rank):
