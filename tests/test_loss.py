@@ -213,3 +213,14 @@ def test_a_position_predicts_all_its_branches():
   want = sum(part.nll_O for part in parts)
   np.testing.assert_allclose(got.nll_O, want, rtol=1e-6)
   np.testing.assert_array_equal(got.weight_O, [3, 0, 0])
+
+
+def test_the_cap_of_the_model_reaches_its_loss():
+  cfg = model_of(logit_softcap=1e-4)
+  with jax.set_mesh(mesh_of((1, 1, 1))):
+    params = table.init_params(jax.random.key(0), cfg)
+    batch = put_batch(batch_of(rows_of(4, cfg)), jax.sharding.get_mesh())
+    got = jax.jit(loss.sums, static_argnums=2)(params, batch, cfg)
+  # So low a cap makes all tokens equally likely.
+  want = np.log(cfg.vocab_size) * np.asarray(got.weight_O)
+  np.testing.assert_allclose(got.nll_O, want, rtol=1e-4)
