@@ -1,0 +1,71 @@
+"""Killed ten times, in the middle of anything: the same end to the bit."""
+
+import random
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from early_experience.cluster import AGAIN
+from tests.test_processes import end, losses, params, start, wait_for
+from tests.training_case import prepared
+
+KILLS = 10
+FLAGS = (
+  '--config.mesh.fsdp=1',
+  '--config.train.checkpoint_every_steps=3',
+  '--config.train.log_every_steps=1',
+)
+
+
+def train(workdir):
+  return start(workdir, 1, 0, 1, 0, *FLAGS)
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory):
+  workdir = prepared(tmp_path_factory.mktemp('straight'))
+  end([train(workdir)])
+  return workdir
+
+
+def is_saving(workdir):
+  """Whether a checkpoint is half on the disk."""
+  folder = workdir / 'train' / 'tiny' / 'checkpoints'
+  return any('tmp' in path.name for path in folder.glob('*'))
+
+
+def test_ten_kills_leave_no_trace(straight, tmp_path):
+  workdir, rng, in_a_save = prepared(tmp_path), random.Random(0), 0
+  for kill in range(KILLS):
+    process = train(workdir)
+    # Every other one waits for a save to be under way.
+    moment = time.monotonic() + 2 + 6 * rng.random()
+    while process.poll() is None and time.monotonic() < moment:
+      if kill % 2 and is_saving(workdir):
+        break
+      time.sleep(0.001)
+    in_a_save += is_saving(workdir)
+    process.kill()
+    process.communicate()
+  end([train(workdir)])
+  assert losses(workdir) == losses(straight)
+  jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))
+  assert in_a_save
+
+
+def test_told_to_leave_it_saves_at_once_and_goes_on(straight, tmp_path):
+  workdir = prepared(tmp_path)
+  rare = '--config.train.checkpoint_every_steps=1000'
+  process = start(workdir, 1, 0, 1, 0, *FLAGS, rare)
+  wait_for(workdir, 4)
+  process.send_signal(signal.SIGTERM)
+  ((_, said),) = end([process], AGAIN)
+  done = int(said.split('saved after update ')[1].split(';')[0])
+  folder = workdir / 'train' / 'tiny' / 'checkpoints' / str(done)
+  assert folder.is_dir()
+  end([train(workdir)])
+  assert losses(workdir) == losses(straight)
+  jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))
