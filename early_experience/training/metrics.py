@@ -9,6 +9,7 @@ import json
 import math
 import pathlib
 import time
+from collections.abc import Callable
 
 import jax
 import tensorboardX
@@ -36,22 +37,34 @@ PEAK_FLOPS = {
 }
 
 
-def model_flops(cfg: ModelConfig, rows: int, row_tokens: int) -> float:
+def model_flops(
+  cfg: ModelConfig, rows: int, row_tokens: int, scored: float | None = None
+) -> float:
   """FLOPs of one update, forward and backward, by formula.
 
-  6 for each weight of a layer and each token; 6 V D a token for the output
-  head; 12 L N H T a token for attention over rows of T, masked or not, as is
-  customary (PaLM, arXiv 2204.02311, appendix B). Recomputation is not counted.
+  For each token: 6 a trained weight of the layers, 4 a frozen one (it has no
+  gradient), and 12 L N H T of attention over rows of T, masked or not, as is
+  customary (PaLM, arXiv 2204.02311, appendix B). For each scored token, and no
+  other: as much for the V D weights of the output head. Recomputation is not
+  counted.
 
   Args:
     cfg: the architecture.
     rows: of the batch.
     row_tokens: T.
+    scored: tokens of the batch that are targets; None: all.
   """
-  head = cfg.vocab_size * cfg.embed
-  layers = table.count(cfg) - head * (1 if cfg.tied else 2)
-  attention = 2 * cfg.layers * cfg.heads * cfg.head_dim * row_tokens
-  return 6.0 * (layers + head + attention) * rows * row_tokens
+  head, layers = 0, 0
+  for path, row in table.table(cfg).items():
+    flops = (6 if row.trained else 4) * math.prod(row.shape)
+    if path.startswith('layers/'):
+      layers += flops
+    elif path == ('embed' if cfg.tied else 'head'):
+      head = flops
+  attention = 12 * cfg.layers * cfg.heads * cfg.head_dim * row_tokens
+  tokens = rows * row_tokens
+  scored = tokens if scored is None else scored
+  return float(layers + attention) * tokens + float(head) * scored
 
 
 WINDOW = 50  # updates whose mean loss a jump is measured by
@@ -73,6 +86,7 @@ class _Interval:
   loss: float = 0.0
   grad_norm: float = 0.0
   lr: float = 0.0
+  flops: float = 0.0
   nll: tuple[float, ...] = (0.0,) * len(OBJECTIVES)
   weight: tuple[float, ...] = (0.0,) * len(OBJECTIVES)
 
@@ -87,7 +101,7 @@ class Log:
     every: updates a line.
     max_loss_ratio: of a loss to the mean of the last `WINDOW`; 0 = any.
     tokens: of one update, padding included.
-    flops: of one update.
+    flops: of one update, by the number of its scored tokens.
 
   Attributes:
     last: the newest line, or {}.
@@ -103,7 +117,7 @@ class Log:
     every: int,
     max_loss_ratio: float,
     tokens: int,
-    flops: float,
+    flops: Callable[[float], float],
   ):
     self._path = pathlib.Path(folder) / METRICS
     lines = distributed.first_then_all(lambda: _keep_until(self._path, done))
@@ -156,6 +170,7 @@ class Log:
     total.loss += float(values['loss'])
     total.grad_norm += float(values['grad_norm'])
     total.lr = float(values['lr'])
+    total.flops += self._flops(float(values['scored']))
     total.nll = _plus(total.nll, values['nll'])
     total.weight = _plus(total.weight, values['weight'])
     if last or update % self._every == 0:
@@ -181,7 +196,7 @@ class Log:
     self._seconds += seconds
     rate = total.updates / seconds
     peak = PEAK_FLOPS.get(jax.devices()[0].device_kind)
-    flops = self._flops * rate
+    flops = total.flops / seconds
     line = {
       'step': update,
       'stage': stage,

@@ -1,5 +1,6 @@
 """The loop: batches through the step, saved, logged, and left when told to."""
 
+import functools
 import io
 import time
 
@@ -85,7 +86,12 @@ class Run:
         settings.log_every_steps,
         settings.max_loss_ratio,
         tokens,
-        metrics.model_flops(self._cfg, settings.batch_rows, self._row_tokens),
+        functools.partial(
+          metrics.model_flops,
+          self._cfg,
+          settings.batch_rows,
+          self._row_tokens,
+        ),
       ) as log,
       Profile(folder, settings.profile_steps) as profile,
       distributed.preemption() as preempted,

@@ -110,7 +110,7 @@ def make_train_step(
 
   Returns:
     step(state, batch) -> (state, metrics): `loss`, `nll` and `weight` by
-    objective (sums), `grad_norm` before clipping, `lr`.
+    objective (sums), `scored` tokens, `grad_norm` before clipping, `lr`.
   """
   lambdas = optimizer.objective_weights(stage)
   rate = optimizer.learning_rate(stage)
@@ -144,6 +144,7 @@ def make_train_step(
       'loss': value,
       'nll': nll_O,
       'weight': weight_O,
+      'scored': jnp.sum(jnp.any(batch['weights'] > 0, axis=-1)),
       'grad_norm': optax.tree.norm(grads),
       'lr': jnp.float32(lr),
     }

@@ -1,0 +1,97 @@
+"""What is watched while it trains: jumps, the best, time, FLOPs, a trace."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from early_experience.model import table
+from early_experience.train import train
+from early_experience.training import metrics
+from early_experience.training.checkpoint import Checkpoints
+from tests.training_case import config_of, model_of, prepared
+
+
+def values(loss):
+  zeros = np.zeros(3)
+  scalars = {'loss': loss, 'grad_norm': 1.0, 'lr': 1e-3, 'scored': 10}
+  return {'nll': zeros, 'weight': zeros, **scalars}
+
+
+def log_of(folder, ratio, every=10):
+  return metrics.Log(folder, 0, every, ratio, 100, lambda scored: 2.0 * scored)
+
+
+def take(log, losses):
+  for update, loss in enumerate(losses, 1):
+    log.add(update, 0, values(loss))
+  log.flush()
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  return prepared(tmp_path)
+
+
+def lines(workdir):
+  text = (workdir / 'train' / 'tiny' / metrics.METRICS).read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_jump_of_the_loss_ends_the_run_and_says_how_far(tmp_path):
+  steady = [1.0] * metrics.WINDOW
+  with pytest.raises(metrics.Diverged, match='loss is 2.1, more than .* = 2.0'):
+    take(log_of(tmp_path, 2.0), [*steady, 1.9, 2.1])
+  take(log_of(tmp_path, 0.0), [*steady, 100.0])
+  take(log_of(tmp_path, 2.0), [1.0, 100.0])  # too early to tell
+
+
+def test_the_checkpoint_of_the_lowest_loss_is_kept_too(monkeypatch, workdir):
+  """Whatever came after it."""
+  told = iter([5.0, 2.0, 4.0, 3.0])
+  save = Checkpoints.save
+  monkeypatch.setattr(
+    Checkpoints,
+    'save',
+    lambda self, state, position, loss: save(self, state, position, next(told)),
+  )
+  config = config_of(keep_checkpoints=1, keep_best_checkpoints=1)
+  train(config, workdir)  # saves after 2, 4, 6 and 7 updates
+  folder = workdir / 'train' / 'tiny' / 'checkpoints'
+  kept = {path.name for path in folder.iterdir() if path.name.isdigit()}
+  assert kept == {'4', '7'}
+
+
+def test_a_trace_of_the_chosen_updates_is_written(workdir):
+  train(config_of(profile_steps=(2, 3)), workdir)
+  (trace,) = (workdir / 'train' / 'tiny' / 'profile').rglob('*.xplane.pb')
+  assert trace.stat().st_size > 0
+
+
+def test_waits_are_shares_of_the_time(workdir):
+  train(config_of(), workdir)
+  for line in lines(workdir):
+    assert 0 <= line['data_wait_share'] < 1
+    assert 0 <= line['checkpoint_share'] < 1
+
+
+def test_flops_count_what_is_scored(tmp_path):
+  with log_of(tmp_path, 0.0, every=4) as log:
+    take(log, [1.0] * 4)
+  seconds = log.last['seconds']
+  assert log.last['flops_per_s'] == pytest.approx(4 * 2.0 * 10 / seconds)
+
+
+def test_frozen_weights_have_no_gradient_to_count():
+  cfg = model_of(tied=False)
+  rows = {path: math.prod(row.shape) for path, row in table.table(cfg).items()}
+  layers = sum(size for path, size in rows.items() if path.startswith('layers'))
+  attention = 12 * cfg.layers * cfg.heads * cfg.head_dim * 7
+  of = lambda cfg, scored: metrics.model_flops(cfg, 2, 7, scored)
+  assert of(cfg, 0) == 14 * (6 * layers + attention)
+  assert of(cfg, 5) - of(cfg, 0) == 5 * 6 * rows['head']
+  lora = model_of(tied=False, lora_rank=2, lora_targets=('q',))
+  adapters = table.count(lora, trained=True)
+  assert of(lora, 0) == 14 * (4 * layers + 6 * adapters + attention)
+  assert of(lora, 5) - of(lora, 0) == 5 * 4 * rows['head']
