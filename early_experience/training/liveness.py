@@ -19,7 +19,16 @@ _STORED = (*_LOOPS, *_IN_PLACE, 'dot_general', 'gather', 'sort', 'reshard')
 # Results that are their operand, seen otherwise; sums over devices too take the
 # place of what is summed.
 _VIEWS = (
-  *('reshape', 'squeeze', 'transpose', 'pvary', 'name', 'copy', 'split'),
+  *(
+    'reshape',
+    'squeeze',
+    'transpose',
+    'pvary',
+    'name',
+    'copy',
+    'split',
+    'unstack',
+  ),
   *('psum', 'psum_invariant', 'pmax'),
 )
 
@@ -192,34 +201,46 @@ class _Trace:
 
 def _operation(eqn, reads, writes):
   name, params = eqn.primitive.name, eqn.params
-  if name == 'scan':
-    consts, carried = params['num_consts'], params['num_carry']
-    return _Operation(
-      name,
-      reads,
-      writes,
-      peak(params['jaxpr'].jaxpr, donated=False),
-      carry=tuple(reads[consts : consts + carried]),
-      stacks=tuple(writes[carried:]),
-    )
   if name == 'while':
-    body = peak(params['body_jaxpr'].jaxpr, donated=False)
+    body = peak(_open(params['body_jaxpr']), donated=False)
     consts = params['cond_nconsts'] + params['body_nconsts']
     return _Operation(name, reads, writes, body, tuple(reads[consts:]))
-  return _Operation(name, reads, writes)
+  if name != 'scan':
+    return _Operation(name, reads, writes)
+  body = _open(params['jaxpr'])
+  # Versions of jax name the parts differently; what is taken or given step by
+  # step has one axis more outside than within.
+  alike = lambda outer, inner: sum(
+    x.aval.ndim == y.aval.ndim for x, y in zip(outer, inner, strict=True)
+  )
+  carried = alike(eqn.outvars, body.outvars)
+  consts = alike(eqn.invars, body.invars) - carried
+  return _Operation(
+    name,
+    reads,
+    writes,
+    peak(body, donated=False),
+    carry=tuple(reads[consts : consts + carried]),
+    stacks=tuple(writes[carried:]),
+  )
 
 
 def _called(eqn):
   """The jaxpr that stands for an equation where it is; None: there is none."""
   name, params = eqn.primitive.name, eqn.params
   if name == 'cond':  # of `platform_dependent`: the last one is the default
-    return params['branches'][-1].jaxpr
+    return _open(params['branches'][-1])
   if name == 'while' or (name == 'scan' and params['length'] > 1):
     return None
   for key in ('jaxpr', 'call_jaxpr'):
     if key in params:
-      return getattr(params[key], 'jaxpr', params[key])
+      return _open(params[key])
   return None
+
+
+def _open(jaxpr):
+  """Without constants, where it comes closed over them."""
+  return getattr(jaxpr, 'jaxpr', jaxpr)
 
 
 def _size(aval: jax.core.AbstractValue) -> int:
