@@ -3,8 +3,9 @@
 import pytest
 
 from configs import tiny
-from early_experience.benchmark import loss, tree
+from early_experience.benchmark import loader, loss, tree
 from early_experience.errors import UserError
+from tests.training_case import ROW_TOKENS, config_of, prepared
 
 
 def settings(**changes):
@@ -42,3 +43,11 @@ def test_the_loss_costs_what_is_scored_and_less_than_all_logits(capsys):
   assert result['seconds'][0.05] < 0.5 * result['seconds'][1.0]
   assert result['temp_bytes'] < 4 * 512 * 20_000
   assert '5% scored' in capsys.readouterr().out
+
+
+def test_the_loader_is_timed_by_itself_and_in_training(tmp_path, capsys):
+  workdir = prepared(tmp_path)
+  found = loader.run(config_of(), workdir, batches=3, updates=2)
+  assert found['tokens_per_s'] == found['rows_per_s'] * ROW_TOKENS
+  assert 0 <= found['data_wait_share'] < 1
+  assert 'training waits for data' in capsys.readouterr().out

@@ -1,9 +1,9 @@
-"""python -m early_experience.benchmark engine|loss|tree|weights [its flags]."""
+"""python -m early_experience.benchmark NAME [its flags]: see BENCHMARKS."""
 
 import importlib
 import sys
 
-BENCHMARKS = ('engine', 'loss', 'tree', 'weights')
+BENCHMARKS = ('engine', 'loader', 'loss', 'tree', 'weights')
 
 
 def main() -> None:
