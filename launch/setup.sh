@@ -8,8 +8,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' &&
+  command -v uv >/dev/null; then
+  uv python install -q 3.12 # beside the system's
+  python=$(uv python find 3.12)
+fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-  echo "error: $python is older than 3.11; set PYTHON to a newer one" >&2
+  echo "error: $python is older than 3.11; set PYTHON to a newer one, or install uv" >&2
   exit 1
 }
 if ! [ -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then

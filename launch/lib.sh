@@ -1,0 +1,47 @@
+# Read by the launchers. `run` and `ask` are the only ways to a command: both
+# print it instead where --dry_run was given.
+# shellcheck shell=bash
+dry_run=
+exec 3>&1 # what a dry run prints, from within $(...) too
+
+fail() { # MESSAGE...: bad input
+  echo "error: $*" >&2
+  exit 2
+}
+
+# WORD...: as one line that can be pasted.
+quote() {
+  local LC_ALL=C word line='' apostrophe="'\"'\"'"
+  for word; do
+    if [[ $word =~ ^[A-Za-z0-9_@%+=:,./-]+$ ]]; then
+      line+=" $word"
+    else
+      line+=" '${word//\'/$apostrophe}'"
+    fi
+  done
+  echo "${line# }"
+}
+
+run() { # COMMAND...
+  if [ "$dry_run" ]; then quote "$@" >&3; else "$@"; fi
+}
+
+ask() { # ANSWER COMMAND...: its output; in a dry run the ANSWER
+  local answer=$1
+  shift
+  if [ "$dry_run" ]; then
+    quote "$@" >&3
+    echo "$answer"
+  else
+    "$@"
+  fi
+}
+
+need() { # TOOL WHERE-FROM
+  [ "$dry_run" ] || command -v "$1" >/dev/null ||
+    fail "$1 is not installed: $2"
+}
+
+given() { # FLAG VALUE: fails where a flag was left out
+  [ "$2" ] || fail "--$1 is missing; see the head of $0"
+}
