@@ -8,7 +8,7 @@ import pathlib
 import typing
 from collections.abc import Sequence
 
-from early_experience import stage
+from early_experience import stage, sweep_folder
 from early_experience.errors import UserError, need_extra
 from early_experience.evaluation import report_data
 from early_experience.experience import records
@@ -56,7 +56,20 @@ class Experience:
   rationales: 'pd.DataFrame'
 
 
-def load_runs(workdirs: Sequence[str]) -> Runs:
+def load_runs(sweep: str) -> 'pd.DataFrame':
+  """The runs of a sweep: a row for each, whatever it has done so far.
+
+  Args:
+    sweep: workdir of `launch/sweep.py`; `sweep_folder.rows` has the columns.
+
+  Raises:
+    UserError: it holds no sweep, a file is damaged, or the extra `notebooks`
+      is missing.
+  """
+  return _pandas().DataFrame(sweep_folder.rows(sweep))
+
+
+def load_workdirs(workdirs: Sequence[str]) -> Runs:
   """Reads what several runs have measured.
 
   Args:

@@ -32,18 +32,18 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
   """
   workdir = pathlib.Path(workdir)
   path = workdir / SWEEP
-  new = _plain(
-    {
-      'config': os.path.normpath(config),
-      'runs': {run.name: run.overrides for run in runs},
-      'policies': {run.name: run.config.name for run in runs},
-    }
-  )
+  own = [
+    {'name': r.name, 'policy': r.config.name, 'overrides': r.overrides}
+    for r in runs
+  ]
+  new = {'config': os.path.normpath(config), 'runs': own}
+  new = json.loads(json.dumps(new))
   if path.exists():
     old = files.read_json(path)
     if old == new:
       return
-    others = sorted(old['runs'].keys() - new['runs'].keys())
+    names = {run.name for run in runs}
+    others = [one['name'] for one in old['runs'] if one['name'] not in names]
     if old['config'] != new['config'] or others:
       lacks = f', with the run {others[0]!r}' if others else ''
       raise UserError(
@@ -126,16 +126,15 @@ def rows(workdir) -> list[dict]:
     raise UserError(f'{workdir} holds no sweep: it has no {SWEEP}')
   sweep = files.read_json(workdir / SWEEP)
   found = []
-  for name, overrides in sweep['runs'].items():
-    folder = workdir / RUNS / name
-    policy = sweep['policies'][name]
+  for run in sweep['runs']:
+    folder = workdir / RUNS / run['name']
     found.append(
       {
-        'run': name,
+        'run': run['name'],
         'state': _state(folder),
-        **overrides,
-        **_trained(folder, policy),
-        **_evaluated(folder, policy),
+        **run['overrides'],
+        **_trained(folder, run['policy']),
+        **_evaluated(folder, run['policy']),
       }
     )
   return found
@@ -161,10 +160,6 @@ def write_table(workdir) -> str:
 
 def _summary(run, stages):
   return {'config': json.loads(run.config.to_json()), 'stages': list(stages)}
-
-
-def _plain(value):
-  return json.loads(json.dumps(value))
 
 
 def _state(folder):

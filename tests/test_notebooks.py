@@ -20,7 +20,7 @@ def workdir(tmp_path_factory):
 
 
 def test_tables_hold_what_the_stages_wrote(workdir):
-  runs = analysis.load_runs([str(workdir)])
+  runs = analysis.load_workdirs([str(workdir)])
   results = runs.results[runs.results.task_type == analysis.ALL_TYPES]
   assert set(results.policy) == set(tiny_workdir.POLICIES)
   assert set(results.n) == {24}
@@ -44,12 +44,12 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
   for parent in ('a', 'b'):
     tiny_workdir.build(tmp_path / parent / 'run', trajectories=2, tasks=2)
   paths = [str(tmp_path / parent / 'run') for parent in ('a', 'b')]
-  assert set(analysis.load_runs(paths).results.run) == set(paths)
+  assert set(analysis.load_workdirs(paths).results.run) == set(paths)
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path):
   with pytest.raises(UserError, match='nowhere does not exist'):
-    analysis.load_runs([str(tmp_path / 'nowhere')])
+    analysis.load_workdirs([str(tmp_path / 'nowhere')])
   with pytest.raises(UserError, match='collect does not exist; run first'):
     analysis.load_experience(str(tmp_path))
 
