@@ -4,6 +4,8 @@ Letters: B batch, T query time, S key time, N query heads, K key heads,
 G = N / K queries that share a key head, H head size.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -150,12 +152,7 @@ def _blocked(q_BKGTH, k_BKTH, v_BKTH, span_BT, window, block, softcap):
     within = None if reach is None else (depth_T, reach)
     return attend_row(*qkv_span, within, block, softcap)
 
-  # A CPU is busy with one row and keeps its blocks in the cache; what has
-  # thousands of lanes wants all rows at once.
-  out_BKGTH = jax.lax.platform_dependent(
-    reach,
-    arrays,
-    cpu=lambda reach, arrays: jax.lax.map(lambda x: row(reach, x), arrays),
-    default=jax.vmap(row, in_axes=(None, 0)),
-  )
+  # Row by row: all rows at once would have the loops visit as many pairs as
+  # the fullest row has, and write every row's carry anew at each.
+  out_BKGTH = jax.lax.map(functools.partial(row, reach), arrays)
   return out_BKGTH[:, :, :, :T]

@@ -184,18 +184,17 @@ class _Trace:
 
   def _of_loops(self, total, parts):
     scans = [o for o in self._operations if o.name == 'scan']
-    within = [o.body for o in scans if o.body.layer]
-    if within:  # these are microbatches
-      most = lambda name: max(getattr(body, name) for body in within)
+    chunks = [o.body.total for o in self._operations if o.name == 'while']
+    if not (scans and chunks):  # these are microbatches, or a layer's rows
+      most = lambda name: max((getattr(o.body, name) for o in scans), default=0)
       return Peak(total, most('kept'), most('layer'), most('chunk'))
     read = _union(parts(o.reads) for o in scans)
     kept = read & _union(o.stacks for o in scans)
-    chunks = [o.body.total for o in self._operations if o.name == 'while']
     return Peak(
       total,
       kept=sum(self._bytes[value] for value in kept),
-      layer=max((o.body.total for o in scans), default=0),
-      chunk=max(chunks, default=0),
+      layer=max(o.body.total for o in scans),
+      chunk=max(chunks),
     )
 
 
