@@ -152,7 +152,6 @@ def _blocked(q_BKGTH, k_BKTH, v_BKTH, span_BT, window, block, softcap):
     within = None if reach is None else (depth_T, reach)
     return attend_row(*qkv_span, within, block, softcap)
 
-  # Row by row: all rows at once would have the loops visit as many pairs as
   # Row by row: all rows at once would visit as many pairs as the fullest row
   # has, and copy every row's carry at each.
   out_BKGTH = jax.lax.map(functools.partial(row, reach), arrays)
