@@ -8,13 +8,14 @@ table.csv            a row for each run
 """
 
 import csv
+import dataclasses
 import io
 import json
 import os
 import pathlib
 from collections.abc import Sequence
 
-from early_experience import files, stage
+from early_experience import files, stage, sweeps
 from early_experience.errors import UserError
 from early_experience.evaluation import report_data
 from early_experience.experience.render import OBJECTIVES
@@ -22,6 +23,78 @@ from early_experience.sweeps import Run
 
 SWEEP, FAILURE, TABLE = 'sweep.json', 'failure.json', 'table.csv'
 SHARED, RUNS, CACHE = 'shared', 'runs', 'jax_cache'
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What one process of a sweep does: a run, or the shared stages.
+
+  Attributes:
+    index: number of the run, or `shared`.
+    run: whose config is read.
+    stages: to do, in order.
+    folder: their workdir.
+    links: the shared stages that the folder gets.
+  """
+
+  index: str
+  run: Run
+  stages: tuple[str, ...]
+  folder: pathlib.Path
+  links: tuple[str, ...] = ()
+
+  @property
+  def name(self) -> str:
+    return SHARED if self.index == SHARED else self.run.name
+
+
+def jobs(
+  workdir,
+  runs: Sequence[Run],
+  stages: Sequence[str],
+  shared: Sequence[str] | None = None,
+  index: str = '',
+) -> list[Job]:
+  """The shared stages, where there are any, and the runs.
+
+  Args:
+    workdir: of the sweep.
+    runs: all of them.
+    stages: to do.
+    shared: those to do once; None: those that come out the same in every run,
+      of `stages` and of what is finished in the workdir.
+    index: of the one job to return; '' for all.
+
+  Raises:
+    UserError: there is no such stage or job, or it cannot be shared.
+  """
+  for one in stages:
+    if one not in (*sweeps.STAGES, 'report'):
+      raise UserError(f'--stages={one}: not one of {", ".join(sweeps.STAGES)}')
+  folder = pathlib.Path(workdir) / SHARED
+  if shared is None:
+    shared = [
+      one
+      for one in sweeps.shareable(runs)
+      if one in stages or stage.finished(folder / one) is not None
+    ]
+  else:
+    shared = [one for one in shared if one]
+    sweeps.check_shared(runs, shared)
+  own = tuple(one for one in stages if one not in shared)
+  once = tuple(one for one in stages if one in shared)
+  found = [Job(SHARED, runs[0], once, folder)] if once else []
+  found += [
+    Job(str(i), run, own, folder.parent / RUNS / run.name, tuple(shared))
+    for i, run in enumerate(runs)
+  ]
+  chosen = [job for job in found if index in ('', job.index)]
+  if not chosen:
+    raise UserError(
+      f'--index={index}: this sweep has the runs 0 to {len(runs) - 1}'
+      + (' and shared' if once else '')
+    )
+  return chosen
 
 
 def begin(workdir, config: str, runs: Sequence[Run]) -> None:
@@ -57,27 +130,22 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
   files.write_json(path, new)
 
 
-def link(folder, shared: Sequence[str]) -> None:
-  """Gives a run the shared stages, and the programs that others compiled.
-
-  Args:
-    folder: of the run, or that of the shared stages, which needs none.
-    shared: those stages.
+def link(workdir, job: Job) -> None:
+  """Gives a job its links, and the programs that others compiled.
 
   Raises:
     UserError: one of them is not finished, or the run has one of its own.
   """
-  folder = pathlib.Path(folder)
-  workdir = folder.parent if folder.name == SHARED else folder.parent.parent
-  for one in shared:
+  workdir = pathlib.Path(workdir)
+  for one in job.links:
     if stage.finished(workdir / SHARED / one) is None:
       raise UserError(
         f'{workdir / SHARED / one} is not finished, and the runs share it:'
         ' run this sweep with --index=shared first'
       )
-    _link(workdir / SHARED / one, folder / one)
+    _link(workdir / SHARED / one, job.folder / one)
   (workdir / CACHE).mkdir(parents=True, exist_ok=True)
-  _link(workdir / CACHE, folder / CACHE)
+  _link(workdir / CACHE, job.folder / CACHE)
 
 
 def _link(source, place):
@@ -93,20 +161,20 @@ def _link(source, place):
       ) from None
 
 
-def is_finished(folder, run: Run, stages: Sequence[str]) -> bool:
-  """Whether the run did these stages with this very config."""
-  summary = stage.finished(folder)
-  return summary is not None and summary == _summary(run, stages)
+def is_finished(job: Job) -> bool:
+  """Whether its stages were done with this very config."""
+  summary = stage.finished(job.folder)
+  return summary is not None and summary == _summary(job)
 
 
-def finish(folder, run: Run, stages: Sequence[str]) -> None:
-  (pathlib.Path(folder) / FAILURE).unlink(missing_ok=True)
-  stage.finish(folder, _summary(run, stages))
+def finish(job: Job) -> None:
+  (job.folder / FAILURE).unlink(missing_ok=True)
+  stage.finish(job.folder, _summary(job))
 
 
-def fail(folder, message: str) -> None:
+def fail(job: Job, message: str) -> None:
   """Notes why the last try failed; the next one goes on all the same."""
-  files.write_json(pathlib.Path(folder) / FAILURE, {'message': message})
+  files.write_json(job.folder / FAILURE, {'message': message})
 
 
 def rows(workdir) -> list[dict]:
@@ -158,8 +226,9 @@ def write_table(workdir) -> str:
   )
 
 
-def _summary(run, stages):
-  return {'config': json.loads(run.config.to_json()), 'stages': list(stages)}
+def _summary(job):
+  config = json.loads(job.run.config.to_json())
+  return {'config': config, 'stages': list(job.stages)}
 
 
 def _state(folder):

@@ -138,7 +138,10 @@ def name_of(overrides: Overrides) -> str:
   It depends on these overrides alone. Where characters were replaced or the
   name was cut, a hash of all of it stands at its end.
   """
-  whole = ','.join(f'{key}={value}' for key, value in overrides.items())
+  whole = ','.join(
+    f'{".".join(map(str, _parts(key)))}={value}'
+    for key, value in overrides.items()
+  )
   name = re.sub(r'[^A-Za-z0-9_.,=+-]+', '-', whole)
   if name != whole or len(name) > LONGEST_NAME:
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
@@ -146,15 +149,11 @@ def name_of(overrides: Overrides) -> str:
   return name or 'base'
 
 
-def shareable(runs: Sequence[Run], stages: Sequence[str]) -> list[str]:
-  """Those of the stages that come out the same in every run."""
-  found = []
-  for stage, keys in READS.items():
-    if _differing(runs, keys):
-      break  # and so do all that follow
-    if stage in stages:
-      found.append(stage)
-  return found
+def shareable(runs: Sequence[Run]) -> list[str]:
+  """The stages that come out the same in every run."""
+  return list(
+    itertools.takewhile(lambda one: not _differing(runs, READS[one]), READS)
+  )
 
 
 def check_shared(runs: Sequence[Run], shared: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ stands behind `--` goes to slurm.sh or gke_xpk.sh as it is.
 """
 
 import concurrent.futures
-import dataclasses
 import hashlib
 import os
 import pathlib
@@ -41,8 +40,9 @@ STAGES = flags.DEFINE_list(
 SHARED = flags.DEFINE_list(
   'shared',
   None,
-  'stages to do once for all runs; they may then differ in their seed, but in'
-  ' nothing else that these stages read. Default: those that no run changes',
+  'stages to do once for all runs, which may then differ in their seed, but in'
+  ' nothing else that these stages read. Default: those that no run changes, of'
+  ' --stages and of what is in WORKDIR/shared',
 )
 INDEX = flags.DEFINE_string(
   'index',
@@ -56,21 +56,6 @@ DRY_RUN = flags.DEFINE_bool('dry_run', False, 'print what would be submitted')
 AGAIN = 75  # exit code of a stage: the same command will go on
 TRIES = 20  # of one stage that says so, on this machine
 HERE = pathlib.Path(__file__).parent
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-  """What one process of the sweep does: a run, or the shared stages."""
-
-  index: str
-  run: sweeps.Run
-  stages: tuple[str, ...]
-  folder: pathlib.Path
-  links: tuple[str, ...] = ()
-
-  @property
-  def name(self) -> str:
-    return self.run.name if self.index != 'shared' else 'shared'
 
 
 class Children:
@@ -119,7 +104,7 @@ def main(argv: list[str]) -> int:
     print(sweep_folder.write_table(workdir))
     return 0
   runs = sweeps.expand(CONFIG.value)
-  jobs = _jobs(runs, workdir)
+  jobs = sweep_folder.jobs(workdir, runs, STAGES.value, SHARED.value, _index())
   if TO.value == 'commands':
     for job in jobs:
       print(f'# {job.name}\n{shlex.join(_command(job.index))}')
@@ -132,35 +117,14 @@ def main(argv: list[str]) -> int:
   return _local(jobs, workdir)
 
 
-def _jobs(runs, workdir):
-  """The jobs that --index chooses, the shared stages first."""
-  for one in STAGES.value:
-    if one not in (*sweeps.STAGES, 'report'):
-      raise UserError(f'--stages={one}: not one of {", ".join(sweeps.STAGES)}')
-  if SHARED.value is None:
-    shared = sweeps.shareable(runs, STAGES.value)
-  else:
-    shared = [one for one in SHARED.value if one]
-    sweeps.check_shared(runs, shared)
-  own = tuple(one for one in STAGES.value if one not in shared)
-  jobs = [
-    Job(str(i), run, own, workdir / sweep_folder.RUNS / run.name, tuple(shared))
-    for i, run in enumerate(runs)
-  ]
-  if shared:
-    folder = workdir / sweep_folder.SHARED
-    first = Job('shared', runs[0], tuple(shared), folder)
-    jobs.insert(0, first)
-  index = INDEX.value
-  if index and index != 'shared' and not index.isdigit():
-    index = os.environ.get(index, f'{index} (no such variable)')
-  chosen = [job for job in jobs if index in ('', job.index)]
-  if not chosen:
-    raise UserError(
-      f'--index={index}: this sweep has the runs 0 to {len(runs) - 1}'
-      + (' and shared' if shared else '')
-    )
-  return chosen
+def _index():
+  """What --index chooses: a number, or `shared`; '' for all."""
+  given = INDEX.value
+  if not given or given == 'shared' or given.isdigit():
+    return given
+  if given not in os.environ:
+    raise UserError(f'--index={given}: no number, and no variable of this name')
+  return os.environ[given]
 
 
 def _command(index, python=sys.executable):
@@ -203,21 +167,21 @@ def _do(job, children):
   """Does what is left of a job; returns why it failed, None if it did not."""
   if children.stopped:
     return None
-  if sweep_folder.is_finished(job.folder, job.run, job.stages):
+  if sweep_folder.is_finished(job):
     print(f'{job.name}: finished before', flush=True)
     return None
   start = time.monotonic()
   print(f'{job.name}: {", ".join(job.stages)}', flush=True)
   try:
-    sweep_folder.link(job.folder, job.links)
+    sweep_folder.link(WORKDIR.value, job)
     for stage in job.stages:
       message = _stage(job, stage, children)
       if message:
-        sweep_folder.fail(job.folder, message)
+        sweep_folder.fail(job, message)
         return message
       if children.stopped:
         return None
-    sweep_folder.finish(job.folder, job.run, job.stages)
+    sweep_folder.finish(job)
   except UserError as error:
     return str(error)
   seconds = time.monotonic() - start
@@ -256,11 +220,7 @@ def _last_line(folder):
 
 def _slurm(jobs, extra):
   """Submits the runs that are not finished as one array."""
-  jobs = [
-    job
-    for job in jobs
-    if not sweep_folder.is_finished(job.folder, job.run, job.stages)
-  ]
+  jobs = [job for job in jobs if not sweep_folder.is_finished(job)]
   after = []
   if jobs and jobs[0].index == 'shared':
     jobs.pop(0)

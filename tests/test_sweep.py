@@ -1,0 +1,241 @@
+"""Sweeps: what they expand to, what their runs share, and their table."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from early_experience import analysis, stage, sweep_folder, sweeps
+from early_experience.errors import UserError
+from tests import tiny_workdir
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = str(ROOT / 'configs' / 'tiny.py')
+
+
+def config_file(folder, sweep):
+  """A config file whose sweep() returns this expression."""
+  path = folder / 'swept.py'
+  path.write_text(
+    'from configs.tiny import get_config\n'
+    'from early_experience.sweeps import chain, product, zipped\n'
+    f'def sweep():\n  return {sweep}\n'
+  )
+  return str(path)
+
+
+def driver(*arguments):
+  return [sys.executable, 'launch/sweep.py', *arguments]
+
+
+def run(*arguments):
+  return subprocess.run(
+    driver(*arguments), cwd=ROOT, capture_output=True, text=True
+  )
+
+
+def test_products_zips_and_chains():
+  a, b, c = {'a': [1, 2]}, {'b': [3, 4]}, {'c': [5, 6]}
+  assert sweeps.product(a, sweeps.zipped(b, c)) == [
+    {'a': 1, 'b': 3, 'c': 5},
+    {'a': 1, 'b': 4, 'c': 6},
+    {'a': 2, 'b': 3, 'c': 5},
+    {'a': 2, 'b': 4, 'c': 6},
+  ]
+  assert sweeps.product({**a, **b}) == sweeps.product(a, b)
+  assert sweeps.zipped({**a, **b}) == [{'a': 1, 'b': 3}, {'a': 2, 'b': 4}]
+  assert sweeps.chain(a, [{'b': 3}]) == [{'a': 1}, {'a': 2}, {'b': 3}]
+
+
+def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
+  name = sweeps.name_of
+  assert name({'budget.lr_peak': 3e-4, 'seed': 1}) == (
+    'budget.lr_peak=0.0003,seed=1'
+  )
+  assert name({'train.stages[0].b1': 0.8}) == 'train.stages.0.b1=0.8'
+  assert name({}) == 'base'
+  odd = [name({'init.hf': path}) for path in ('/a b', '/a/b', 'x' * 300)]
+  assert all(re.fullmatch(r'[\w.,=+-]{1,100}', one) for one in odd)
+  assert len(set(odd)) == 3
+
+
+@pytest.mark.parametrize(
+  'sweep, message',
+  [
+    ("product({'budget.lr_pek': [1.0]})", "did you mean 'budget.lr_peak'"),
+    ("product({'budget': [1]})", "names 'budget', which is no key"),
+    ("product({'train.stages[3].b1': [0.5]})", "'train.stages[3].b1', which"),
+    ("product({'recipe': ['magic']})", "'magic', not one of: random"),
+    ("product({'seed': ['x']})", "seed = 'x'"),
+    ("product({'seed': 3})", "'seed' the value 3: give a list"),
+    ("product({'seed': 'abc'})", 'give a list'),
+    ("product({'seed': [1]}, {'seed': [2]})", "sets 'seed' twice"),
+    ("zipped({'seed': [1, 2], 'name': ['a']})", r'unequal lengths: [2, 1]'),
+    ("product({'seed': [1, 1]})", 'overrides 0 and 1 are both named'),
+    ("product({'name': ['a', 'A']})", "both named 'name=A'"),
+    ('[]', 'no list of overrides'),
+    ('[1]', 'no list of overrides'),
+  ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused(tmp_path, sweep, message):
+  with pytest.raises(UserError, match=re.escape(message)):
+    sweeps.expand(config_file(tmp_path, sweep))
+
+
+def test_a_config_without_a_sweep_is_refused():
+  with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
+    sweeps.expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
+
+
+def test_a_run_has_what_its_stages_read(tmp_path):
+  sweep = "product({'recipe': ['imitation', 'joint'], 'budget.lr_peak': [1]})"
+  first, second = sweeps.expand(f'{config_file(tmp_path, sweep)}:untrained')
+  assert first.flags == (
+    f'--config={tmp_path}/swept.py:imitation',
+    '--config.budget.lr_peak=1',
+  )
+  assert (first.config.name, second.config.name) == ('imitation', 'joint')
+  assert second.config.train.stages[0].lr_peak == 1.0
+
+
+@pytest.mark.parametrize(
+  'key, values, shared',
+  [
+    (
+      'budget.lr_peak',
+      [1e-3, 1e-2],
+      ['collect', 'explore', 'reflect', 'prepare'],
+    ),
+    ('prepare.row_tokens', [256, 512], ['collect', 'explore', 'reflect']),
+    ('explore.k', [1, 2], ['collect']),
+    ('env.name', ['a', 'b'], []),
+  ],
+)
+def test_stages_are_shared_up_to_the_first_that_differs(
+  tmp_path, key, values, shared
+):
+  runs = sweeps.expand(config_file(tmp_path, f'product({{{key!r}: {values}}})'))
+  assert sweeps.shareable(runs) == shared
+  sweeps.check_shared(runs, shared)
+  if len(shared) < len(sweeps.READS):
+    with pytest.raises(
+      UserError, match=f'the runs differ in {key.split(".")[0]}'
+    ):
+      sweeps.check_shared(runs, sweeps.READS)
+
+
+def test_runs_with_other_seeds_share_only_what_they_are_told_to(tmp_path):
+  runs = sweeps.expand(config_file(tmp_path, "product({'seed': [0, 1]})"))
+  assert sweeps.shareable(runs) == ['collect']
+  sweeps.check_shared(runs, sweeps.READS)
+  with pytest.raises(
+    UserError, match='only collect, explore, reflect, prepare'
+  ):
+    sweeps.check_shared(runs, ['train'])
+
+
+def test_what_stages_read_is_known():
+  """READS is whole: no stage before training reads another setting."""
+  aside = {'evaluate'}  # how a proposing policy decodes
+  known = set()
+  for name, keys in sweeps.READS.items():
+    known |= {key.split('.')[0] for key in keys}
+    source = (ROOT / 'early_experience' / f'{name}.py').read_text()
+    read = set(re.findall(r'(?<![\w.`])config\.(\w+)', source))
+    assert read & set(sweeps.expand(TINY)[0].config) <= known | aside, name
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    ([f'--config={TINY}'], '--workdir is missing'),
+    (['--config=none.py'], '--config=none.py: no such file'),
+    (
+      [f'--config={TINY}', '--index=4'],
+      '--index=4: this sweep has the runs 0 to 3 and shared',
+    ),
+    (
+      [f'--config={TINY}', '--index=NOWHERE'],
+      '--index=NOWHERE: no number, and no variable',
+    ),
+    ([f'--config={TINY}', '--stages=trian'], '--stages=trian: not one of'),
+    ([f'--config={TINY}', '--shared=train'], 'can be shared'),
+    ([f'--config={TINY}', '--to=moon'], '--to=moon'),
+    ([f'--config={TINY}', 'more'], "unexpected argument 'more'"),
+    (['--config=x', '--to=table'], 'holds no sweep: it has no sweep.json'),
+  ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, message):
+  if message != '--workdir is missing':
+    arguments = [*arguments, f'--workdir={tmp_path}']
+  result = run(*arguments)
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert line.startswith('error: ')
+  assert message in line
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_workdir_of_another_sweep_is_refused_and_a_grown_sweep_is_not(
+  tmp_path,
+):
+  seeds = lambda *s: config_file(tmp_path, f"product({{'seed': {list(s)}}})")
+  path = seeds(0, 1)
+  workdir = tmp_path / 'w'
+  begin = lambda: sweep_folder.begin(workdir, path, sweeps.expand(path))
+  begin()
+  seeds(0, 1, 2)
+  begin()
+  assert [row['seed'] for row in sweep_folder.rows(workdir)] == [0, 1, 2]
+  seeds(1, 2, 3)
+  with pytest.raises(UserError, match="holds another sweep.*the run 'seed=0'"):
+    begin()
+  with pytest.raises(UserError, match='holds another sweep, of .*swept.py'):
+    sweep_folder.begin(workdir, 'other.py', [])
+  stage.begin(tmp_path / 'single', 'collect', {})
+  with pytest.raises(UserError, match='single is the workdir of a single run'):
+    sweep_folder.begin(tmp_path / 'single', path, [])
+
+
+def test_commands_are_one_line_for_each_run(tmp_path):
+  result = run(
+    f'--config={TINY}',
+    f'--workdir={tmp_path}/a b',
+    '--to=commands',
+    '--stages=train',
+  )
+  names, lines = (
+    result.stdout.splitlines()[::2],
+    result.stdout.splitlines()[1::2],
+  )
+  assert names == [f'# {run.name}' for run in sweeps.expand(TINY)]
+  own = [f'--config={TINY}', f'--workdir={tmp_path}/a b', '--stages=train']
+  assert [shlex.split(line) for line in lines] == [
+    driver(*own, f'--index={index}') for index in range(4)
+  ]
+
+
+def test_the_table_has_rates_with_their_intervals(tmp_path):
+  pytest.importorskip('pandas', reason='extra notebooks is not installed')
+  runs = sweeps.expand(TINY)
+  sweep_folder.begin(tmp_path, TINY, runs)
+  tiny_workdir.build(tmp_path / 'runs' / runs[2].name, trajectories=2)
+  table = analysis.load_runs(str(tmp_path))
+  assert list(table.run) == [run.name for run in runs]
+  assert list(table.state) == ['waiting', 'waiting', 'begun', 'waiting']
+  assert list(table['budget.lr_peak']) == [1e-3, 3e-3, 1e-3, 3e-3]
+  row = table.iloc[2]
+  assert row['updates'] == 200
+  assert row['imitation/nll'] > 0
+  for split in tiny_workdir.SPLITS:
+    assert row[f'{split}/n'] == 24
+    assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
+  assert row['outcome/exact'] == 97 / 128
+  assert table.iloc[0].isna()['seen/success']
+  text = sweep_folder.write_table(tmp_path).splitlines()
+  assert (
+    f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
+  )
