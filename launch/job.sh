@@ -45,12 +45,12 @@ case $verb in
   stop)
     alive || exit 0
     touch $job/stopped
-    kill -TERM -- "-$(cat $job/pid)"
+    kill -TERM "-$(cat $job/pid)"
     while alive && [ "$grace" -gt 0 ]; do
       sleep 1
       grace=$((grace - 1))
     done
-    ! alive || kill -KILL -- "-$(cat $job/pid)"
+    ! alive || kill -KILL "-$(cat $job/pid)"
     ;;
   log) tail -n "${1:-100}" $job/log ;;
   *)
