@@ -70,6 +70,22 @@ def test_microbatches_of_unequal_token_counts_add_up_to_the_whole(plain):
   assert_same(run(stage_of(), batch_of(ROWS), microbatches=4), plain)
 
 
+@pytest.mark.parametrize(
+  'parts, loops',
+  [(1, ['forward', 'backward']), (2, ['microbatches'])],
+)
+def test_one_microbatch_is_no_loop(parts, loops):
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    tx = optimizer.make_optimizer(stage_of(), CFG)
+    state = train_step.abstract_state(CFG, tx, mesh)
+    step = train_step.make_train_step(CFG, tx, stage_of(), parts)
+    batch = put_batch(batch_of(ROWS), mesh)
+    (call,) = jax.make_jaxpr(step)(state, batch).eqns
+  names = [eqn.primitive.name for eqn in call.params['jaxpr'].eqns]
+  assert names.count('scan') == len(loops)
+
+
 def test_sharded_update_equals_the_unsharded(plain):
   assert_same(run(stage_of(), batch_of(ROWS), (2, 2, 2), 2), plain)
 
