@@ -1,0 +1,163 @@
+"""A real Slurm of one machine: jobs that are preempted, cancelled, swept."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from early_experience import sweep_folder
+from tests import training_case
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = """
+from early_experience import config
+from tests import training_case
+
+def get_config():
+  return training_case.config_of(
+    checkpoint_every_steps=10,
+    log_every_steps=10,
+    stages=[config.stage(steps=120, lr_peak=1e-2)],
+  )
+"""
+SWEEP = """
+from configs.tiny import get_config
+from early_experience import sweeps
+
+def sweep():
+  return sweeps.product({'explore.k': [1, 2]})
+"""
+
+if os.getuid() or not all(map(shutil.which, ('slurmctld', 'slurmd', 'munged'))):
+  pytest.skip(
+    'needs root, and: apt-get install slurmctld slurmd slurm-client munge',
+    allow_module_level=True,
+  )
+
+
+@pytest.fixture(scope='module', autouse=True)
+def cluster(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('slurm')
+  for parent in [folder, *folder.parents[:2]]:  # munge's user must get in
+    parent.chmod(0o711)
+  process = subprocess.Popen(
+    ['bash', 'tests/slurm_here.sh', str(folder), 'cat'],
+    cwd=ROOT,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+  )
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('SLURM_CONF', str(folder / 'slurm.conf'))
+    patch.setenv('XLA_FLAGS', '')
+    assert 'idle' in process.stdout.readline()
+    yield
+  process.stdin.close()
+  process.wait()
+
+
+def ask(*command):
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  return done.stdout.strip()
+
+
+def submit(log, *flags, command, processes=2):
+  return ask(
+    'launch/slurm.sh',
+    'submit',
+    f'--output={log}',
+    f'--processes={processes}',
+    f'--ntasks-per-node={processes}',
+    *flags,
+    '--',
+    *command,
+  )
+
+
+def until(job, *states):
+  """Waits until a job is in one of the states."""
+  state = ''
+  for _ in range(900):
+    state = ask(
+      'squeue', '--noheader', '--format=%T', '--states=all', '-j', job
+    )
+    if state in states:
+      return
+    time.sleep(0.2)
+  raise AssertionError(f'job {job} is {state}, not {states}')
+
+
+def test_a_preempted_training_of_two_processes_goes_on(tmp_path):
+  (tmp_path / 'config.py').write_text(CONFIG)
+  training_case.prepared(tmp_path)
+  training, log = tmp_path / 'train' / 'tiny', tmp_path / 'log'
+  job = submit(
+    log,
+    command=[
+      *(sys.executable, '-m', 'early_experience.train'),
+      *(f'--config={tmp_path}/config.py', f'--workdir={tmp_path}'),
+      '--config.mesh.fsdp=2',
+    ],
+  )
+  for _ in range(1200):
+    if any(p.name.isdigit() for p in training.glob('checkpoints/*')):
+      break
+    time.sleep(0.1)
+  first = (training / 'metrics.jsonl').read_text().splitlines()[0]
+  # What Slurm does to the script two minutes before the job's time is up.
+  ask('scancel', '--signal=TERM', '--batch', job)
+  until(job, 'PENDING')
+  ask('scontrol', 'update', f'jobid={job}', 'StartTime=now')
+  until(job, 'COMPLETED')
+  text = log.read_text()
+  assert text.count('preempted: saved after update') == 2
+  assert f'job {job}: again' in text
+  assert 'train tiny: 120 updates' in text
+  lines = (training / 'metrics.jsonl').read_text().splitlines()
+  assert lines[0] == first
+  assert len(lines) == len(set(lines)) >= 12
+
+
+def test_a_cancelled_job_stays_cancelled(tmp_path):
+  save = f'trap "touch {tmp_path}/saved; exit 75" TERM; touch {tmp_path}/up;'
+  loop = 'while :; do sleep 0.1; done'
+  job = submit(tmp_path / 'log', command=['bash', '-c', f'{save} {loop}'])
+  while not (tmp_path / 'up').exists():
+    time.sleep(0.1)
+  ask('launch/slurm.sh', 'cancel', job)
+  until(job, 'CANCELLED')
+  while not (tmp_path / 'saved').exists():
+    time.sleep(0.1)
+  time.sleep(3)
+  until(job, 'CANCELLED')
+
+
+def test_a_failing_job_is_not_tried_again(tmp_path):
+  job = submit(tmp_path / 'log', command=['bash', '-c', 'exit 3'])
+  until(job, 'FAILED')
+  assert 'ExitCode=3:0' in ask('scontrol', 'show', 'job', job)
+
+
+def test_a_sweep_is_an_array_that_waits_for_what_its_runs_share(tmp_path):
+  (tmp_path / 'swept.py').write_text(SWEEP)
+  workdir = tmp_path / 'sweep'
+  sweep = [sys.executable, 'launch/sweep.py', f'--workdir={workdir}']
+  sweep += [f'--config={tmp_path}/swept.py', '--stages=collect,explore']
+  shared, array = ask(
+    *sweep, '--to=slurm', '--', f'--output={tmp_path}/log'
+  ).split()
+  for job in (shared, f'{array}_0', f'{array}_1'):
+    until(job, 'COMPLETED')
+  rows = sweep_folder.rows(workdir)
+  assert [row['state'] for row in rows] == ['finished', 'finished']
+  collected = [workdir / 'runs' / row['run'] / 'collect' for row in rows]
+  assert {path.resolve() for path in collected} == {
+    workdir / 'shared' / 'collect'
+  }
+  assert ask(*sweep, '--to=slurm') == ''  # nothing is left to do
