@@ -34,7 +34,7 @@ def begin(
       another process is at work in it.
   """
   folder = pathlib.Path(workdir) / name
-  if claim:
+  if claim and finished(folder) is None:
     _claim(folder)
   settings = json.loads(json.dumps(settings))
   path = folder / SETTINGS
