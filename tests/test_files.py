@@ -135,3 +135,8 @@ def test_a_missing_stage_is_named_with_its_command(tmp_path):
   stage.begin(tmp_path, 'collect', {})
   with pytest.raises(UserError, match='is not finished'):
     stage.require(tmp_path, 'collect')
+
+
+def test_a_workdir_that_cannot_be_written_is_named():
+  with pytest.raises(UserError, match='cannot write /proc/nowhere/train'):
+    stage.begin('/proc/nowhere', 'train', {})
