@@ -56,10 +56,10 @@ def measured(trajectories, coder, mesh, states=99, style='inline', **changes):
     )
 
 
-def branch_by_branch(trajectories, coder, style):
+def branch_by_branch(trajectories, coder, style, **changes):
   """(nll, tokens) by feeding every outcome alone, behind its own prompt."""
   mesh = mesh_of((1, 1, 1))
-  params, cfg = policy(coder, mesh)
+  params, cfg = policy(coder, mesh, **changes)
   hidden = jax.jit(transformer.hidden, static_argnames='cfg')
   nll, count = 0.0, 0
   with jax.set_mesh(mesh):
@@ -83,6 +83,8 @@ def branch_by_branch(trajectories, coder, style):
           h_BTD = hidden(params, fed['i'], fed['d'], fed['s'], cfg)
           scored = slice(len(prompt) - 1, len(ids) - 1)
           logits = np.asarray(h_BTD)[0, scored] @ head_VD.T
+          if cap := cfg.logit_softcap:
+            logits = cap * np.tanh(logits / cap)
           own = logits[np.arange(len(target)), target]
           nll += float((np.logaddexp.reduce(logits, axis=1) - own).sum())
           count += len(target)
@@ -90,10 +92,15 @@ def branch_by_branch(trajectories, coder, style):
   return nll / count, count
 
 
-@pytest.mark.parametrize('style', ['inline', 'instructed'])
-def test_branches_are_scored_as_if_each_were_alone(trajectories, coder, style):
-  expected, tokens = branch_by_branch(trajectories[:2], coder, style)
-  found = measured(trajectories[:2], coder, mesh_of((1, 1, 1)), style=style)
+@pytest.mark.parametrize(
+  'style, cap', [('inline', 0.0), ('instructed', 0.0), ('inline', 0.5)]
+)
+def test_branches_are_scored_as_if_each_were_alone(
+  trajectories, coder, style, cap
+):
+  few, settings = trajectories[:2], {'style': style, 'logit_softcap': cap}
+  expected, tokens = branch_by_branch(few, coder, **settings)
+  found = measured(few, coder, mesh_of((1, 1, 1)), **settings)
   assert found['nll'] == pytest.approx(expected, rel=1e-5)
   assert found['tokens'] == tokens
   assert found['states'] == sum(len(t.steps) for t in trajectories[:2])

@@ -187,6 +187,7 @@ def _token_scores(params, batch, cfg):
     logits_BtV = jnp.einsum(
       'btd,vd->btv', h_BtD, head_VD, preferred_element_type=jnp.float32
     )
+    logits_BtV = transformer.capped(logits_BtV, cfg)
     # A masked sum, for the vocabulary may be split over devices.
     is_own_BtV = tokens_Bt[..., None] == jnp.arange(cfg.vocab_size)[None, None]
     own_Bt = jnp.where(is_own_BtV, logits_BtV, 0).sum(-1)

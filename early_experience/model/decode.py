@@ -17,6 +17,7 @@ from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import check_rows, spec
 from early_experience.model.transformer import (
   block,
+  capped,
   embed,
   final_norm,
   gathered_layer,
@@ -271,8 +272,7 @@ def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
     preferred_element_type=jnp.float32,
     out_sharding=spec('batch', None),
   )
-  if cfg.logit_softcap:
-    logits_BV = cfg.logit_softcap * jnp.tanh(logits_BV / cfg.logit_softcap)
+  logits_BV = capped(logits_BV, cfg)
   k, v = zip(*kept, strict=True)
   return logits_BV, k, v, length_B + counts_B
 

@@ -86,6 +86,12 @@ def output_head(params: dict, cfg: ModelConfig) -> jax.Array:
   return _gathered(path, params[path], cfg)
 
 
+def capped(logits: jax.Array, cfg: ModelConfig) -> jax.Array:
+  """Logits within the model's soft cap, if it has one (Gemma)."""
+  cap = cfg.logit_softcap
+  return cap * jnp.tanh(logits / cap) if cap else logits
+
+
 def embed(params: dict, tokens_BT: jax.Array, cfg: ModelConfig) -> jax.Array:
   """The embeddings of the tokens, [B, T, D] in `cfg.dtype`."""
   table_VD = _gathered('embed', params['embed'], cfg)
