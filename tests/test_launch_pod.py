@@ -127,7 +127,7 @@ def test_a_job_outlives_its_connection_and_notes_its_end(worker):
 
 def test_a_job_that_is_stopped_may_save(worker):
   folder, job = worker
-  save = 'trap "sleep 1; touch saved; exit 75" TERM; touch up'
+  save = 'trap "sleep 3; touch saved; exit 75" TERM; touch up'
   wait = 'while :; do sleep 0.1; done'
   job('start', 'sh', '-c', f'cd {folder}; {save}; {wait}')
   while not (folder / 'up').exists():
