@@ -16,6 +16,8 @@ KINDS = (
   'all-to-all',
   'collective-permute',
 )
+# A computation for TPUs: a sum of which each device keeps its part.
+_SCATTER = 'all-reduce-scatter'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,7 @@ def find(module: Module, devices: int, slices: int) -> list[Collective]:
       kind = one.opcode.removesuffix('-start')
       if kind not in KINDS:
         continue
-      if kind == 'all-reduce' and name.startswith('all-reduce-scatter'):
+      if kind == 'all-reduce' and name.startswith(_SCATTER):
         kind = 'reduce-scatter'
       groups = _groups(one.rest, devices)
       spread = max(len({d * slices // devices for d in g}) for g in groups)

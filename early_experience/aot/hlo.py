@@ -6,17 +6,15 @@ import functools
 import math
 import re
 
-_BITS = {'pred': 8, 's4': 4, 'u4': 4, 'c64': 64, 'c128': 128}
-_ARRAY = re.compile(r'([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,]*)\]')
+_BITS = {'pred': 8}  # beside those that say it; a token has none
+_ARRAY = re.compile(r'([a-z]+\d*\w*)\[([\d,]*)\]')
 _COMMENT = re.compile(r'/\*.*?\*/')
 _HEADER = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _NAME = re.compile(r'%([\w.\-]+)')
 _CALLED = re.compile(
-  r'\b(?:calls|body|to_apply|called_computations|branch_computations'
+  r'\b(?:calls|body|condition|to_apply|called_computations|branch_computations'
   r'|true_computation|false_computation)=(\{[^}]*\}|%[\w.\-]+)'
 )
-# A reduce-scatter that TPUs carry out as one operation reads so in the text.
-_SCATTER = 'all-reduce-scatter'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +26,8 @@ class Array:
 
   @property
   def bytes(self) -> int:
-    bits = _BITS.get(self.dtype) or int(re.search(r'\d+', self.dtype)[0])
+    digits = re.search(r'\d+', self.dtype)
+    bits = int(digits[0]) if digits else _BITS.get(self.dtype, 0)
     return math.prod(self.sizes) * bits // 8
 
   def __str__(self) -> str:
