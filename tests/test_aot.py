@@ -92,6 +92,7 @@ def test_the_report_has_the_memory_the_collectives_and_the_time():
   for part in (
     'on h100-80:8, a mesh of 1x4x2: 16 rows of 128 tokens a step, in 2 parts',
     'by the formula',
+    'XLA for CPUs',
     'all-gather',
     'NVLink',
     'The largest buffers',
@@ -117,7 +118,7 @@ def test_what_does_not_fit_names_the_largest_buffers(monkeypatch):
 def test_what_xla_refuses_does_not_fit_and_says_what_xla_said():
   config, _, mesh, _ = compiled()
   message = 'RESOURCE_EXHAUSTED: Ran out of memory on HBM,\n 30.54G'
-  program = compiling.Program('', 0, 0, 0, message, 1.0)
+  program = compiling.Program('', 0, 0, 0, 0, message, 1.0)
   target = chips.parse('v5e:2x4')
   found = report.make(config, target, dict(mesh.shape), program)
   text = report.text(found)

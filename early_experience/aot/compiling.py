@@ -32,7 +32,9 @@ class Program:
   Attributes:
     text: the optimised HLO; '' where the step did not fit.
     arguments, results: bytes; results are those that take no argument's place.
-    temporary: bytes of everything else.
+    temporary: bytes of everything else, as they are laid out: reserved whole.
+    peak: bytes of all that is in use at the worst moment. XLA spends what a
+      chip has for speed, so that more may be reserved.
     message: of XLA, where the step did not fit; else ''.
     seconds: that tracing and compiling took.
   """
@@ -41,6 +43,7 @@ class Program:
   arguments: int
   results: int
   temporary: int
+  peak: int
   message: str
   seconds: float
 
@@ -86,7 +89,7 @@ def compile_step(config: ConfigDict, where: Mesh) -> Program:
   """
   cfg = memory.architecture(config)
   start = time.perf_counter()
-  text, message, arguments, results, temporary = '', '', 0, 0, 0
+  text, message, arguments, results, temporary, peak = '', '', 0, 0, 0, 0
   try:
     step = memory.compiled(cfg, config, where, config.prepare.row_tokens)
   except jax.errors.JaxRuntimeError as error:
@@ -98,8 +101,9 @@ def compile_step(config: ConfigDict, where: Mesh) -> Program:
     arguments = by_xla.argument_size_in_bytes
     results = by_xla.output_size_in_bytes - by_xla.alias_size_in_bytes
     temporary = by_xla.temp_size_in_bytes
+    peak = by_xla.peak_memory_in_bytes
   seconds = time.perf_counter() - start
-  return Program(text, arguments, results, temporary, message, seconds)
+  return Program(text, arguments, results, temporary, peak, message, seconds)
 
 
 def _sizes(settings, target):

@@ -139,6 +139,7 @@ def text(report: Report) -> str:
         f'temporary (remat {cfg.remat})': report.temporary,
         'total': report.total,
         'the chip has': report.target.chip.hbm,
+        **_in_use(report.program),
       }
     ),
   ]
@@ -146,6 +147,10 @@ def text(report: Report) -> str:
     lines += ['', 'GiB in collectives a step, on each chip:']
     for kind, (times, size) in collectives.by_kind(report.collectives).items():
       lines.append(f'  {kind:<40}{size / 2**30:9.2f}  in {times:,}')
+    if not target.chip.is_tpu:
+      lines.append(
+        '  (XLA for CPUs sends all in float32, and sums where GPUs scatter)'
+      )
     unsure = sum(not one.sure for one in report.collectives)
     if unsure:
       lines.append(f'  {unsure} are in loops of unknown length, and count once')
@@ -213,6 +218,12 @@ def _by(report):
   if report.program.message:
     return 'by the formula, for XLA does not say'
   return 'as XLA plans it'
+
+
+def _in_use(program):
+  if program is None or program.message:
+    return {}
+  return {'of the total, in use at one time': program.peak}
 
 
 def _parts(found):
