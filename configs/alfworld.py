@@ -9,7 +9,7 @@ A 120M-parameter model from scratch, for one accelerator or more: lr and budget
 are a small model's. K = 8 and 3 are the paper's (appendix B.1).
 """
 
-from early_experience import recipes
+from early_experience import recipes, sweeps
 from early_experience.config import default
 
 
@@ -39,3 +39,13 @@ def get_config(recipe: str = 'joint'):
   config.evaluate.tasks = 0
   config.evaluate.max_action_tokens = 24
   return recipes.select(config, recipe)
+
+
+def sweep():
+  names = (
+    'imitation',
+    'world_model_then_imitation',
+    'self_reflection',
+    'joint',
+  )
+  return sweeps.product({'recipe': names, 'budget.lr_peak': [3e-4, 6e-4]})

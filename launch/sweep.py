@@ -98,8 +98,11 @@ def main(argv: list[str]) -> int:
     if not flag.value:
       raise UserError(f'--{flag.name} is missing; see --help')
   workdir = pathlib.Path(WORKDIR.value)
-  if argv[1:] and TO.value not in ('slurm', 'xpk'):
-    raise UserError(f'unexpected argument {argv[1]!r}')
+  if TO.value not in ('slurm', 'xpk'):
+    if argv[1:]:
+      raise UserError(f'unexpected argument {argv[1]!r}')
+    if DRY_RUN.value:
+      raise UserError('--dry_run is for --to=slurm and xpk; see --to=commands')
   if TO.value == 'table':
     print(sweep_folder.write_table(workdir))
     return 0
@@ -109,11 +112,12 @@ def main(argv: list[str]) -> int:
     for job in jobs:
       print(f'# {job.name}\n{shlex.join(_command(job.index))}')
     return 0
+  if TO.value == 'xpk':  # its disks are not here
+    return _xpk(jobs, argv[1:])
+  if not DRY_RUN.value:
+    sweep_folder.begin(workdir, CONFIG.value, runs)
   if TO.value == 'slurm':
     return _slurm(jobs, argv[1:])
-  if TO.value == 'xpk':
-    return _xpk(jobs, argv[1:])
-  sweep_folder.begin(workdir, CONFIG.value, runs)
   return _local(jobs, workdir)
 
 

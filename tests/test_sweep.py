@@ -164,6 +164,7 @@ def test_what_stages_read_is_known():
     ([f'--config={TINY}', '--stages=trian'], '--stages=trian: not one of'),
     ([f'--config={TINY}', '--shared=train'], 'can be shared'),
     ([f'--config={TINY}', '--to=moon'], '--to=moon'),
+    ([f'--config={TINY}', '--dry_run'], 'see --to=commands'),
     ([f'--config={TINY}', 'more'], "unexpected argument 'more'"),
     (['--config=x', '--to=table'], 'holds no sweep: it has no sweep.json'),
   ],

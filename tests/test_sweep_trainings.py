@@ -24,7 +24,7 @@ def get_config():
   return training_case.config_of(
     checkpoint_every_steps=10,
     log_every_steps=10,
-    stages=[config.stage(steps=200, lr_peak=1e-2)],
+    stages=[config.stage(steps=120, lr_peak=1e-2)],
   )
 
 def sweep():
@@ -60,12 +60,16 @@ class Trainings:
 
 def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
   monkeypatch.setenv('XLA_FLAGS', '')
+  monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
   path = tmp_path / 'swept.py'
   path.write_text(CONFIG)
   path = str(path)
   workdir = tmp_path / 'sweep'
   (workdir / 'shared').mkdir(parents=True)
   training_case.prepared(workdir / 'shared')
+  cache = ROOT / '.cache' / 'jax'  # of all tests
+  cache.mkdir(parents=True, exist_ok=True)
+  (workdir / 'jax_cache').symlink_to(cache)
   flags = [f'--config={path}', f'--workdir={workdir}', '--stages=train']
   flags += ['--shared=prepare']
 
@@ -125,7 +129,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
   table = list(csv.DictReader(text.splitlines()))
   states = [row['state'] for row in table]
   assert states == ['finished', 'finished', 'failed', 'finished']
-  assert [row['updates'] for row in table] == ['200', '200', '', '200']
+  assert [row['updates'] for row in table] == ['120', '120', '', '120']
   assert all(row['train.batch_rows'] for row in table)
   printed = output.splitlines()[-6:-1]
   assert [line.split()[:2] for line in printed[1:]] == [
