@@ -12,7 +12,8 @@ from tests.training_case import mesh_of
 
 # As XLA writes for TPUs: no loop says how often it runs; the number of rows is
 # handed through the outer loop; an asynchronous gather stands at its start and
-# at its end; a sum that is scattered is one operation.
+# at its end; a sum that is scattered is one operation; one between slices is
+# sent.
 TPU = (pathlib.Path(__file__).parent / 'tpu_step.hlo').read_text()
 
 
@@ -64,11 +65,16 @@ def test_a_loop_whose_length_the_data_decide_counts_once_and_says_so():
 
 
 def test_loops_gathers_and_scatters_are_read_as_tpus_write_them():
-  gather, scatter = sorted(found_in(TPU, slices=2), key=lambda one: one.kind)
+  gather, sent, scatter = sorted(
+    found_in(TPU, slices=2), key=lambda one: one.kind
+  )
   assert gather.kind == 'all-gather' and gather.sure
   assert gather.times == (4 - 1) * 3  # layers from 1 to 4, 3 rows each
   assert gather.bytes == 16 * 8 * 2
   assert (gather.group, gather.slices) == (4, 1)
+  # What goes to the other slice is sent by the host.
+  assert (sent.kind, sent.slices) == ('all-reduce', 2)
+  assert sent.sent == (0, 16 * 8 * 2)
   assert (scatter.kind, scatter.times) == ('reduce-scatter', 1)
   assert scatter.bytes == 16 * 8 * 2
   assert scatter.source == 'jit(step)/scatter'

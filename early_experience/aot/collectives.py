@@ -18,6 +18,8 @@ KINDS = (
 )
 # A computation for TPUs: a sum of which each device keeps its part.
 _SCATTER = 'all-reduce-scatter'
+# What TPUs send to other slices; the name of the whole stands beside it.
+_ACROSS = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,35 +86,57 @@ def find(module: Module, devices: int, slices: int) -> list[Collective]:
   for name, ways in module.visits.items():
     inside = module.computations[name]
     for one in inside.values():
-      kind = one.opcode.removesuffix('-start')
-      if kind not in KINDS:
+      kind, group, spread = _among(one, name, devices, slices)
+      if kind not in KINDS or group < 2:
         continue
-      if kind == 'all-reduce' and name.startswith(_SCATTER):
-        kind = 'reduce-scatter'
-      groups = _groups(one.rest, devices)
-      spread = max(len({d * slices // devices for d in g}) for g in groups)
       channel = re.search(r'channel_id=(\d+)', one.rest)
       for way in ways:
-        key = (channel[1] if channel else (name, one.name)), way.loop
-        found[key] = Collective(
+        # What the host sends has channels of its own.
+        this = (
+          (one.opcode == 'send', channel[1]) if channel else (name, one.name)
+        )
+        found[this, way.loop] = Collective(
           kind,
-          tuple(array for x in one.operands for array in inside[x].arrays),
-          len(groups[0]),
+          tuple(_given(one, inside)),
+          group,
           spread,
           way.times,
           way.sure,
           one.source or (way.via[1].source if way.via else ''),
         )
-  return [one for one in found.values() if one.group > 1]
+  return list(found.values())
 
 
 def by_kind(found: list[Collective]) -> dict[str, tuple[int, int]]:
   """How often each kind runs in a step, and its bytes on one device."""
   total = collections.defaultdict(lambda: (0, 0))
-  for one in found:
-    times, size = total[one.kind]
-    total[one.kind] = times + one.times, size + one.times * one.bytes
-  return {kind: total[kind] for kind in KINDS if kind in total}
+  for one in sorted(found, key=lambda x: (x.slices > 1, KINDS.index(x.kind))):
+    name = one.kind + (' between slices' if one.slices > 1 else '')
+    times, size = total[name]
+    total[name] = times + one.times, size + one.times * one.bytes
+  return dict(total)
+
+
+def _among(one, computation, devices, slices):
+  """The kind of a collective, the devices of a group, and their slices."""
+  across = _ACROSS.search(one.rest)
+  if one.opcode == 'send' and across:
+    return across[1].lower().replace('_', '-'), slices, slices
+  kind = one.opcode.removesuffix('-start')
+  if kind not in KINDS:
+    return '', 0, 0
+  if kind == 'all-reduce' and computation.startswith(_SCATTER):
+    kind = 'reduce-scatter'
+  groups = _groups(one.rest, devices)
+  spread = max(len({d * slices // devices for d in g}) for g in groups)
+  return kind, len(groups[0]), spread
+
+
+def _given(one, inside):
+  """What an instruction takes in; behind what it sends, a token."""
+  operands = one.operands[:1] if one.opcode == 'send' else one.operands
+  for operand in operands:
+    yield from inside[operand].arrays
 
 
 def _groups(rest, devices):

@@ -216,7 +216,7 @@ def _by(report):
   if report.program is None:
     return 'by the formula of early_experience.memory'
   if report.program.message:
-    return 'by the formula, for XLA does not say'
+    return 'by the formula, for XLA gives no parts'
   return 'as XLA plans it'
 
 
