@@ -33,8 +33,7 @@ class Program:
     text: the optimised HLO; '' where the step did not fit.
     arguments, results: bytes; results are those that take no argument's place.
     temporary: bytes of everything else, as they are laid out: reserved whole.
-    peak: bytes of all that is in use at the worst moment. XLA spends what a
-      chip has for speed, so that more may be reserved.
+    peak: bytes of all that is in use at the worst moment; more is reserved.
     message: of XLA, where the step did not fit; else ''.
     seconds: that tracing and compiling took.
   """
