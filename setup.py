@@ -5,6 +5,8 @@ import setuptools
 HF = ['jinja2>=3.1.6', 'safetensors', 'tokenizers>=0.21']
 EXTRAS = {
   'hf': HF,
+  # A TPU's compiler, for launch/aot.py on machines without one.
+  'tpu-aot': ['jax[tpu]>=0.10'],
   'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
   'openai': ['openai>=1.60'],
   'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
