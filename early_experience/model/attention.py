@@ -153,6 +153,6 @@ def _blocked(q_BKGTH, k_BKTH, v_BKTH, span_BT, window, block, softcap):
     return attend_row(*qkv_span, within, block, softcap)
 
   # Row by row: all rows at once would visit as many pairs as the fullest row
-  # has, and copy every row's carry at each.
+  # has.
   out_BKGTH = jax.lax.map(functools.partial(row, reach), arrays)
   return out_BKGTH[:, :, :, :T]

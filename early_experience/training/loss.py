@@ -106,8 +106,8 @@ def _local_nll(hidden_BTD, head_VD, tokens_BT, back_BT, scored_BT, *static):
   order_N = jnp.where(jnp.arange(count) < scored_N.sum(), order_N, count)
   order_P = jnp.pad(order_N, (0, -count % chunk), constant_values=count)
   source_N = jnp.arange(count) - back_BT.reshape(count)
-  # Here and not in the loops: so the head's gradient crosses the devices once
-  # a step, in float32.
+  # Here and not in the loops: so the head's gradient, which the loops sum in
+  # float32, crosses the devices once a step.
   head_VD = jax.lax.pcast(head_VD, RULES['batch'], to='varying')
   nll_P = _ordered_nll(
     hidden_BTD.reshape(count, -1),
