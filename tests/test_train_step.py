@@ -19,6 +19,7 @@ from tests.training_case import (
 
 ALL = {'imitation': 1.0, 'world_model': 0.5, 'reflection': 2.0}
 CFG = model_of()
+WIDE = model_of(kv_heads=4, tied=False)  # four ways over `tensor`
 ROWS = rows_of(8, CFG)
 
 
@@ -28,13 +29,13 @@ def stage_of(**changes):
   )
 
 
-def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2):
+def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2, cfg=CFG):
   """The state and the metrics after some updates on one batch."""
   mesh = mesh_of(sizes)
   with jax.set_mesh(mesh):
-    tx = optimizer.make_optimizer(stage, CFG)
-    state = train_step.init_state(jax.random.key(0), CFG, tx, mesh)
-    step = train_step.make_train_step(CFG, tx, stage, microbatches)
+    tx = optimizer.make_optimizer(stage, cfg)
+    state = train_step.init_state(jax.random.key(0), cfg, tx, mesh)
+    step = train_step.make_train_step(cfg, tx, stage, microbatches)
     batch = put_batch(batch, mesh)
     for _ in range(updates):
       state, metrics = step(state, batch)
@@ -62,6 +63,16 @@ def test_loss_is_the_weighted_sum_of_means_over_scored_tokens(plain):
   np.testing.assert_allclose(metrics['weight'], scored, rtol=1e-6)
   means = metrics['nll'] / scored
   np.testing.assert_allclose(metrics['loss'], means @ [1, 0.5, 2], rtol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def wide():
+  return run(stage_of(), batch_of(ROWS), cfg=WIDE)
+
+
+@pytest.mark.parametrize('sizes', [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)])
+def test_loss_and_gradients_are_those_of_one_device(wide, sizes):
+  assert_same(run(stage_of(), batch_of(ROWS), sizes, cfg=WIDE), wide)
 
 
 def test_microbatches_of_unequal_token_counts_add_up_to_the_whole(plain):
