@@ -16,6 +16,7 @@ EXTRAS = {
     *HF,
     'transformers>=5',
     'pytest>=8',
+    'pytest-timeout',
     'pytest-xdist',
     'ruff',
     'selenium',

@@ -12,7 +12,11 @@ cd "$(dirname "$0")/.."
 job=.job
 grace=${GRACE_SECONDS:-120}
 
-alive() { [ -s $job/pid ] && kill -0 "$(cat $job/pid)" 2>/dev/null; }
+# Where nobody reaps orphans (a container without an init), the dead stay listed.
+alive() {
+  [ -s $job/pid ] && kill -0 "$(cat $job/pid)" 2>/dev/null &&
+    ! grep -qs '^State:.Z' "/proc/$(cat $job/pid)/status"
+}
 
 verb=${1:-}
 [ $# = 0 ] || shift

@@ -37,18 +37,29 @@ def is_saving(workdir):
   return any('tmp' in path.name for path in folder.glob('*'))
 
 
+def kill_in_a_save(process, workdir):
+  """Kills when, the process standing still, a checkpoint is half written."""
+  for _ in range(120_000):
+    if is_saving(workdir):
+      process.send_signal(signal.SIGSTOP)
+      if is_saving(workdir):
+        return process.kill()
+      process.send_signal(signal.SIGCONT)
+    assert process.poll() is None, 'ended before it was seen to save'
+    time.sleep(0.001)
+  raise TimeoutError('it never saved')
+
+
 def test_ten_kills_leave_no_trace(straight, tmp_path):
   workdir, rng = prepared(tmp_path), random.Random(0)
   for kill in range(KILLS):
     process = train(workdir)
-    # Every other one waits for a save to be under way.
-    moment = time.monotonic() + 2 + 6 * rng.random()
-    while process.poll() is None and time.monotonic() < moment:
-      if kill % 2 and is_saving(workdir):
-        break
-      time.sleep(0.001)
-    process.kill()
-    process.communicate()
+    if kill < KILLS // 2:  # these first: they leave most of the way to go
+      kill_in_a_save(process, workdir)
+    else:
+      time.sleep(2 + 6 * rng.random())
+      process.kill()
+    process.communicate(timeout=60)
   end([train(workdir)])
   assert losses(workdir) == losses(straight)
   jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))

@@ -58,11 +58,13 @@ def cluster(tmp_path_factory):
     assert 'idle' in process.stdout.readline()
     yield
   process.stdin.close()
-  process.wait()
+  process.wait(60)
 
 
 def ask(*command):
-  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  done = subprocess.run(
+    command, cwd=ROOT, capture_output=True, text=True, timeout=120
+  )
   assert done.returncode == 0, done.stderr
   return done.stdout.strip()
 

@@ -13,6 +13,7 @@ from early_experience import sweep_folder, sweeps
 from tests import training_case
 
 ROOT = pathlib.Path(__file__).parent.parent
+WAIT_SECONDS = 600
 
 # The third cannot be cut into its microbatches. The others are one program, so
 # that it is compiled once: the sweep shares what it has compiled.
@@ -80,7 +81,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
   process = subprocess.Popen(driver(*flags, '--index=TASK'), cwd=ROOT)
   trainings.process(3)
   process.send_signal(signal.SIGTERM)
-  assert process.wait() == 75
+  assert process.wait(WAIT_SECONDS) == 75
   assert [row['state'] for row in sweep_folder.rows(workdir)] == [
     *['waiting'] * 3,
     'begun',
@@ -96,7 +97,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
     text=True,
   )
   os.kill(trainings.process(1), signal.SIGKILL)
-  _, errors = process.communicate()
+  _, errors = process.communicate(timeout=WAIT_SECONDS)
   assert process.returncode == 1
   killed, refused = errors.splitlines()
   names = [folder.name for folder in trainings.folders]
@@ -116,7 +117,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
     if p.name.isdigit()
   )
   os.kill(trainings.process(1, after=saved), signal.SIGTERM)
-  output, _ = process.communicate()
+  output, _ = process.communicate(timeout=WAIT_SECONDS)
   assert process.returncode == 1
   done = [line for line in output.splitlines() if 'finished before' in line]
   assert done == [f'{names[i]}: finished before' for i in (0, 3)]
