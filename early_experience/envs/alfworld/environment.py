@@ -21,6 +21,10 @@ class AlfWorld(Environment):
 
   name = 'alfworld'
   splits = games.SPLITS
+  licence = 'MIT'
+  needs = ('alfworld',)
+  install = 'pip install --no-deps alfworld==0.4.2'
+  branching = 'clone'
 
   def __init__(
     self,
