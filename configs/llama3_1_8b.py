@@ -15,22 +15,12 @@ from early_experience import cards, recipes
 
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained(
-    vocab_size=128_256,
+  config = cards.llama3(
     layers=32,
     embed=4096,
     heads=32,
-    kv_heads=8,
-    head_dim=128,
     mlp=14_336,
     tied=False,
-    norm_eps=1e-5,
-    rope_theta=500_000.0,
-    rope_scaling='llama3',
     rope_factor=8.0,
-    rope_original_tokens=8192,
   )
-  # Llama's template writes the day; that of its release is kept.
-  config.prepare.template_kwargs.date_string = '26 Jul 2024'
-  config.mesh.fsdp = 8
   return recipes.select(config, recipe)

@@ -15,22 +15,12 @@ from early_experience import cards, recipes
 
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained(
-    vocab_size=128_256,
+  config = cards.llama3(
     layers=28,
     embed=3072,
     heads=24,
-    kv_heads=8,
-    head_dim=128,
     mlp=8192,
     tied=True,
-    norm_eps=1e-5,
-    rope_theta=500_000.0,
-    rope_scaling='llama3',
     rope_factor=32.0,
-    rope_original_tokens=8192,
   )
-  # Llama's template writes the day; that of its release is kept.
-  config.prepare.template_kwargs.date_string = '26 Jul 2024'
-  config.mesh.fsdp = 8
   return recipes.select(config, recipe)

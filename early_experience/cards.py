@@ -48,3 +48,21 @@ def pretrained(**model) -> ConfigDict:
   config.evaluate.max_action_tokens = 64
   config.evaluate.max_thought_tokens = 1024
   return config
+
+
+def llama3(**model) -> ConfigDict:
+  """The settings for a Llama 3: what its sizes share, and `model`."""
+  config = pretrained(
+    vocab_size=128_256,
+    kv_heads=8,
+    head_dim=128,
+    norm_eps=1e-5,
+    rope_theta=500_000.0,
+    rope_scaling='llama3',
+    rope_original_tokens=8192,
+    **model,
+  )
+  # Its template writes the day; that of its release is kept.
+  config.prepare.template_kwargs.date_string = '26 Jul 2024'
+  config.mesh.fsdp = 8
+  return config

@@ -25,34 +25,10 @@ verbs='create, run, list, logs, delete or delete_cluster'
 [ $# -gt 0 ] || fail "what to do? launch/gke_xpk.sh $verbs"
 verb=$1
 shift
-cluster='' workload='' type='' slices=1 spot='' zone='' project='' image=''
-max_restarts=100 lines=100 more='' command=()
-while [ $# -gt 0 ]; do
-  case $1 in
-    --cluster=*) cluster=${1#*=} ;;
-    --workload=*) workload=${1#*=} ;;
-    --type=*) type=${1#*=} ;;
-    --slices=*) slices=${1#*=} ;;
-    --spot) spot=1 ;;
-    --zone=*) zone=${1#*=} ;;
-    --project=*) project=${1#*=} ;;
-    --image=*) image=${1#*=} ;;
-    --max_restarts=*) max_restarts=${1#*=} ;;
-    --lines=*) lines=${1#*=} ;;
-    --more=*) more=${1#*=} ;;
-    --dry_run) dry_run=1 ;;
-    --)
-      shift
-      command=("$@")
-      break
-      ;;
-    *) fail "unknown argument '$1'; see the head of $0" ;;
-  esac
-  shift
-done
-for number in "slices=$slices" "lines=$lines" "max_restarts=$max_restarts"; do
-  [[ ${number#*=} =~ ^[1-9][0-9]*$ ]] || fail "--$number is no positive number"
-done
+cluster='' workload='' type='' slices=1 zone='' project='' image=''
+max_restarts=100 lines=100 more='' spot='' command=()
+parse "cluster workload type slices zone project image max_restarts lines more" "$@"
+positive slices lines max_restarts
 [ "$verb" = run ] || [ ${#command[@]} = 0 ] ||
   fail "$verb takes no command; run does"
 given cluster "$cluster"

@@ -37,6 +37,38 @@ ask() { # ANSWER COMMAND...: its output; in a dry run the ANSWER
   fi
 }
 
+# NAMES ARGUMENT...: `--NAME=VALUE` sets NAME; what follows `--` is `command`.
+# shellcheck disable=SC2034  # spot, command: read by the launchers
+parse() {
+  local names=" $1 " flag
+  shift
+  while [ $# -gt 0 ]; do
+    flag=${1%%=*} flag=${flag#--}
+    case $1 in
+      --spot) spot=1 ;;
+      --dry_run) dry_run=1 ;;
+      --)
+        shift
+        command=("$@")
+        break
+        ;;
+      --?*=*)
+        [[ $names == *" $flag "* ]] || fail "unknown argument '$1'; see the head of $0"
+        printf -v "$flag" %s "${1#*=}"
+        ;;
+      *) fail "unknown argument '$1'; see the head of $0" ;;
+    esac
+    shift
+  done
+}
+
+positive() { # NAME...: fails where one of these variables is not
+  local name
+  for name; do
+    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "--$name=${!name} is no positive number"
+  done
+}
+
 need() { # TOOL WHERE-FROM
   [ "$dry_run" ] || command -v "$1" >/dev/null ||
     fail "$1 is not installed: $2"

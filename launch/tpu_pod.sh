@@ -27,33 +27,10 @@ verbs='create, sync, install, run, logs, stop or delete'
 [ $# -gt 0 ] || fail "what to do? launch/tpu_pod.sh $verbs"
 verb=$1
 shift
-name='' zone='' project='' type='' version='' slices=1 spot=''
-retries=100 lines=100 more='' command=()
-while [ $# -gt 0 ]; do
-  case $1 in
-    --name=*) name=${1#*=} ;;
-    --zone=*) zone=${1#*=} ;;
-    --project=*) project=${1#*=} ;;
-    --type=*) type=${1#*=} ;;
-    --version=*) version=${1#*=} ;;
-    --slices=*) slices=${1#*=} ;;
-    --spot) spot=1 ;;
-    --retries=*) retries=${1#*=} ;;
-    --lines=*) lines=${1#*=} ;;
-    --more=*) more=${1#*=} ;;
-    --dry_run) dry_run=1 ;;
-    --)
-      shift
-      command=("$@")
-      break
-      ;;
-    *) fail "unknown argument '$1'; see the head of $0" ;;
-  esac
-  shift
-done
-for number in "slices=$slices" "retries=$retries" "lines=$lines"; do
-  [[ ${number#*=} =~ ^[1-9][0-9]*$ ]] || fail "--$number is no positive number"
-done
+name='' zone='' project='' type='' version='' slices=1
+retries=100 lines=100 more='' spot='' command=()
+parse "name zone project type version slices retries lines more" "$@"
+positive slices retries lines
 [ "$verb" = run ] || [ ${#command[@]} = 0 ] ||
   fail "$verb takes no command; run does"
 given name "$name"

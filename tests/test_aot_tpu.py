@@ -4,26 +4,13 @@ pip install "early_experience[tpu-aot]"; python -m pytest tests/test_aot_tpu.py
 """
 
 import importlib.util
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.test_aot import command
+
 HAVE = importlib.util.find_spec('libtpu') is not None
 needs_libtpu = pytest.mark.skipif(not HAVE, reason='libtpu is not installed')
-
-
-def command(*arguments):
-  # A process of its own: libtpu reads its environment once.
-  return subprocess.run(
-    [sys.executable, 'launch/aot.py', '--config=configs/tiny.py', *arguments],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
 
 
 @needs_libtpu

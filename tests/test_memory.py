@@ -18,7 +18,7 @@ from tests.training_case import mesh_of, model_of
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('[a-z]*.py'))
 # As deep as the models that people train, and small enough to compile at once.
-_MODEL = {
+MODEL = {
   'layers': 32,
   'embed': 1024,
   'heads': 8,
@@ -58,7 +58,7 @@ def case_of(name):
   config.train.batch_rows = settings.pop('rows', 2)
   for key in ('microbatches', 'optimizer_dtype'):
     config.train[key] = settings.pop(key, config.train[key])
-  return model_of(**_MODEL | settings), config, sizes, tokens
+  return model_of(**MODEL | settings), config, sizes, tokens
 
 
 def estimate(cfg, config, sizes, tokens):

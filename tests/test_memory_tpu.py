@@ -15,24 +15,14 @@ from jax.sharding import AxisType, Mesh
 from early_experience import config as config_lib
 from early_experience import memory
 from early_experience.model.sharding import AXES
+from tests.test_memory import MODEL
 from tests.training_case import model_of
 
 pytest.importorskip('libtpu')
 if 'TPU_SKIP_MDS_QUERY' not in os.environ:
   pytest.skip('needs the variables of its docstring', allow_module_level=True)
 
-_MODEL = {
-  'layers': 12,
-  'embed': 1024,
-  'heads': 8,
-  'kv_heads': 4,
-  'head_dim': 128,
-  'mlp': 4096,
-  'attention_block': 256,
-  'loss_chunk': 256,
-  'dtype': 'bfloat16',
-  'vocab_size': 32_768,
-}
+_MODEL = MODEL | {'layers': 12, 'dtype': 'bfloat16', 'vocab_size': 32_768}
 
 
 @pytest.mark.parametrize(

@@ -227,8 +227,6 @@ def _operation(eqn, reads, writes):
 def _called(eqn):
   """The jaxpr that stands for an equation where it is; None: there is none."""
   name, params = eqn.primitive.name, eqn.params
-  if name == 'cond':  # of `platform_dependent`: the last one is the default
-    return _open(params['branches'][-1])
   if name == 'while' or (name == 'scan' and params['length'] > 1):
     return None
   for key in ('jaxpr', 'call_jaxpr'):
