@@ -1,4 +1,4 @@
-"""Environments by name. A new one is one line here."""
+"""Environments by name, one line each, or by `module.path:Class`."""
 
 import difflib
 import importlib
@@ -15,18 +15,52 @@ from early_experience.errors import UserError
 # it is made, so that all of them can be listed.
 ENVIRONMENTS = {
   'alfworld': 'early_experience.envs.alfworld.environment:AlfWorld',
+  'bfcl': 'early_experience.envs.bfcl.environment:Bfcl',
 }
 
 
 def kind_of(name: str) -> type[Environment]:
   """The class of an environment, whether or not what it needs is there.
 
+  Args:
+    name: one of `ENVIRONMENTS`, or `module.path:Class`, an `Environment` that
+      can be imported from the working folder or from where packages are.
+
   Raises:
     UserError: there is no such environment; the message names those there are.
   """
+  if ':' in name:
+    kind = imported('config.env.name', name)
+    if not (isinstance(kind, type) and issubclass(kind, Environment)):
+      raise UserError(f'config.env.name: {name} is no subclass of Environment')
+    return kind
   name = check_choice('env.name', name, tuple(ENVIRONMENTS))
-  module, kind = ENVIRONMENTS[name].split(':')
-  return getattr(importlib.import_module(module), kind)
+  return imported('config.env.name', ENVIRONMENTS[name])
+
+
+def imported(key: str, path: str) -> object:
+  """What `module.path:name` names.
+
+  Args:
+    key: the setting that has it, for the error.
+    path: of a module that can be imported, and what to take from it.
+
+  Raises:
+    UserError: the module cannot be imported, or has nothing of that name.
+  """
+  place, _, name = path.partition(':')
+  try:
+    module = importlib.import_module(place)
+  except ModuleNotFoundError as error:
+    hint = ' here or on PYTHONPATH' if place.startswith(error.name) else ''
+    found = f'there is no module {error.name}{hint}'
+  except Exception as error:  # whatever a user's own file may do
+    found = f'importing it: {type(error).__name__}: {error}'
+  else:
+    if hasattr(module, name):
+      return getattr(module, name)
+    found = f'module {place} has no {name!r}'
+  raise UserError(f'{key}={path}: {found}')
 
 
 def missing(kind: type[Environment]) -> list[str]:
@@ -51,7 +85,7 @@ def make(env: ConfigDict) -> Environment:
       f'environment {name} needs {", ".join(absent)}; run: {kind.install}'
     )
   known = list(inspect.signature(kind).parameters)
-  kwargs = dict(env.kwargs)
+  kwargs = env.kwargs.to_dict()
   for key in kwargs:
     if key not in known:
       near = difflib.get_close_matches(key, known, n=1)

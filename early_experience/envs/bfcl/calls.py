@@ -1,0 +1,111 @@
+"""Function calls as text: read without running, written in one form."""
+
+import ast
+import dataclasses
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+# What starts like a call, or like a list of calls, is meant as one.
+_CALL = re.compile(r'\s*\[?\s*[A-Za-z_]\w*\(')
+_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+  """One call with literal arguments.
+
+  Attributes:
+    name: of the function.
+    args: positional arguments.
+    kwargs: keyword arguments, in the order written.
+  """
+
+  name: str
+  args: tuple
+  kwargs: dict
+
+  def __str__(self) -> str:
+    parts = [repr(value) for value in self.args]
+    parts += [f'{key}={value!r}' for key, value in self.kwargs.items()]
+    return f'{self.name}({", ".join(parts)})'
+
+
+def read(action: str) -> list[Call]:
+  """The calls of `f(a=1)` or `[f(a=1), g()]`; none where it is prose.
+
+  Arguments are literals. Nothing is evaluated, so the order of sets, which
+  differs between processes, is nothing to rely on: they are refused too.
+
+  Raises:
+    ValueError: it is meant as calls and cannot be read; in Python's words.
+  """
+  if not _CALL.match(action):
+    return []
+  try:
+    with warnings.catch_warnings(action='ignore'):  # of escapes in strings
+      body = ast.parse(action.strip(), mode='eval').body
+  except _ERRORS as error:
+    raise ValueError(getattr(error, 'msg', str(error))) from None
+  return [
+    _call(n) for n in (body.elts if isinstance(body, ast.List) else [body])
+  ]
+
+
+def write(calls: Sequence[Call]) -> str:
+  """The one form of calls: a list of them, as the benchmark's prompt asks."""
+  return f'[{", ".join(map(str, calls))}]'
+
+
+def bind(call: Call, parameters: Mapping[str, Sequence[str]]) -> Call:
+  """A call with all arguments by name, in the order of the function's own.
+
+  Args:
+    call: left as it is where its function is not known or does not take it.
+    parameters: names of each function's parameters.
+  """
+  order = parameters.get(call.name, ())
+  named = dict(zip(order, call.args, strict=False))
+  repeats = named.keys() & call.kwargs.keys()
+  unknown = call.kwargs.keys() - set(order)
+  if len(call.args) > len(order) or repeats or unknown:
+    return call
+  named |= call.kwargs
+  kwargs = {key: named[key] for key in order if key in named}
+  return dataclasses.replace(call, args=(), kwargs=kwargs)
+
+
+def execute(call: Call, methods: Mapping[str, Callable]) -> object:
+  """Calls a method by name.
+
+  Raises:
+    NameError: there is none of this name, in Python's words.
+    Exception: whatever the method raises.
+  """
+  if call.name not in methods:
+    raise NameError(f"name '{call.name}' is not defined")
+  return methods[call.name](*call.args, **call.kwargs)
+
+
+def _call(node):
+  if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+    raise ValueError('not a function call')
+  if any(keyword.arg is None for keyword in node.keywords):
+    raise ValueError('arguments cannot be unpacked')
+  names = [keyword.arg for keyword in node.keywords]
+  if len(set(names)) < len(names):
+    raise ValueError('keyword argument repeated')
+  kwargs = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+  return Call(node.func.id, tuple(map(_literal, node.args)), kwargs)
+
+
+def _literal(node):
+  for part in ast.walk(node):
+    if isinstance(part, ast.Name):
+      raise ValueError(f"name '{part.id}' is not defined")
+  try:
+    if not any(isinstance(p, ast.Call | ast.Set) for p in ast.walk(node)):
+      return ast.literal_eval(node)
+  except _ERRORS:
+    pass
+  raise ValueError('arguments have to be literals')
