@@ -16,6 +16,8 @@ from early_experience.errors import UserError
 ENVIRONMENTS = {
   'alfworld': 'early_experience.envs.alfworld.environment:AlfWorld',
   'bfcl': 'early_experience.envs.bfcl.environment:Bfcl',
+  'gym': 'early_experience.envs.gym:Gym',
+  'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
 }
 
 

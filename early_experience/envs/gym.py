@@ -1,0 +1,231 @@
+"""Any text environment with gymnasium's reset and step, as it is.
+
+What a user writes, or has: `reset(seed=..., options=...) -> (observation, info)`
+and `step(action) -> (observation, reward, terminated, truncated, info)`, where
+observations and actions are text. docs/TUTORIAL.md starts from one.
+"""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+
+from early_experience.envs.demonstrations import Demonstrations
+from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.envs.registry import imported
+from early_experience.errors import UserError
+
+_TASK_KEYS = ('id', 'seed', 'options', 'type')
+
+
+class Gym(Environment):
+  """An environment of one's own; which split is out of domain is up to it.
+
+  Args:
+    make: `package.module:name` of a class or function that makes it (gymnasium
+      need not be installed), or the id of one that gymnasium knows.
+    kwargs: arguments of that.
+    tasks: {split: tasks}, the training split first. A task is a seed, or
+      {'id': text, 'seed': number, 'options': object, 'type': text}, where the
+      id alone is needed. The id of a seed is its number.
+    demonstrations: JSONL file of the expert, as demonstrations.py has it.
+    success: key of `info` with whether (or how far, from 0 to 1) the task is
+      done; read when the episode ends.
+    win_reward: in place of it, the sum of rewards that is a success.
+    instruction: key of the `info` of `reset` with the task in words; '' = the
+      first observation says it.
+    admissible: key of `info` with the list of possible actions; '' = not known.
+    valid: key of `info` with whether the last action was one; '' = those not in
+      the list were not.
+    copyable: whether copy.deepcopy makes an independent copy. Where it does
+      not, `explore` finds states that are not the recorded ones.
+
+  Raises:
+    UserError: an argument is wrong, or there is no such environment.
+  """
+
+  name, splits = 'gym', ('train', 'test')
+  licence = "the user's"
+  expert_name = 'demonstrations'
+
+  def __init__(
+    self,
+    make: str = '',
+    kwargs: Mapping | None = None,
+    tasks: Mapping[str, Sequence] | None = None,
+    demonstrations: str = '',
+    success: str = 'success',
+    win_reward: float | None = None,
+    instruction: str = '',
+    admissible: str = '',
+    valid: str = '',
+    copyable: bool = False,
+  ):
+    self._tasks, self._starts = _tasks(tasks or {})
+    self.splits = tuple(self._tasks)
+    self.source = make
+    self._demonstrations = None
+    if demonstrations:
+      self._demonstrations = Demonstrations(
+        demonstrations, 'config.env.kwargs.demonstrations'
+      )
+    self._success, self._win_reward = success, win_reward
+    self._instruction, self._admissible = instruction, admissible
+    self._valid, self._copyable = valid, copyable
+    self.branching = 'clone' if copyable else 'replay'
+    self._env = _make(make, dict(kwargs or {}))
+    self._actions = None
+
+  def tasks(self, split):
+    if split not in self._tasks:
+      raise UserError(
+        f'config.env.kwargs.tasks has no split {split!r}; there are:'
+        f' {", ".join(self.splits)}'
+      )
+    return self._tasks[split]
+
+  def reset(self, task):
+    self._task, self._total = task, 0.0
+    answer = self._call('reset', **self._starts[task.id])
+    observation, info = self._unpack('reset', answer, ('observation', 'info'))
+    self.instruction = ''
+    if self._instruction:
+      self.instruction = self._read(info, 'instruction', str)
+    self._list(info)
+    return Turn(observation)
+
+  def step(self, action):
+    possible = self._actions is None or action in self._actions
+    answer = self._call('step', action)
+    observation, reward, terminated, truncated, info = self._unpack(
+      'step', answer, ('observation', 'reward', 'terminated', 'truncated', 'info')
+    )
+    self._total += float(reward)
+    done = bool(terminated or truncated)
+    if self._valid:
+      possible = bool(self._read(info, 'valid', object))
+    self._list(info, done)
+    score = self._score(info, done)
+    return Turn(observation, done, score >= 1, min(1.0, max(0.0, score)), possible)
+
+  def admissible(self):
+    return self._actions
+
+  def clone(self):
+    if not self._copyable:
+      return None
+    twin = copy.copy(self)
+    try:
+      twin._env = copy.deepcopy(self._env)
+    except Exception as error:  # whatever a user's own class may hold
+      raise UserError(
+        f'{self.source} cannot be copied: {error}; set'
+        ' config.env.kwargs.copyable=False'
+      ) from None
+    return twin
+
+  def close(self):
+    if hasattr(self._env, 'close'):
+      self._env.close()
+
+  def expert(self, turn):
+    if self._demonstrations is None:
+      return None
+    return self._demonstrations.play(self._task.id, turn)
+
+  def canonical(self, action):
+    return action.strip()  # what is within may matter: code, columns
+
+  def _call(self, method, *args, **kwargs):
+    try:
+      return getattr(self._env, method)(*args, **kwargs)
+    except Exception as error:  # whatever a user's own class may do
+      given = ', '.join(map(repr, args))
+      raise UserError(
+        f'{method}({given}) of {self.source} in task {self._task.id} raised'
+        f' {type(error).__name__}: {error}'
+      ) from error
+
+  def _unpack(self, method, answer, names):
+    if not isinstance(answer, tuple) or len(answer) != len(names):
+      raise UserError(
+        f'{method} of {self.source} does not return ({", ".join(names)})'
+      )
+    if not isinstance(answer[0], str):
+      raise UserError(
+        f'{method} of {self.source} observes {type(answer[0]).__name__}, not'
+        ' text; name a function that wraps it in config.env.kwargs.make'
+      )
+    return answer
+
+  def _read(self, info, setting, kind):
+    key = getattr(self, f'_{setting}')
+    if key not in info or not isinstance(info[key], kind):
+      raise UserError(
+        f'config.env.kwargs.{setting}={key}: {self.source} in task'
+        f' {self._task.id} has no such {kind.__name__} in its info, but'
+        f' {sorted(info)}'
+      )
+    return info[key]
+
+  def _list(self, info, done=False):
+    if self._admissible and not (done and self._admissible not in info):
+      found = self._read(info, 'admissible', Sequence)
+      self._actions = tuple(self.canonical(action) for action in found)
+
+  def _score(self, info, done):
+    """1 and more is success."""
+    if self._win_reward is not None:
+      short = self._win_reward - self._total
+      return 1.0 if short <= 0 else min(0.99, self._total / self._win_reward)
+    if not done:
+      return 0.0
+    return float(self._read(info, 'success', object))
+
+
+def _make(path, kwargs):
+  key = 'config.env.kwargs.make'
+  if not path:
+    raise UserError(f'{key} is empty: module.path:Class, or an id of gymnasium')
+  if re.fullmatch(r'[\w.]+:\w+', path):
+    maker = imported(key, path)
+  else:
+    try:
+      import gymnasium
+    except ImportError:
+      raise UserError(
+        f'{key}={path} is no module.path:Class, and an id of gymnasium needs:'
+        ' pip install gymnasium'
+      ) from None
+    kwargs, maker = {'id': path, **kwargs}, gymnasium.make
+  try:
+    return maker(**kwargs)
+  except Exception as error:  # whatever a user's own class may do
+    raise UserError(f'{key}={path}: {type(error).__name__}: {error}') from error
+
+
+def _tasks(splits):
+  """Tasks by split, and the arguments of `reset` by id."""
+  key = 'config.env.kwargs.tasks'
+  if not splits:
+    raise UserError(f"{key} is empty: {{'train': [seed, ...], 'test': [...]}}")
+  tasks, starts = {}, {}
+  for split, entries in splits.items():
+    tasks[split] = []
+    for entry in entries:
+      if type(entry) is int:
+        entry = {'id': str(entry), 'seed': entry}
+      if not isinstance(entry, Mapping) or set(entry) - {*_TASK_KEYS}:
+        raise UserError(
+          f'{key}.{split}: {entry!r} is no seed, and no object of:'
+          f' {", ".join(_TASK_KEYS)}'
+        )
+      name = entry.get('id')
+      if not isinstance(name, str) or not re.fullmatch(r'[\w.-]+', name):
+        raise UserError(
+          f'{key}.{split}: id {name!r} is not of letters, digits, _ . and -'
+        )
+      if name in starts:
+        raise UserError(f'{key}: {name} is there twice, again in {split}')
+      starts[name] = {k: entry[k] for k in ('seed', 'options') if k in entry}
+      tasks[split].append(Task(name, split, entry.get('type', 'task')))
+  return tasks, starts
