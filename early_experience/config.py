@@ -21,6 +21,16 @@ def default() -> ConfigDict:
   # Arguments of the environment's constructor. The engine's own defaults hold
   # for what is absent.
   config.env.kwargs = ConfigDict()
+  config.env.max_observation_chars = 100_000  # a longer one is a fault
+
+  # Who does the work of collect and explore; see workers.py.
+  config.cluster = ConfigDict()
+  # Of a Ray cluster; '' = processes of this machine.
+  config.cluster.address = ''
+  config.cluster.workers = 0  # of this machine; 0 = one for each core
+  # Of a task or trajectory, all its branches included: a hang is ended then.
+  config.cluster.unit_timeout_seconds = 1800.0
+  config.cluster.tries = 3  # of a unit; then it is set aside
 
   config.collect = ConfigDict()
   config.collect.split = 'train'
@@ -192,7 +202,7 @@ def model() -> ConfigDict:
 
 
 def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
-  """A model behind an OpenAI-compatible endpoint; see endpoint.py.
+  """A language model: behind an OpenAI-compatible endpoint, or our own.
 
   Args:
     temperature: of its samples.
@@ -201,14 +211,25 @@ def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   config = ConfigDict()
   config.base_url = ''  # '' = the library's default
   config.model = ''
+  # In place of both: train/NAME of a workdir, or what `convert from_hf` wrote.
+  config.checkpoint = ''
   config.temperature = temperature
+  # In place of it, where several samples are drawn: taken in turn.
+  config.temperatures = ()
   config.max_tokens = max_tokens
-  config.concurrency = 16  # requests under way
+  config.seed = 0  # of a checkpoint's samples
+  config.concurrency = 16  # requests under way; rows of a checkpoint's batch
   config.retries = 5  # with exponential backoff
+  config.timeout_seconds = 120.0  # of one request; a retry has its own
   # For the chat template, by a server that takes `chat_template_kwargs` (vLLM,
   # transformers). The template of a policy that `convert to_hf` wrote has those
   # of config.prepare already.
   config.template_kwargs = ConfigDict()
+  config.cache = ''  # file of its answers; '' = WORKDIR/answers.sqlite
+  # Of a million tokens, in your currency, and above what a stage needs --yes:
+  # what it may cost, and how many tokens it may take both ways; 0 = anything.
+  config.input_price, config.output_price = 0.0, 0.0
+  config.max_cost, config.max_total_tokens = 0.0, 0
   return config
 
 

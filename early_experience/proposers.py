@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from early_experience.endpoint import Endpoint
 from early_experience.errors import UserError
 from early_experience.experience import chat, render
 from early_experience.experience.answer_format import AnswerFormat
 from early_experience.experience.records import Trajectory
+from early_experience.language.answer import Answer, Chat
+from early_experience.language.model import LanguageModel
 
 # The order in which a mix asks: models' ideas first, and what they leave open
 # is filled from the admissible list.
@@ -139,7 +140,7 @@ class Served:
   to one. A request without an answer is a proposal less.
 
   Args:
-    endpoint: is asked; its settings have the temperature.
+    model: is asked; its settings have the temperature.
     answers: how the actions of a history are written.
     system: opens each chat; '' = nothing does.
 
@@ -147,19 +148,21 @@ class Served:
     unanswered: by task, how many requests met an error so far.
   """
 
-  def __init__(self, endpoint: Endpoint, answers: AnswerFormat, system: str):
-    self._endpoint, self._answers = endpoint, answers
+  def __init__(self, model: LanguageModel, answers: AnswerFormat, system: str):
+    self.model, self._answers = model, answers
     self._prefix = (render.Turn('system', system),) if system else ()
     self.unanswered = collections.Counter()
 
   def propose(self, contexts, k):
     chats = [self._chat(context) for context in contexts]
-    asked = [messages for messages in chats for _ in range(k)]
-    answers = iter(self._endpoint.ask(asked))
+    asked = [
+      Chat(messages, sample=sample) for messages in chats for sample in range(k)
+    ]
+    answers = iter(self.model.ask(asked))
     proposals = []
     for context in contexts:
       own = list(itertools.islice(answers, k))
-      texts = [answer for answer in own if isinstance(answer, str)]
+      texts = [answer.text for answer in own if isinstance(answer, Answer)]
       self.unanswered[context.task_id] += len(own) - len(texts)
       proposals.append([action_in(text) for text in texts])
     return proposals

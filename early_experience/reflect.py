@@ -12,20 +12,20 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, endpoint, files, stage
+from early_experience import cli, files, stage
 from early_experience.config import check_choice
 from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Rationale, Trajectory
+from early_experience.language.model import LanguageModel, identity
 from early_experience.progress import Progress
-from early_experience.reflection import checks, prompts
+from early_experience.reflection import checks, openai_writer
 from early_experience.reflection.decision import (
   Decision,
   Draft,
   decisions_of,
 )
 from early_experience.reflection.grounded import Grounded
-from early_experience.reflection.openai_writer import OpenAIWriter
 
 WRITERS = ('grounded', 'openai')
 DROPPED = 'dropped'
@@ -57,7 +57,8 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
   source = stage.require(workdir, 'explore')
   writer = None
   if stage.finished(pathlib.Path(workdir) / 'reflect') is None:
-    writer = _writer(config)  # before anything is written: it may refuse
+    # Before anything is written: it may refuse.
+    writer = _writer(config, workdir)
   folder = stage.begin(workdir, 'reflect', _settings(config, source))
   if writer:
     stage.finish(folder, _reflect(writer, config, source, folder))
@@ -95,10 +96,12 @@ def reflect_on(
   return dataclasses.replace(trajectory, steps=tuple(steps)), dropped
 
 
-def _writer(config):
+def _writer(config, workdir):
   if config.reflect.writer == 'grounded':
     return Grounded(config.seed)
-  return OpenAIWriter(config.reflect.openai)
+  return openai_writer.OpenAIWriter(
+    LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)
+  )
 
 
 def _settings(config, source):
@@ -112,8 +115,8 @@ def _settings(config, source):
     'explored': files.read_json(source / stage.SETTINGS),
   }
   if chosen.writer == 'openai':
-    settings['openai'] = endpoint.identity(chosen.openai) | {
-      'prompt': prompts.RATIONALE
+    settings['openai'] = identity(chosen.openai) | {
+      'prompt': openai_writer.PROMPT
     }
   return settings
 

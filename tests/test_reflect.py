@@ -258,9 +258,10 @@ def test_bad_answers_are_dropped_and_counted_by_reason(workdir, monkeypatch):
   assert summary['dropped'] == {
     'drift': 1,
     'empty': 1,
-    'endpoint': 4,
     'label': 1,
+    'malformed': 3,
     'meta': 1,
+    'refused': 1,
   }
   texts = [
     r.text for t in reflected(workdir) for s in t.steps for r in s.rationales
@@ -294,7 +295,7 @@ def test_an_endpoint_that_works_may_refuse_what_is_too_long(
     monkeypatch,
     concurrency=1,
   )
-  assert summary['rationales'] == 2 and summary['dropped'] == {'endpoint': 9}
+  assert summary['rationales'] == 2 and summary['dropped'] == {'refused': 9}
 
 
 def test_bad_input_ends_in_one_line(workdir, monkeypatch, tmp_path):

@@ -10,10 +10,11 @@ import pytest
 
 from early_experience import collect, convert, explore, reflect
 from early_experience.config import default
-from early_experience.endpoint import Endpoint
 from early_experience.evaluation.contexts import Contexts
 from early_experience.experience import chat, render, tokenizer
 from early_experience.experience.answer_format import find_format
+from early_experience.language.answer import Chat
+from early_experience.language.model import LanguageModel
 from early_experience.model import sharding
 from early_experience.training import architecture, checkpoint
 from tests import real_servers
@@ -107,10 +108,11 @@ def test_explore_and_reflect_are_answered(config, tmp_path):
 def test_the_server_says_what_our_own_decoder_says(config, server):
   scripts = [render.history(*history) for history in HISTORIES]
   config.explore.openai.temperature = 0.0
-  endpoint = Endpoint(config.explore.openai, 'config.explore.openai')
-  served = endpoint.ask(
-    [chat.messages(s, find_format('plain')) for s in scripts]
+  model = LanguageModel(config.explore.openai, 'config.explore.openai')
+  answers = model.ask(
+    [Chat(chat.messages(s, find_format('plain'))) for s in scripts]
   )
+  served = [answer.text for answer in answers]
   own = decoded(server[1] / 'ours', scripts)
   assert len(set(own)) == len(scripts) and all(map(len, own))
   # One server shows the bytes of an unfinished character, another does not.

@@ -141,10 +141,17 @@ class ChatTokenizer(tokenizer.Tokenizer):
     return list(self._continued(_context(''.join(prompt)), piece.text))
 
   def decode_answer(self, ids: list[int], role: str) -> str:
-    text = self._chat.tokens.decode(ids)
+    text = self.decode(ids)
     if speaker(role) != 'assistant':
       return text.strip()
     return self._format.read(role, text)
+
+  def encode_chat(self, messages: list[dict]) -> list[int]:
+    text, _ = self._chat.render(messages, None, True)
+    return list(self._chat.tokens.encode(text)[0])
+
+  def decode(self, ids: list[int]) -> str:
+    return self._chat.tokens.decode(ids)
 
   def encode_script(self, script: Script) -> list[Sequence]:
     messages = messages_of(script, self._format)

@@ -98,6 +98,17 @@ class SentencePieceTokenizer(tokenizer.Tokenizer):
   def decode_answer(self, ids: list[int], role: str) -> str:
     return self.decode(ids).strip()
 
+  def encode_chat(self, messages: list[dict]) -> list[int]:
+    # What the user says first is the task; a policy that was trained here has
+    # the first observation in a turn of its own, which no message tells apart.
+    roles = {'system': 'system', 'assistant': 'action'}
+    script, first = (), 'task'
+    for message in messages:
+      role = roles.get(message['role'], first)
+      first = 'observation' if role == first else first
+      script += (Turn(role, message['content']),)
+    return self.encode_prompt(script, 'action')
+
   def encode_script(self, script: Script) -> list[Sequence]:
     ids, column = [self.bos_id], [-1]
     for turn in script:

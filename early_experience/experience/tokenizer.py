@@ -63,6 +63,18 @@ class Tokenizer(abc.ABC):
     """
 
   @abc.abstractmethod
+  def encode_chat(self, messages: list[dict]) -> list[int]:
+    """What a model reads before it answers a chat of any content.
+
+    Args:
+      messages: with `role` and `content`, as servers take them.
+    """
+
+  @abc.abstractmethod
+  def decode(self, ids: list[int]) -> str:
+    """All that a model wrote, without the stop id."""
+
+  @abc.abstractmethod
   def save(self, folder: str | os.PathLike) -> None:
     """Writes what `load` reads into a folder such as `prepare/`."""
 

@@ -8,13 +8,13 @@ texts written twice, conclusions that drift to another action.
 import functools
 import re
 
+from early_experience.language.answer import halved
 from early_experience.reflection import words
 from early_experience.reflection.decision import Decision
 
 MIN_WORDS, MAX_WORDS = 6, 400  # the paper's targets have about 50 to 400
 COPIED_WORDS = 4  # consecutive words of an unseen outcome are a copy
 UNSEEN_WORDS = 3  # different words that only unseen outcomes have
-DOUBLED_CHARACTERS = 100  # of the start; if they recur, the text is twice
 
 _FLAGS = re.IGNORECASE
 _LABEL = re.compile(
@@ -69,15 +69,6 @@ def check(text: str, decision: Decision) -> tuple[str, str | None]:
     if faulty(text, decision):
       return text, reason
   return ' '.join(text.split()), None
-
-
-def halved(text: str) -> str:
-  """The first copy of a text that was written twice."""
-  probe = text[: min(DOUBLED_CHARACTERS, len(text) // 2 - 1)]
-  if len(probe) < 20:
-    return text
-  again = text.find(probe, len(probe))
-  return text if again < 0 else text[:again].rstrip()
 
 
 def unquoted(text: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 from early_experience.experience.records import Alternative, Trajectory
+from early_experience.language.answer import Answer, Failure
 from early_experience.proposers import MODELS
 
 
@@ -60,12 +61,14 @@ class Draft:
   Attributes:
     text: the monologue, unchecked.
     compared: actions of the alternatives it weighed.
-    failure: why there is no text, where there is none.
+    failure: why there is no text to use, where there is none.
+    answer: of the language model, where one wrote it.
   """
 
   text: str
   compared: tuple[str, ...]
   failure: str | None = None
+  answer: Answer | Failure | None = None
 
 
 def decisions_of(

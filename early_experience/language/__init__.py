@@ -1,0 +1,1 @@
+"""Language models: one interface, behind an endpoint or on a checkpoint."""

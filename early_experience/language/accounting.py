@@ -1,0 +1,147 @@
+"""What asking language models takes: estimated before, counted after."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from ml_collections import ConfigDict
+
+from early_experience.errors import UserError
+from early_experience.language.answer import Answer, Failure
+
+_COUNTS = (
+  'requests', 'cached', 'input_tokens', 'output_tokens', 'retries',
+  'doubled', 'truncated',
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Prices:
+  """What tokens cost, and how many there may be.
+
+  Attributes:
+    input: of a million tokens asked, in the user's currency.
+    output: of a million tokens answered.
+    max_cost: of a stage; 0 = no limit.
+    max_tokens: of a stage, asked and answered; 0 = no limit.
+  """
+
+  input: float
+  output: float
+  max_cost: float
+  max_tokens: int
+
+  @classmethod
+  def of(cls, settings: ConfigDict) -> Self:
+    return cls(
+      settings.input_price,
+      settings.output_price,
+      settings.max_cost,
+      settings.max_total_tokens,
+    )
+
+  def cost(self, input_tokens: int, output_tokens: int) -> float:
+    return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """What a stage is about to ask.
+
+  Attributes:
+    requests: answers wanted.
+    cached: of them, on disk already.
+    input_tokens: of the others, about.
+    output_tokens: of the others, at most.
+    cost: of both.
+  """
+
+  requests: int
+  cached: int
+  input_tokens: int
+  output_tokens: int
+  cost: float
+
+
+def announce(
+  stage: str, model, estimate: Estimate, confirmed: bool = False
+) -> None:
+  """Says what a stage is about to ask, and stops it above the limits.
+
+  Args:
+    stage: its name.
+    model: a `LanguageModel`.
+    estimate: from the model.
+    confirmed: the user said --yes.
+
+  Raises:
+    UserError: it is above a limit, and the user did not say so.
+  """
+  tokens = estimate.input_tokens + estimate.output_tokens
+  print(
+    f'{stage}: asks {model.name} {estimate.requests:,} times,'
+    f' {estimate.cached:,} answered already; about'
+    f' {estimate.input_tokens:,} tokens in, at most'
+    f' {estimate.output_tokens:,} out, cost at most {estimate.cost:,.2f}'
+  )
+  prices = model.prices
+  above = []
+  if prices.max_cost and estimate.cost > prices.max_cost:
+    above.append(f'max_cost={prices.max_cost:g}')
+  if prices.max_tokens and tokens > prices.max_tokens:
+    above.append(f'max_total_tokens={prices.max_tokens}')
+  if above and not confirmed:
+    raise UserError(
+      f'{stage} may take {tokens:,} tokens and cost {estimate.cost:,.2f}, above'
+      f' {model.where}.{" and ".join(above)}; repeat the command with --yes'
+    )
+
+
+def count(answers: Iterable[Answer | Failure]) -> dict:
+  """Counts answers, as JSON. Tokens are of those alone that cost something."""
+  counts, failed = dict.fromkeys(_COUNTS, 0), collections.Counter()
+  for answer in answers:
+    counts['requests'] += 1
+    counts['cached'] += answer.cached
+    counts['retries'] += answer.retries
+    if not answer.cached:
+      counts['input_tokens'] += answer.input_tokens
+      counts['output_tokens'] += answer.output_tokens
+    if isinstance(answer, Failure):
+      failed[answer.reason] += 1
+    else:
+      counts['doubled'] += answer.doubled
+      counts['truncated'] += answer.truncated
+  return {**counts, 'failed': dict(sorted(failed.items()))}
+
+
+def total(counts: Sequence[dict], settings: ConfigDict) -> dict:
+  """Adds up what `count` gave, with the cost.
+
+  Args:
+    counts: of all units of a stage.
+    settings: of the model, for its prices.
+  """
+  whole = {name: sum(c[name] for c in counts) for name in _COUNTS}
+  failed = collections.Counter()
+  for each in counts:
+    failed.update(each['failed'])
+  cost = Prices.of(settings).cost(whole['input_tokens'], whole['output_tokens'])
+  return {**whole, 'failed': dict(sorted(failed.items())), 'cost': cost}
+
+
+def in_words(whole: dict) -> str:
+  """One line about what `total` gave."""
+  failed = ', '.join(f'{n} {reason}' for reason, n in whole['failed'].items())
+  faults = ''.join(
+    f', {whole[name]:,} {name}'
+    for name in ('doubled', 'truncated', 'retries')
+    if whole[name]
+  )
+  return (
+    f'{whole["requests"]:,} answers wanted, {whole["cached"]:,} on disk'
+    f' already{faults}; failed: {failed or "none"};'
+    f' {whole["input_tokens"]:,} tokens in, {whole["output_tokens"]:,} out,'
+    f' cost {whole["cost"]:,.2f}'
+  )

@@ -1,0 +1,97 @@
+"""What is asked of a language model, and what comes back."""
+
+import dataclasses
+import re
+
+DOUBLED_CHARACTERS = 100  # of the start; if they recur, the text is twice
+
+
+@dataclasses.dataclass(frozen=True)
+class Chat:
+  """One request.
+
+  Attributes:
+    messages: with `role` and `content` each.
+    prompt: version of the prompt that wrote them; '' where none did.
+    sample: which one of several samples of the same messages.
+  """
+
+  messages: list[dict]
+  prompt: str = ''
+  sample: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """A text.
+
+  Attributes:
+    text: what the model said, once.
+    truncated: it was cut off at `max_tokens`.
+    doubled: it was said twice, and the second time was cut away.
+    input_tokens: of the request, as whoever answered counts them.
+    output_tokens: of the answer, likewise.
+    cached: it was on disk already, and cost nothing.
+    retries: how often it had to be asked for again.
+  """
+
+  text: str
+  truncated: bool = False
+  doubled: bool = False
+  input_tokens: int = 0
+  output_tokens: int = 0
+  cached: bool = False
+  retries: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+  """No text, and why.
+
+  Attributes:
+    reason: `rate limit`, `timeout`, `connection`, `server` (HTTP 5xx),
+      `refused` (HTTP 4xx), `malformed` (no chat completion), `empty`,
+      `truncated` before the first word, or `too long` for the model.
+    detail: what else is known, without secrets.
+    input_tokens, output_tokens, cached, retries: as of an answer.
+  """
+
+  reason: str
+  detail: str = ''
+  input_tokens: int = 0
+  output_tokens: int = 0
+  cached: bool = False
+  retries: int = 0
+
+
+def judged(answer: Answer | Failure) -> Answer | Failure:
+  """An answer as it may be used: said once, and not empty."""
+  if isinstance(answer, Failure):
+    return answer
+  text = halved(answer.text)
+  if text.strip():
+    doubled = len(text) < len(answer.text.rstrip())
+    return dataclasses.replace(answer, text=text, doubled=doubled)
+  reason = 'truncated' if answer.truncated else 'empty'
+  return Failure(
+    reason,
+    '',
+    answer.input_tokens,
+    answer.output_tokens,
+    answer.cached,
+    answer.retries,
+  )
+
+
+def halved(text: str) -> str:
+  """The first copy of a text that was written twice."""
+  probe = text[: min(DOUBLED_CHARACTERS, len(text) // 2 - 1)]
+  if len(probe) < 20:
+    return text
+  again = text.find(probe, len(probe))
+  return text if again < 0 else text[:again].rstrip()
+
+
+def in_one_line(text: str, characters: int = 200) -> str:
+  """The start of a text, for an error of one line."""
+  return re.sub(r'\s+', ' ', text).strip()[:characters]

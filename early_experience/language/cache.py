@@ -1,0 +1,96 @@
+"""Answers on disk, by what was asked: a rerun costs nothing."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import sqlite3
+
+from early_experience.errors import UserError
+from early_experience.language.answer import Answer
+
+FILE = 'answers.sqlite'  # in a WORKDIR
+_BUSY_SECONDS = 60  # to wait for other processes, which write one row each
+_SCHEMA = """create table if not exists answers (
+  request text primary key, model text, prompt text, text text,
+  truncated integer, input_tokens integer, output_tokens integer
+) without rowid"""
+
+
+class Cache:
+  """A table of answers; many processes may share its file.
+
+  Each answer is written as it comes, in a transaction of its own, so that a
+  kill loses none of those before. Neither the key nor the address of an
+  endpoint is in it.
+
+  Args:
+    path: of the file; `:memory:` keeps the answers for this process alone.
+
+  Raises:
+    UserError: the file cannot be opened, or is no such table.
+  """
+
+  def __init__(self, path: str | pathlib.Path = ':memory:'):
+    self._path = path
+    with self._told():
+      if str(path) != ':memory:':
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+      self._table = sqlite3.connect(
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+      )
+      # Where the file system cannot share memory it stays what it was.
+      self._table.execute('pragma journal_mode=wal')
+      self._table.execute('pragma synchronous=normal')
+      self._table.execute(_SCHEMA)
+
+  def find(self, request: str) -> Answer | None:
+    """The answer to a request that `digest` names, if it is known."""
+    with self._told():
+      row = self._table.execute(
+        'select text, truncated, input_tokens, output_tokens'
+        ' from answers where request = ?',
+        (request,),
+      ).fetchone()
+    if row is None:
+      return None
+    text, truncated, *tokens = row
+    return Answer(text, bool(truncated), False, *tokens, cached=True)
+
+  def keep(self, request: str, model: str, prompt: str, answer: Answer) -> None:
+    """Writes an answer, unless another process was faster."""
+    # A model may write half a surrogate pair, which is no text on disk.
+    text = answer.text.encode(errors='replace').decode()
+    with self._told():
+      self._table.execute(
+        'insert or ignore into answers values (?, ?, ?, ?, ?, ?, ?)',
+        (
+          request,
+          model,
+          prompt,
+          text,
+          answer.truncated,
+          answer.input_tokens,
+          answer.output_tokens,
+        ),
+      )
+
+  def close(self) -> None:
+    self._table.close()
+
+  @contextlib.contextmanager
+  def _told(self):
+    """Turns complaints of the file into one line."""
+    try:
+      yield
+    except (sqlite3.Error, OSError) as error:
+      raise UserError(f'{self._path}: {error}') from None
+
+
+def digest(request: dict) -> str:
+  """Names a request by all that its answer may depend on."""
+  text = json.dumps(request, sort_keys=True, ensure_ascii=True)
+  return hashlib.sha256(text.encode()).hexdigest()

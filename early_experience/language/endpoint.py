@@ -1,0 +1,187 @@
+"""The one client of OpenAI-compatible endpoints: many requests at a time."""
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import urllib.parse
+from collections.abc import Callable, Sequence
+
+from ml_collections import ConfigDict
+
+from early_experience.errors import UserError, need_extra
+from early_experience.language.answer import (
+  Answer,
+  Chat,
+  Failure,
+  in_one_line,
+)
+
+KEY = 'OPENAI_API_KEY'
+BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4  # of estimates; English, most tokenizers
+# What no retry mends and every other request would meet too.
+_HOPELESS = {
+  401: f'the key in {KEY} is refused',
+  403: f'the key in {KEY} has no access',
+  404: 'there is no such model or path',
+}
+
+
+class Endpoint:
+  """Answers chats, by `settings.concurrency` requests at a time.
+
+  Rate limits (429), server errors, timeouts and broken connections are tried
+  again by the library, `retries` times, after a wait that doubles each time or
+  that the server names. The key comes from the environment and goes nowhere
+  but to the endpoint.
+
+  Args:
+    settings: as `config.endpoint()` makes them.
+    where: their place, e.g. `config.reflect.openai`; errors name it.
+
+  Attributes:
+    name: of the model.
+    address: of the endpoint, for errors.
+    request: what else an answer depends on.
+
+  Raises:
+    UserError: the library is not installed, no model is named, or there is no
+      key for the library's own endpoint.
+  """
+
+  def __init__(self, settings: ConfigDict, where: str):
+    try:
+      import openai
+    except ImportError:
+      raise need_extra('openai', 'openai') from None
+    if not settings.model:
+      raise UserError(f'{where}.model is empty: name a model')
+    self._key = os.environ.get(KEY, '')
+    if not self._key and not settings.base_url:
+      raise UserError(
+        f'{KEY} is not set in the environment; a local endpoint that needs no'
+        f' key is named by {where}.base_url'
+      )
+    self._openai, self._settings = openai, settings
+    self.name = settings.model
+    kwargs = settings.template_kwargs.to_dict()
+    self.request = {
+      'max_tokens': settings.max_tokens,
+      'template_kwargs': kwargs,
+    }
+    self._extra = {'chat_template_kwargs': kwargs} if kwargs else None
+    self.address = f'{_without_secrets(settings.base_url)} (model {self.name})'
+
+  def count_tokens(self, messages: list[dict]) -> int:
+    """About how many tokens a request has: one for each 4 bytes of text."""
+    return sum(
+      TOKENS_A_MESSAGE + -(-len(m['content'].encode()) // BYTES_A_TOKEN)
+      for m in messages
+    )
+
+  def answer(
+    self,
+    chats: Sequence[tuple[Chat, float]],
+    keep: Callable[[int, Answer], None],
+  ) -> list[Answer | Failure]:
+    """Asks them all.
+
+    Args:
+      chats: each with its temperature. They are sent in this order.
+      keep: is told the place of each chat and its answer, as soon as it comes.
+
+    Raises:
+      UserError: the endpoint refuses us.
+    """
+    try:
+      asyncio.get_running_loop()
+    except RuntimeError:
+      answers = asyncio.run(self._ask_all(chats, keep))
+    else:  # a notebook, or a browser's driver, has one of its own
+      with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        answers = thread.submit(
+          asyncio.run, self._ask_all(chats, keep)
+        ).result()
+    return answers
+
+  async def _ask_all(self, chats, keep):
+    slots = asyncio.Semaphore(self._settings.concurrency)
+    async with self._openai.AsyncOpenAI(
+      api_key=self._key or 'none',
+      base_url=self._settings.base_url or None,
+      max_retries=self._settings.retries,
+      timeout=self._settings.timeout_seconds,
+    ) as client:
+
+      async def one(place, chat, temperature):
+        async with slots:
+          answer = await self._ask(client, chat.messages, temperature)
+        if isinstance(answer, Answer):
+          keep(place, answer)
+        return answer
+
+      return await asyncio.gather(
+        *(one(place, *each) for place, each in enumerate(chats))
+      )
+
+  async def _ask(self, client, messages, temperature):
+    settings, failed = self._settings, self._failed
+    try:
+      response = await client.chat.completions.with_raw_response.create(
+        model=settings.model,
+        messages=messages,
+        temperature=temperature,
+        max_tokens=settings.max_tokens,
+        extra_body=self._extra,
+      )
+    except self._openai.APIStatusError as error:
+      status = error.status_code
+      if status in _HOPELESS:
+        raise UserError(
+          f'{self.address}: HTTP {status}: {_HOPELESS[status]}'
+        ) from None
+      if status == 429:
+        return failed('rate limit', error)
+      return failed('server' if status >= 500 else 'refused', error)
+    except self._openai.APITimeoutError as error:
+      return failed('timeout', error)
+    except self._openai.APIConnectionError as error:
+      return failed('connection', error)
+    except (self._openai.OpenAIError, ValueError) as error:
+      return failed('malformed', error)
+    try:
+      return self._read(response.text, response.retries_taken)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+      return failed('malformed', error)
+
+  def _read(self, body, retries):
+    """The answer in a chat completion; whatever else it is, an exception."""
+    completion = json.loads(body)
+    choice = completion['choices'][0]
+    text = choice['message'].get('content') or ''
+    if not isinstance(text, str):
+      raise TypeError('the content is no text')
+    used = completion.get('usage') or {}
+    tokens = [used.get(f'{k}_tokens') for k in ('prompt', 'completion')]
+    return Answer(
+      self._without_key(text),
+      choice.get('finish_reason') == 'length',
+      False,
+      *(count if isinstance(count, int) else 0 for count in tokens),
+      retries=retries,
+    )
+
+  def _failed(self, reason, error):
+    said = f'{type(error).__name__}: {self._without_key(str(error))}'
+    return Failure(reason, in_one_line(said))
+
+  def _without_key(self, text):
+    """Some servers say the key again that they refuse."""
+    return text.replace(self._key, KEY) if self._key else text
+
+
+def _without_secrets(base_url):
+  """An address as it may be shown."""
+  url = urllib.parse.urlsplit(base_url)
+  host = url.netloc.rpartition('@')[2]  # what precedes it is a password
+  return url._replace(netloc=host, query='').geturl() or 'the OpenAI endpoint'

@@ -1,0 +1,218 @@
+"""Whoever needs a language model asks it here: cached, counted, priced."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from ml_collections import ConfigDict
+
+from early_experience import config as config_lib
+from early_experience.errors import UserError
+from early_experience.language import cache as cache_lib
+from early_experience.language.accounting import Estimate, Prices
+from early_experience.language.answer import Answer, Chat, Failure, judged
+from early_experience.language.cache import Cache, digest
+from early_experience.language.endpoint import Endpoint
+
+# What answers do not depend on: where and how hard we knock, what it costs.
+_ASIDE = (
+  'base_url', 'cache', 'concurrency', 'retries', 'timeout_seconds',
+  'input_price', 'output_price', 'max_cost', 'max_total_tokens',
+)  # fmt: skip
+
+
+class Backend(Protocol):
+  """Whoever computes answers: an endpoint, or our own decoder.
+
+  Attributes:
+    name: of the model.
+    address: where it is, for errors.
+    request: what answers depend on, beside the chat and its temperature.
+  """
+
+  name: str
+  address: str
+  request: dict
+
+  def count_tokens(self, messages: list[dict]) -> int:
+    """Tokens of a request, about."""
+
+  def answer(
+    self,
+    chats: Sequence[tuple[Chat, float]],
+    keep: Callable[[int, Answer], None],
+  ) -> list[Answer | Failure]:
+    """Answers all; tells `keep` the place of each answer as it comes."""
+
+
+def identity(settings: ConfigDict) -> dict:
+  """What answers depend on, for the settings of a stage."""
+  settings = settings.to_dict()
+  for key in _ASIDE:
+    del settings[key]
+  return settings
+
+
+class LanguageModel:
+  """A model whose answers are kept.
+
+  Args:
+    settings: as `config.endpoint()` makes them.
+    where: their place, e.g. `config.reflect.openai`; errors name it.
+    workdir: of the run, which has the answers; None: `settings.cache` has.
+    backend: who answers; else the settings say it.
+
+  Attributes:
+    name: of the model.
+    prices: what its tokens cost, and how much they may.
+
+  Raises:
+    UserError: a setting is wrong; nothing was asked.
+  """
+
+  def __init__(
+    self,
+    settings: ConfigDict,
+    where: str,
+    workdir: str | pathlib.Path | None = None,
+    backend: Backend | None = None,
+  ):
+    self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
+    self._backend = backend or _backend(settings, where)
+    self.name, self.where = self._backend.name, where
+    self.prices = Prices.of(settings)
+    path = settings.cache or (workdir and f'{workdir}/{cache_lib.FILE}')
+    self._cache = Cache(path or ':memory:')
+    self._answered = False  # whether anything was, so far
+
+  def ask(self, chats: Sequence[Chat]) -> list[Answer | Failure]:
+    """Answers each chat, from disk where it was answered before.
+
+    Chats that are the same in all (at temperature 0, whatever their samples)
+    are asked once.
+
+    Raises:
+      UserError: the model refuses us, or is down: not one answer came.
+    """
+    requests = [self._digest(chat) for chat in chats]
+    found = {name: self._cache.find(name) for name in dict.fromkeys(requests)}
+    first = {name: chat for name, chat in zip(requests, chats, strict=True)}
+    new = [name for name, answer in found.items() if answer is None]
+
+    def keep(place, answer):
+      name = new[place]
+      self._cache.keep(name, self.name, first[name].prompt, answer)
+
+    asked = [(first[name], self._temperature(first[name])) for name in new]
+    self._answered |= len(new) < len(found)
+    answers = self._backend.answer(asked, keep) if new else []
+    self._check(answers)
+    found |= zip(new, answers, strict=True)
+    result = []
+    for name in requests:
+      result.append(judged(found[name]))
+      if isinstance(found[name], Answer):  # whoever asks it again pays nothing
+        found[name] = dataclasses.replace(found[name], cached=True, retries=0)
+    return result
+
+  def reply(self, messages: list[dict]) -> str:
+    """The answer to one chat, for whoever talks turn by turn.
+
+    Raises:
+      UserError: there is none.
+    """
+    (answer,) = self.ask([Chat(messages)])
+    if isinstance(answer, Failure):
+      raise UserError(
+        f'{self.where}: {self.name} did not answer: {answer.reason}'
+        f'{answer.detail and f" ({answer.detail})"}'
+      )
+    return answer.text
+
+  def estimate(self, chats: Iterable[Chat]) -> Estimate:
+    """What asking would take at most, before it is done."""
+    requests = cached = tokens = 0
+    for chat in chats:
+      requests += 1
+      if self._cache.find(self._digest(chat)) is not None:
+        cached += 1
+      else:
+        tokens += self._backend.count_tokens(chat.messages)
+    most = (requests - cached) * self._backend.request['max_tokens']
+    return Estimate(
+      requests, cached, tokens, most, self.prices.cost(tokens, most)
+    )
+
+  def _check(self, answers):
+    """Ends it where all answers speak against the model.
+
+    One that has answered before may refuse some requests: those too long, for
+    instance.
+    """
+    self._answered |= any(isinstance(answer, Answer) for answer in answers)
+    excused = {'too long', 'refused'} if self._answered else {'too long'}
+    if answers and all(
+      isinstance(answer, Failure) and answer.reason not in excused
+      for answer in answers
+    ):
+      raise UserError(
+        f'{self._backend.address} answered none of {len(answers)} requests; the'
+        f' last error: {answers[-1].detail or answers[-1].reason}'
+      )
+
+  def _temperature(self, chat):
+    return self._temperatures[chat.sample % len(self._temperatures)]
+
+  def _digest(self, chat):
+    temperature = self._temperature(chat)
+    return digest(
+      self._backend.request
+      | {
+        'model': self.name,
+        'messages': chat.messages,
+        'prompt': chat.prompt,
+        'temperature': temperature,
+        'sample': chat.sample if temperature else 0,
+      }
+    )
+
+
+def talker(settings: dict, where: str) -> LanguageModel:
+  """A model for an environment that talks, such as one with a simulated user.
+
+  What it says is kept in a file, so that an episode that is played again has
+  the same words in it.
+
+  Args:
+    settings: some of `config.endpoint()`; `model` or `checkpoint`, and
+      `cache`, the file, among them.
+    where: their place, e.g. `config.env.kwargs.user`.
+
+  Raises:
+    UserError: a setting is unknown or missing.
+  """
+  whole = config_lib.endpoint(temperature=0.0, max_tokens=512).lock()
+  try:
+    whole.update(settings)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    said = ' '.join(str(error.args[0] if error.args else error).split())
+    raise UserError(f'{where}: {said}') from None
+  if not whole.cache:
+    raise UserError(
+      f'{where}.cache is empty: name a file that keeps what is said, for an'
+      ' episode that is played again needs the same words'
+    )
+  return LanguageModel(whole, where)
+
+
+def _backend(settings, where):
+  if settings.checkpoint and (settings.model or settings.base_url):
+    raise UserError(
+      f'{where} has a checkpoint beside model or base_url: leave one empty'
+    )
+  if settings.checkpoint:
+    from early_experience.language.decoder import Decoder  # JAX
+
+    return Decoder(settings, where)
+  return Endpoint(settings, where)
