@@ -1,0 +1,278 @@
+"""A Chromium of our own, driven over its debugging protocol."""
+
+import importlib.resources
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from early_experience.envs.web import page
+from early_experience.envs.web.actions import ActionError
+from early_experience.errors import UserError
+
+_FLAGS = (
+  'headless=new',
+  'no-sandbox',  # Chromium refuses to run as root with it
+  'disable-gpu',
+  'disable-dev-shm-usage',
+  'host-resolver-rules=MAP * ~NOTFOUND',  # nothing is asked of any network
+  'disable-background-networking',
+  'disable-component-update',
+  'disable-sync',
+  'no-first-run',
+  'lang=en-US',
+  'window-size=800,800',
+)
+_SETTLE_MS = 1000  # of the page's time, after each action
+
+
+class BrowserCrashed(RuntimeError):
+  """Chromium or its driver is gone; the next page starts another."""
+
+
+def binaries() -> tuple[str, str]:
+  """Paths of Chromium and its driver.
+
+  $MINIWOB_CHROME_BINARY and $MINIWOB_CHROMEDRIVER name others than those on
+  the path.
+
+  Raises:
+    UserError: one is missing.
+  """
+  found = []
+  for variable, names in (
+    ('MINIWOB_CHROME_BINARY', ('chromium', 'google-chrome')),
+    ('MINIWOB_CHROMEDRIVER', ('chromedriver',)),
+  ):
+    given = os.environ.get(variable)
+    paths = map(shutil.which, [given] if given else names)
+    path = next(filter(None, paths), None)
+    if path is None:
+      raise UserError(
+        f'environment miniwob: no {given or names[0]} to run; apt-get install'
+        f' chromium chromium-driver, or set {variable}'
+      )
+    found.append(path)
+  return tuple(found)
+
+
+class Browser:
+  """One window; it starts with the first page and is used for all."""
+
+  def __init__(self):
+    self._paths = binaries()
+    self._driver = None
+    self._ids = {}
+
+  def load(self, url: str) -> None:
+    """Opens a page afresh, its clock standing still."""
+    with self._watched():
+      if self._driver is None:
+        self._start()
+      self._driver.get(url)
+      self._ids = {}
+
+  def script(self, code: str, *args):
+    """Runs our own code in the page; returns its value."""
+    with self._watched():
+      return self._driver.execute_script(code, *args)
+
+  def settle(self) -> None:
+    """Lets a second pass on the page."""
+    self.script('advanceClock(arguments[0])', _SETTLE_MS)
+
+  def read(self) -> list[page.Node]:
+    """The page now. Ids count elements as they were first seen."""
+    with self._watched():
+      tree = self._cdp('Accessibility.getFullAXTree')['nodes']
+      clicks = self._clickable()
+    return page.read(
+      tree,
+      lambda node: self._id(node['backendDOMNodeId']),
+      lambda node: node.get('backendDOMNodeId') in clicks,
+    )
+
+  def click(self, element: str, count: int = 1) -> None:
+    """Clicks on the middle of an element, as a mouse would."""
+    x, y = self._hover(element)
+    for times in range(1, count + 1):
+      self._mouse('mousePressed', x, y, times)
+      self._mouse('mouseReleased', x, y, times)
+
+  def hover(self, element: str) -> None:
+    """Moves the mouse onto an element."""
+    self._hover(element)
+
+  def drag(self, element: str, target: str) -> None:
+    """Drags an element onto another."""
+    x, y = self._hover(element)
+    self._mouse('mousePressed', x, y)
+    x, y = self._hover(target, held=True)
+    self._mouse('mouseReleased', x, y)
+
+  def type(self, element: str, text: str) -> None:
+    """Replaces what a field holds, key by key."""
+    self.click(element)
+    self.press('Control+a')
+    self.press('Delete')
+    self._keys(list(text))
+
+  def press(self, combination: str) -> None:
+    """Presses keys together: `Enter`, `Control+a`."""
+    from selenium.webdriver.common.keys import Keys
+
+    keys = []
+    for name in combination.split('+') if combination != '+' else ['+']:
+      special = ''.join(
+        f'_{c}' if c.isupper() and i else c for i, c in enumerate(name)
+      ).upper()
+      if len(name) != 1 and not hasattr(Keys, special):
+        raise ActionError(f'there is no key {name}')
+      keys.append(name if len(name) == 1 else getattr(Keys, special))
+    self._keys(keys[-1:], keys[:-1])
+
+  def select(self, element: str, label: str) -> None:
+    """Chooses an option by its label."""
+    with self._watched():
+      found = self._cdp('DOM.resolveNode', backendNodeId=self._node(element))
+      result = self._cdp(
+        'Runtime.callFunctionOn',
+        objectId=found['object']['objectId'],
+        functionDeclaration=_SELECT,
+        arguments=[{'value': label}],
+        returnByValue=True,
+      )
+    if not result['result'].get('value'):
+      raise ActionError(f'element {element} has no option {label!r}')
+
+  def close(self) -> None:
+    """Ends the browser, if one runs."""
+    if self._driver is not None:
+      self._driver = None
+      self._end()
+
+  def _start(self):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location, driver = self._paths
+    for flag in _FLAGS:
+      options.add_argument(f'--{flag}')
+    options.unhandled_prompt_behavior = 'accept'
+    environment = {**os.environ, 'TZ': 'UTC'}
+    self._driver = webdriver.Chrome(
+      service=Service(driver, env=environment), options=options
+    )
+    # Also where the process ends without `close`.
+    self._end = weakref.finalize(self, _quit, self._driver)
+    self._driver.set_page_load_timeout(60)
+    self._driver.set_script_timeout(30)
+    clock = importlib.resources.files(__package__).joinpath('clock.js')
+    self._cdp(
+      'Page.addScriptToEvaluateOnNewDocument', source=clock.read_text()
+    )
+
+  @contextmanager
+  def _watched(self) -> Iterator[None]:
+    """Tells an action that failed from a browser that did."""
+    from selenium.common import exceptions
+    from urllib3.exceptions import HTTPError
+
+    try:
+      yield
+    except (exceptions.WebDriverException, HTTPError, OSError) as error:
+      if self._alive():
+        line = (getattr(error, 'msg', None) or str(error)).splitlines()[0]
+        raise ActionError(line) from None
+      self.close()
+      raise BrowserCrashed(
+        f'chromium ended in the middle of an episode ({type(error).__name__})'
+      ) from None
+
+  def _alive(self):
+    try:
+      return self._driver.execute_script('return 1') == 1
+    except Exception:
+      return False
+
+  def _cdp(self, command, **arguments):
+    return self._driver.execute_cdp_cmd(command, arguments)
+
+  def _clickable(self):
+    """Elements that listen to clicks."""
+    shot = self._cdp('DOMSnapshot.captureSnapshot', computedStyles=[])
+    nodes = shot['documents'][0]['nodes']
+    names = shot['strings']
+    return {
+      nodes['backendNodeId'][i]
+      for i in nodes['isClickable']['index']
+      if names[nodes['nodeName'][i]] not in ('HTML', 'BODY', '#document')
+    }
+
+  def _id(self, node):
+    return self._ids.setdefault(node, str(len(self._ids) + 1))
+
+  def _node(self, element):
+    for node, name in self._ids.items():
+      if name == element:
+        return node
+    raise ActionError(f'there is no element {element}')
+
+  def _hover(self, element, held=False):
+    node = self._node(element)
+    with self._watched():
+      try:
+        self._cdp('DOM.scrollIntoViewIfNeeded', backendNodeId=node)
+        quads = self._cdp('DOM.getContentQuads', backendNodeId=node)['quads']
+      except Exception:
+        if not self._alive():
+          raise
+        quads = []
+    if not quads:
+      raise ActionError(f'element {element} is not shown now')
+    x, y = (sum(quads[0][i::2]) / 4 for i in (0, 1))
+    self._mouse('mouseMoved', x, y, held=held)
+    return x, y
+
+  def _mouse(self, kind, x, y, count=1, held=True):
+    with self._watched():
+      self._cdp(
+        'Input.dispatchMouseEvent',
+        type=kind,
+        x=x,
+        y=y,
+        button='left' if held or kind != 'mouseMoved' else 'none',
+        clickCount=count,
+      )
+
+  def _keys(self, keys, held=()):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    chain = ActionChains(self._driver, duration=0)
+    for key in held:
+      chain.key_down(key)
+    for key in keys:
+      chain.send_keys(key)
+    for key in reversed(held):
+      chain.key_up(key)
+    with self._watched():
+      chain.perform()
+
+
+_SELECT = """function(label) {
+  const found = [...(this.options || [])].find(o => o.label.trim() === label);
+  if (!found) return false;
+  found.selected = true;
+  for (const kind of ['input', 'change'])
+    this.dispatchEvent(new Event(kind, {bubbles: true}));
+  return true;
+}"""
+
+
+def _quit(driver):
+  try:
+    driver.quit()
+  except Exception:  # it crashed before
+    driver.service.stop()

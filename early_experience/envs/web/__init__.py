@@ -1,0 +1,1 @@
+"""Web pages as text, and what can be done on them."""

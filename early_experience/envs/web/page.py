@@ -1,0 +1,209 @@
+"""A page as an agent reads it: its accessibility tree, a line for each node.
+
+The tree is Chromium's own, as its debugging protocol gives it
+(`Accessibility.getFullAXTree`), whether asked through Selenium or BrowserGym.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from early_experience.envs.web.actions import Action
+
+# Boxes and styling: what they hold counts, unless they can be clicked.
+_PLAIN = frozenset({
+  'none', 'generic', 'paragraph', 'LabelText', 'InlineTextBox', 'LineBreak',
+  'Canvas', 'SvgRoot', 'strong', 'emphasis', 'mark', 'superscript',
+  'subscript', 'Section', 'group', 'LayoutTable', 'LayoutTableRow',
+  'LayoutTableCell', 'Legend', 'Abbr', 'code', 'rowgroup', 'status',
+  'IframePresentational', 'ListMarker', 'presentation', 'MenuListPopup',
+})  # fmt: skip
+_TYPED = frozenset({'textbox', 'searchbox', 'spinbutton', 'combobox', 'Date',
+                    'DateTime', 'InputTime', 'time'})  # fmt: skip
+# Properties that are shown, by value.
+_STATES = {
+  'focused': {True: 'focused'},
+  'checked': {'true': 'checked', 'mixed': 'partly checked'},
+  'pressed': {'true': 'pressed'},
+  'selected': {True: 'selected'},
+  'expanded': {True: 'expanded', False: 'collapsed'},
+  'disabled': {True: 'disabled'},
+  'readonly': {True: 'readonly'},
+}
+_LINE = re.compile(
+  r'(?P<indent> *)(?:\[(?P<id>\w+)\] )?(?P<role>\w+)'
+  r'(?: (?P<name>"(?:[^"\\]|\\.)*"))?'
+  r'(?: value=(?P<value>"(?:[^"\\]|\\.)*"))?(?: \((?P<states>[^)]*)\))?'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+  """A line of a page.
+
+  Attributes:
+    depth: how deep it stands, 0 at the left.
+    id: what actions call it; '' where none can.
+    role: button, link, text, ...
+    name: its label or text.
+    value: what a field holds; None where it is no field.
+    states: words such as `checked`.
+  """
+
+  depth: int
+  id: str
+  role: str
+  name: str = ''
+  value: str | None = None
+  states: tuple[str, ...] = ()
+
+  def __str__(self):
+    parts = ['  ' * self.depth]
+    parts.append(f'[{self.id}] {self.role}' if self.id else self.role)
+    if self.name:
+      parts.append(f' {_quoted(self.name)}')
+    if self.value is not None:
+      parts.append(f' value={_quoted(self.value)}')
+    if self.states:
+      parts.append(f' ({", ".join(self.states)})')
+    return ''.join(parts)
+
+
+def text(nodes: Iterable[Node]) -> str:
+  """The page as text; `parse` is its inverse."""
+  return '\n'.join(map(str, nodes))
+
+
+def parse(page: str) -> list[Node]:
+  """The nodes of a page's text; lines that are none are left out."""
+  nodes = []
+  for line in page.splitlines():
+    if found := _LINE.fullmatch(line):
+      nodes.append(
+        Node(
+          len(found['indent']) // 2,
+          found['id'] or '',
+          found['role'],
+          json.loads(found['name'] or '""'),
+          json.loads(found['value']) if found['value'] else None,
+          tuple(found['states'].split(', ')) if found['states'] else (),
+        )
+      )
+  return nodes
+
+
+def read(
+  tree: Sequence[dict],
+  id_of: Callable[[dict], str],
+  clickable: Callable[[dict], bool],
+) -> list[Node]:
+  """Reads an accessibility tree.
+
+  Args:
+    tree: nodes as the debugging protocol has them, the root first.
+    id_of: the id of a node that can be acted on.
+    clickable: whether a node reacts to clicks although its role does not say
+      so.
+  """
+  by_id = {node['nodeId']: node for node in tree}
+  nodes = []
+
+  def walk(node, depth, outer):
+    known = _known(node, clickable)
+    if known is None:
+      inner, below = outer, depth
+    else:
+      role, acts = known
+      name = _words(_of(node, 'name'))
+      if role == 'clickable' and not name:
+        name = _words(' '.join(_texts(node, by_id)))
+      if role == 'text' and (not name or name in outer):
+        return
+      value = None
+      if role in _TYPED:
+        value = str(_of(node, 'value'))
+      nodes.append(
+        Node(
+          depth, id_of(node) if acts else '', role, name, value, _states(node)
+        )
+      )
+      inner, below = (value or '') + '\n' + name, depth + 1
+    for child in node.get('childIds', ()):
+      if child in by_id:
+        walk(by_id[child], below, inner)
+
+  if tree:
+    walk(tree[0], 0, '')
+  return nodes
+
+
+def possible(nodes: Iterable[Node], texts: Sequence[str]) -> tuple[str, ...]:
+  """The actions that a page offers.
+
+  Typing is open: listed are the texts given, in every field.
+  """
+  found, menu = {}, None
+  for node in nodes:
+    if node.role in ('option', 'MenuListOption') and menu:
+      found[str(Action('select', (menu.id, node.name)))] = None
+      continue
+    if not node.id or 'disabled' in node.states:
+      continue
+    menu = node if node.role in ('combobox', 'listbox') else None
+    if node.role in _TYPED and node.role != 'combobox':
+      for words in texts:
+        found[str(Action('type', (node.id, words)))] = None
+    found[str(Action('click', (node.id,)))] = None
+  return tuple(found)
+
+
+def _known(node, clickable):
+  """(role, whether it can be acted on), or None for what is not shown."""
+  role = _of(node, 'role') or 'none'
+  if role == 'StaticText':
+    return 'text', False
+  if role == 'RootWebArea':
+    return 'page', False
+  if node.get('ignored'):
+    return None
+  focusable = any(
+    p['name'] == 'focusable' and p['value'].get('value')
+    for p in node.get('properties', ())
+  )
+  clicks = clickable(node)
+  if role in _PLAIN:
+    return ('clickable', True) if clicks or focusable else None
+  return role, clicks or focusable
+
+
+def _of(node, key):
+  value = node.get(key, {}).get('value')
+  return '' if value is None else value
+
+
+def _texts(node, by_id):
+  for child in node.get('childIds', ()):
+    if child in by_id:
+      if _of(by_id[child], 'role') == 'StaticText':
+        yield _of(by_id[child], 'name')
+      else:
+        yield from _texts(by_id[child], by_id)
+
+
+def _states(node):
+  if _of(node, 'role') == 'RootWebArea':
+    return ()
+  has = {
+    p['name']: p['value'].get('value') for p in node.get('properties', ())
+  }
+  words = (_STATES[name].get(has.get(name)) for name in _STATES)
+  return tuple(word for word in words if word)
+
+
+def _words(value):
+  return ' '.join(str(value).split())
+
+
+def _quoted(value):
+  return json.dumps(value, ensure_ascii=False)
