@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 # What starts like a call, or like a list of calls, is meant as one.
 _CALL = re.compile(r'\s*\[?\s*[A-Za-z_]\w*\(')
@@ -73,18 +73,6 @@ def bind(call: Call, parameters: Mapping[str, Sequence[str]]) -> Call:
   named |= call.kwargs
   kwargs = {key: named[key] for key in order if key in named}
   return dataclasses.replace(call, args=(), kwargs=kwargs)
-
-
-def execute(call: Call, methods: Mapping[str, Callable]) -> object:
-  """Calls a method by name.
-
-  Raises:
-    NameError: there is none of this name, in Python's words.
-    Exception: whatever the method raises.
-  """
-  if call.name not in methods:
-    raise NameError(f"name '{call.name}' is not defined")
-  return methods[call.name](*call.args, **call.kwargs)
 
 
 def _call(node):

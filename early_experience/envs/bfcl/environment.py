@@ -107,9 +107,11 @@ class Bfcl(Environment):
     return other
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
-    for actions in self._episode.gold_actions():
-      for action in [*actions, str(FINISH)]:
-        yield action
+    yield from (  # of a generator: others cannot be sent the answers
+      action
+      for actions in self._episode.gold_actions()
+      for action in (*actions, str(FINISH))
+    )
 
   def canonical(self, action: str) -> str:
     try:

@@ -164,15 +164,11 @@ def entries(category: str) -> tuple[dict, ...]:
 @functools.cache
 def parameters() -> dict[str, tuple[str, ...]]:
   """The parameters of every function of the simulators, in their order."""
-  kinds = _constants(
-    'executable_backend_config'
-  ).MULTI_TURN_FUNC_DOC_FILE_MAPPING
   return {
-    name: tuple(inspect.signature(method).parameters)[1:]
-    for kind in kinds
+    name: names
+    for kind in _constants('executable_backend_config').CLASS_FILE_PATH_MAPPING
     if not kind.startswith(('Memory', 'WebSearch'))  # of other categories
-    for name, method in inspect.getmembers(_kind(kind), inspect.isfunction)
-    if not name.startswith('_')
+    for name, names in _functions(kind).items()
   }
 
 
@@ -210,14 +206,8 @@ def _play(simulators, gold):
 def _execute(call, simulators):
   """The output as the official harness words it, and whether it is none of an
   error."""
-  methods = {
-    name: method
-    for simulator in simulators.values()
-    for name, method in inspect.getmembers(simulator, inspect.ismethod)
-    if not name.startswith('_')
-  }
   try:
-    result = calls.execute(call, methods)
+    result = _method(call.name, simulators)(*call.args, **call.kwargs)
   except Exception as error:
     return _ADDRESS.sub('', f'{_FAILED}{error}'), False
   error = result.get('error') if isinstance(result, dict) else None
@@ -225,6 +215,22 @@ def _execute(call, simulators):
     fields = sorted(error.removeprefix(_FIELDS).split(', '))
     result = {**result, 'error': _FIELDS + ', '.join(fields)}
   return _ADDRESS.sub('', _text(result)), error is None
+
+
+def _method(name, simulators):
+  for kind, simulator in simulators.items():
+    if name in _functions(kind):
+      return getattr(simulator, name)
+  raise NameError(f"name '{name}' is not defined")
+
+
+@functools.cache
+def _functions(kind):
+  return {
+    name: tuple(inspect.signature(function).parameters)[1:]
+    for name, function in inspect.getmembers(_kind(kind), inspect.isfunction)
+    if not name.startswith('_')
+  }
 
 
 def _text(result):
