@@ -59,8 +59,8 @@ class Demonstrations:
       turn: what `reset` returned.
 
     Raises:
-      Misbehaves: there is no demonstration, it is malformed, one of its actions
-        was rejected, or the episode did not end with it in success.
+      Misbehaves: there is no demonstration, it is malformed, or the episode did
+        not end with it in success.
     """
     found = self._find(task_id)
     if found.fault:
@@ -72,11 +72,6 @@ class Demonstrations:
         break  # what follows was done in vain
       thought = found.thoughts[number]
       turn = yield action if thought is None else (action, thought)
-      if not turn.valid:
-        raise Misbehaves(
-          'demonstration rejected',
-          f'{found.where}: action {number} {action!r}: {turn.observation!r}',
-        )
     if not turn.done:
       raise Misbehaves(
         'demonstration ends early',

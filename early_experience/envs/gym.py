@@ -1,8 +1,8 @@
 """Any text environment with gymnasium's reset and step, as it is.
 
-What a user writes, or has: `reset(seed=..., options=...) -> (observation, info)`
-and `step(action) -> (observation, reward, terminated, truncated, info)`, where
-observations and actions are text. docs/TUTORIAL.md starts from one.
+A user has `reset(seed=..., options=...) -> (observation, info)` and `step(action)
+-> (observation, reward, terminated, truncated, info)`, where observations and
+actions are text. docs/TUTORIAL.md starts from one.
 """
 
 import copy
@@ -89,7 +89,7 @@ class Gym(Environment):
     observation, info = self._unpack('reset', answer, ('observation', 'info'))
     self.instruction = ''
     if self._instruction:
-      self.instruction = self._read(info, 'instruction', str)
+      self.instruction = str(self._read(info, 'instruction'))
     self._list(info)
     return Turn(observation)
 
@@ -97,15 +97,17 @@ class Gym(Environment):
     possible = self._actions is None or action in self._actions
     answer = self._call('step', action)
     observation, reward, terminated, truncated, info = self._unpack(
-      'step', answer, ('observation', 'reward', 'terminated', 'truncated', 'info')
+      'step',
+      answer,
+      ('observation', 'reward', 'terminated', 'truncated', 'info'),
     )
     self._total += float(reward)
     done = bool(terminated or truncated)
     if self._valid:
-      possible = bool(self._read(info, 'valid', object))
+      possible = bool(self._read(info, 'valid'))
     self._list(info, done)
-    score = self._score(info, done)
-    return Turn(observation, done, score >= 1, min(1.0, max(0.0, score)), possible)
+    score = self._measure(info, done)
+    return Turn(observation, done, score == 1, score, possible)
 
   def admissible(self):
     return self._actions
@@ -118,7 +120,7 @@ class Gym(Environment):
       twin._env = copy.deepcopy(self._env)
     except Exception as error:  # whatever a user's own class may hold
       raise UserError(
-        f'{self.source} cannot be copied: {error}; set'
+        f'{self.source} cannot be copied: {_told(error)}; set'
         ' config.env.kwargs.copyable=False'
       ) from None
     return twin
@@ -142,7 +144,7 @@ class Gym(Environment):
       given = ', '.join(map(repr, args))
       raise UserError(
         f'{method}({given}) of {self.source} in task {self._task.id} raised'
-        f' {type(error).__name__}: {error}'
+        f' {_told(error)}'
       ) from error
 
   def _unpack(self, method, answer, names):
@@ -157,29 +159,38 @@ class Gym(Environment):
       )
     return answer
 
-  def _read(self, info, setting, kind):
+  def _read(self, info, setting):
     key = getattr(self, f'_{setting}')
-    if key not in info or not isinstance(info[key], kind):
+    if key not in info:
       raise UserError(
-        f'config.env.kwargs.{setting}={key}: {self.source} in task'
-        f' {self._task.id} has no such {kind.__name__} in its info, but'
-        f' {sorted(info)}'
+        f'config.env.kwargs.{setting}={key}: info of {self.source} in task'
+        f' {self._task.id} has no such key; there are: {sorted(info)}'
       )
     return info[key]
 
   def _list(self, info, done=False):
-    if self._admissible and not (done and self._admissible not in info):
-      found = self._read(info, 'admissible', Sequence)
-      self._actions = tuple(self.canonical(action) for action in found)
+    if not self._admissible or (done and self._admissible not in info):
+      return
+    found = self._read(info, 'admissible')
+    if isinstance(found, str) or not all(isinstance(a, str) for a in found):
+      raise UserError(
+        f'info[{self._admissible!r}] of {self.source} is no list of texts'
+      )
+    self._actions = tuple(map(self.canonical, found))
 
-  def _score(self, info, done):
-    """1 and more is success."""
+  def _measure(self, info, done):
+    """How far the task is done, from 0 to 1."""
     if self._win_reward is not None:
-      short = self._win_reward - self._total
-      return 1.0 if short <= 0 else min(0.99, self._total / self._win_reward)
+      return float(self._total >= self._win_reward)
     if not done:
       return 0.0
-    return float(self._read(info, 'success', object))
+    found = self._read(info, 'success')
+    try:
+      return min(1.0, max(0.0, float(found)))
+    except (TypeError, ValueError):
+      raise UserError(
+        f'info[{self._success!r}] of {self.source} is {found!r}, no number'
+      ) from None
 
 
 def _make(path, kwargs):
@@ -200,7 +211,11 @@ def _make(path, kwargs):
   try:
     return maker(**kwargs)
   except Exception as error:  # whatever a user's own class may do
-    raise UserError(f'{key}={path}: {type(error).__name__}: {error}') from error
+    raise UserError(f'{key}={path}: {_told(error)}') from error
+
+
+def _told(error):
+  return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 def _tasks(splits):
@@ -219,13 +234,14 @@ def _tasks(splits):
           f'{key}.{split}: {entry!r} is no seed, and no object of:'
           f' {", ".join(_TASK_KEYS)}'
         )
-      name = entry.get('id')
-      if not isinstance(name, str) or not re.fullmatch(r'[\w.-]+', name):
+      name, kind = str(entry.get('id', '')), entry.get('type', 'task')
+      if not re.fullmatch(r'[\w.-]+', name) or type(kind) is not str:
         raise UserError(
-          f'{key}.{split}: id {name!r} is not of letters, digits, _ . and -'
+          f'{key}.{split}: {entry!r} needs an id of letters, digits, _ . and -,'
+          ' and its type is text'
         )
       if name in starts:
         raise UserError(f'{key}: {name} is there twice, again in {split}')
       starts[name] = {k: entry[k] for k in ('seed', 'options') if k in entry}
-      tasks[split].append(Task(name, split, entry.get('type', 'task')))
+      tasks[split].append(Task(name, split, kind))
   return tasks, starts
