@@ -1,11 +1,14 @@
 """Collects expert trajectories: the trunk of the experience trees."""
 
 import collections
+import contextlib
+import functools
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, stage
-from early_experience.envs import registry
+from early_experience import cli, files, set_aside, stage, workers
+from early_experience.envs import own, registry
+from early_experience.envs.guard import Guarded, Misbehaves, check_record
 from early_experience.envs.interface import Environment, Task
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -16,32 +19,57 @@ FAILURES = 'failures'
 
 
 def collect(config: ConfigDict, workdir: str) -> dict:
-  """Runs the expert over the tasks of a split; writes WORKDIR/collect."""
-  return collect_from(registry.make(config.env), config, workdir)
+  """Runs the expert over the tasks of a split; writes WORKDIR/collect.
+
+  Raises:
+    UserError: as `collect_from`.
+  """
+  with contextlib.closing(registry.make(config.env)) as env:
+    play = functools.partial(
+      _play_in_own, config.env.to_json(), config.collect.max_steps
+    )
+    return _collect(
+      env, config, workdir, lambda *args: workers.run(play, *args)
+    )
 
 
 def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
-  """Tries tasks in order until `config.collect.trajectories` succeeded.
+  """Likewise in a given environment and in this process.
 
-  Successes go to `trajectories-*.jsonl`, the other tasks to
-  `failures-*.jsonl`, so that a later run tries neither again.
+  Tries tasks in order until `config.collect.trajectories` succeeded.
+  Successes go to `trajectories-*.jsonl`, tasks that the expert does not solve
+  to `failures-*.jsonl`, those where it or the environment misbehaves to
+  `set_aside-*.jsonl`, so that a later run tries none of them again.
 
   Raises:
     UserError: there is no such split, no expert, or no success at all.
   """
+  guarded = Guarded(env, config.env.max_observation_chars)
+  play = functools.partial(_play, guarded, config.collect.max_steps)
+  return _collect(
+    env,
+    config,
+    workdir,
+    lambda tasks, cluster, _: workers.run_here(play, tasks, cluster.tries),
+  )
+
+
+def _collect(env, config, workdir, run):
   settings = {
     'env': config.env.to_dict(),
     'collect': config.collect.to_dict(),
   }
   env.tasks(config.collect.split)  # before anything is written: it may refuse
+  workers.check(config.cluster)
   folder = stage.begin(workdir, 'collect', settings)
   summary = stage.finished(folder)
   if summary is None:
-    summary = stage.finish(folder, _collect(env, config.collect, folder))
+    _write(env, config, folder, run)
+    summary = stage.finish(folder, _summary(env, config.collect, folder))
   print(
     f'collect: {summary["trajectories"]} expert trajectories,'
     f' {summary["states"]} states, of {summary["tried"]} tasks tried'
-    f' -> {folder}'
+    f' -> {folder}{set_aside.told(folder, summary)}'
   )
   return summary
 
@@ -56,6 +84,7 @@ def run_expert(
 
   Raises:
     UserError: the environment has no expert.
+    Misbehaves: it rejects the expert's action.
   """
   turn = env.reset(task)
   expert = env.expert(turn)
@@ -73,6 +102,12 @@ def run_expert(
     action = env.canonical(action)
     steps.append(Step(turn.observation, action, admissible=env.admissible()))
     turn = env.step(action)
+    if not turn.valid:
+      raise Misbehaves(
+        'expert action rejected',
+        f'task {task.id} step {len(steps) - 1}: {action!r} is answered'
+        f' {turn.observation[:200]!r}',
+      )
     action = _send(expert, turn)
   if failure is None and not turn.success:
     failure = 'ended without success'
@@ -92,32 +127,47 @@ def run_expert(
   return trajectory, failure
 
 
-def _collect(env, settings, folder):
-  tasks = env.tasks(settings.split)
+def _play_in_own(settings, max_steps, task):
+  """`_play` in a worker's own environment."""
+  with own.environment(settings) as env:
+    return _play(env, max_steps, task)
+
+
+def _play(env, max_steps, task):
+  """The record of a task's trajectory, and why it is not a success."""
+  trajectory, failure = run_expert(env, task, max_steps)
+  return check_record(records.to_json(trajectory)), failure
+
+
+def _write(env, config, folder, run):
+  wanted = config.collect.trajectories
   with (
     files.JsonlWriter(folder, records.STEM) as successes,
     files.JsonlWriter(folder, FAILURES) as failures,
   ):
     tried = _ids(folder, records.STEM)
     count = len(tried)
-    tried |= _ids(folder, FAILURES)
-    progress = Progress('collect', settings.trajectories, 'trajectories', count)
-    for task in tasks:
-      if count >= settings.trajectories:
-        break
-      if task.id in tried:
-        continue
-      trajectory, failure = run_expert(env, task, settings.max_steps)
-      if failure is None:
-        successes.write(records.to_json(trajectory))
-        count += 1
-        progress.update()
-      else:
-        failures.write(
-          {'task_id': task.id, 'task_type': task.type, 'reason': failure}
-        )
+    tried |= _ids(folder, FAILURES) | set_aside.ids(folder)
+    left = [t for t in env.tasks(config.collect.split) if t.id not in tried]
+    if count >= wanted:
+      return
+    progress = Progress('collect', wanted, 'trajectories', count)
+    played = set_aside.sift(
+      run(left, config.cluster, len(left)), folder, lambda task: task.id
+    )
+    with contextlib.closing(played):
+      for task, (record, failure) in played:
+        if failure is None:
+          successes.write(record)
+          count += 1
+          progress.update()
+          if count >= wanted:
+            break
+        else:
+          failures.write(
+            {'task_id': task.id, 'task_type': task.type, 'reason': failure}
+          )
     progress.close()
-  return _summary(env, settings, folder)
 
 
 def _ids(folder, stem):
@@ -131,6 +181,7 @@ def _summary(env, settings, folder):
     steps.append(len(value['steps']))
     types[value['task_type']] += 1
   failures = [value for _, value in files.read_jsonl(folder, FAILURES)]
+  aside = set_aside.by_reason(folder)
   if not steps:
     raise UserError(
       f'no success of the {env.name} expert in {len(failures)} tasks of'
@@ -143,11 +194,12 @@ def _summary(env, settings, folder):
     'trajectories': len(steps),
     'states': sum(steps),
     'mean_steps': sum(steps) / len(steps),
-    'tried': len(steps) + len(failures),
+    'tried': len(steps) + len(failures) + sum(aside.values()),
     'tasks': len(env.tasks(settings.split)),
     'by_type': dict(types),
     'failed_by_type': _count(failures, 'task_type'),
     'failed_by_reason': _count(failures, 'reason'),
+    'set_aside': aside,
   }
 
 

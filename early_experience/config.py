@@ -61,6 +61,8 @@ def default() -> ConfigDict:
   )
 
   config.prepare = ConfigDict()
+  # trajectories | import: what `python -m early_experience.chats import` read.
+  config.prepare.source = 'trajectories'
   config.prepare.vocab_size = 512  # of the sentencepiece model to train
   # A given tokenizer instead of training one: a sentencepiece .model with our
   # symbols, or a folder with a tokenizer.json and its chat template. Where this
@@ -79,7 +81,8 @@ def default() -> ConfigDict:
   # inline: the environment's turn after the action, as the policy sees it;
   # instructed: behind an instruction of its own (paper dossier, section 8)
   config.prepare.world_model = 'inline'
-  config.prepare.held_out = 0.02  # share of trajectories kept from training
+  # Share of trajectories kept from training; of imported chats none is.
+  config.prepare.held_out = 0.02
   # Rows by name: the datasets each holds, and how many alternatives of a
   # state the world model sees (k = 0: the expert's own transitions alone).
   config.prepare.rows = ConfigDict()

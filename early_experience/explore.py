@@ -5,20 +5,29 @@ from a state that is not proven to be the recorded one.
 """
 
 import collections
-import dataclasses
+import contextlib
+import functools
 import itertools
 import pathlib
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, proposers, stage
-from early_experience.endpoint import Endpoint, identity
+from early_experience import (
+  branching,
+  cli,
+  files,
+  proposers,
+  set_aside,
+  stage,
+  workers,
+)
 from early_experience.envs import registry
-from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.envs.guard import Guarded
+from early_experience.envs.interface import Environment
 from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.answer_format import find_format
-from early_experience.experience.records import Alternative, Trajectory
+from early_experience.language.model import LanguageModel, identity
 from early_experience.progress import Progress
 
 # Trajectories whose states are proposed for together: enough for a policy to
@@ -30,20 +39,43 @@ UNANSWERED = 'unanswered'
 
 
 def explore(config: ConfigDict, workdir: str) -> dict:
-  """Adds alternatives to the collected trajectories; writes WORKDIR/explore."""
-  return explore_in(registry.make(config.env), config, workdir)
+  """Adds alternatives to the collected trajectories; writes WORKDIR/explore.
+
+  Raises:
+    UserError: as `explore_in`.
+  """
+  with contextlib.closing(registry.make(config.env)) as env:
+    branch = functools.partial(branching.branch_in_own, config.env.to_json())
+    return _explore(
+      env, config, workdir, lambda *args: workers.run(branch, *args)
+    )
 
 
 def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
-  """Explores every collected trajectory in an environment.
+  """Likewise in a given environment and in this process.
+
+  A trajectory that the environment no longer repeats, or on which it
+  misbehaves, is set aside.
 
   Raises:
-    UserError: `collect` is not done, a setting is wrong, or the environment
-      no longer does what the trajectory says; the message has task and step.
+    UserError: `collect` is not done, a setting is wrong, a task is unknown, or
+      no trajectory can be explored; the message has task and step.
   """
+  guarded = Guarded(env, config.env.max_observation_chars)
+  branch = functools.partial(branching.branch_in, guarded)
+  return _explore(
+    env,
+    config,
+    workdir,
+    lambda units, cluster, _: workers.run_here(branch, units, cluster.tries),
+  )
+
+
+def _explore(env, config, workdir, run):
   shares = proposers.check_shares(config.explore.proposers.to_dict())
   if config.explore.k < 0:
     raise UserError(f'config.explore.k is {config.explore.k}, below 0')
+  workers.check(config.cluster)
   source = stage.require(workdir, 'collect')
   named = None
   if stage.finished(pathlib.Path(workdir) / 'explore') is None:
@@ -53,7 +85,7 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
     }
   folder = stage.begin(workdir, 'explore', _settings(config, source))
   if named:
-    _explore(env, named, config.explore.k, source, folder)
+    _write(env, named, config, source, folder, run)
     stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
   silent = summary['unanswered']
@@ -61,93 +93,9 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
     f'explore: {summary["branches"]} branches at {summary["states"]} states'
     f' of {summary["trajectories"]} trajectories, {summary["invalid"]} invalid'
     f'{f", {silent} requests unanswered" if silent else ""} -> {folder}'
+    f'{set_aside.told(folder, summary)}'
   )
   return summary
-
-
-def branch(
-  env: Environment,
-  task: Task,
-  trajectory: Trajectory,
-  proposals: list[list[tuple[str, str]]],
-) -> Trajectory:
-  """Executes alternatives in the states of a trajectory.
-
-  Where the environment cannot clone itself, each alternative spoils the
-  episode, which is then reset and replayed, and proven all the way again.
-
-  Args:
-    env: in any state.
-    task: the trajectory's.
-    trajectory: what the expert did.
-    proposals: for each step, (action, proposer) of each alternative.
-
-  Returns:
-    The trajectory with these alternatives in place of any it had.
-
-  Raises:
-    UserError: a state differs from the recorded one; the message names the
-      task and the step.
-  """
-  _arrive(env, task, trajectory, 0)
-  steps = []
-  for index, step in enumerate(trajectory.steps):
-    found = []
-    for action, proposer in proposals[index]:
-      twin = env.clone()
-      turn = (env if twin is None else twin).step(action)
-      if twin is None:
-        _arrive(env, task, trajectory, index)
-      found.append(
-        Alternative(action, turn.observation, turn.done, turn.valid, proposer)
-      )
-    steps.append(dataclasses.replace(step, alternatives=tuple(found)))
-    _advance(env, trajectory, index)
-  return dataclasses.replace(trajectory, steps=tuple(steps))
-
-
-def _arrive(env, task, trajectory, index):
-  """Resets and replays up to the state before step `index`, proving each."""
-  turn = env.reset(task)
-  _prove(trajectory, 0, 'instruction', trajectory.instruction, env.instruction)
-  _prove_state(env, turn, trajectory, 0)
-  for before in range(index):
-    _advance(env, trajectory, before)
-
-
-def _advance(env, trajectory, index):
-  """Takes the expert's action and proves the state that it leads to."""
-  turn = env.step(trajectory.steps[index].action)
-  _prove_state(env, turn, trajectory, index + 1)
-
-
-def _prove_state(env, turn: Turn, trajectory, index):
-  if index < len(trajectory.steps):
-    step = trajectory.steps[index]
-    _prove(trajectory, index, 'observation', step.observation, turn.observation)
-    _prove(
-      trajectory, index, 'admissible list', step.admissible, env.admissible()
-    )
-  else:
-    end = (trajectory.final_observation, trajectory.success, trajectory.score)
-    now = (turn.observation, turn.success, turn.score)
-    _prove(trajectory, index, 'outcome', end, now)
-
-
-def _prove(trajectory, index, what, recorded, found):
-  if recorded != found:
-    raise UserError(
-      f'task {trajectory.task_id} step {index}: the {what} is not the'
-      f' recorded one: {_difference(recorded, found)}'
-    )
-
-
-def _difference(recorded, found):
-  """The first place where two values part, short enough for one line."""
-  a, b = repr(recorded), repr(found)
-  pairs = enumerate(itertools.zip_longest(a, b))
-  at = max(0, next(i for i, (x, y) in pairs if x != y) - 20)
-  return f'recorded ...{a[at : at + 60]}, found ...{b[at : at + 60]}'
 
 
 def _settings(config, source):
@@ -164,56 +112,73 @@ def _settings(config, source):
   }
 
 
-def _explore(env, named, k, source, folder):
+def _write(env, named, config, source, folder, run):
   trajectories = list(records.read(source))
-  tasks = {
-    task.id: task
-    for split in {t.split for t in trajectories}
-    for task in env.tasks(split)
-  }
+  tasks = _tasks(env, trajectories)
   with (
     files.JsonlWriter(folder, records.STEM) as writer,
     files.JsonlWriter(folder, UNANSWERED) as aside,
   ):
     done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
+    done |= set_aside.ids(folder)
+    count = len(trajectories) - len(done)
     progress = Progress('explore', len(trajectories), 'trajectories', len(done))
-    for start in range(0, len(trajectories), GROUP):
-      group = trajectories[start : start + GROUP]
-      if done.issuperset(t.task_id for t in group):
-        continue
-      proposals = iter(_proposals(env, group, named, k))
-      for trajectory in group:
-        own = list(itertools.islice(proposals, len(trajectory.steps)))
-        if trajectory.task_id in done:
-          continue
-        task = _task(env, tasks, trajectory)
-        explored = branch(env, task, trajectory, own)
-        if 'openai' in named:
-          count = named['openai'][0].unanswered[trajectory.task_id]
-          aside.write({'task_id': trajectory.task_id, 'requests': count})
-        writer.write(records.to_json(explored))
+    units = _units(env, named, config.explore.k, trajectories, tasks, done)
+    explored = set_aside.sift(
+      run(units, config.cluster, count), folder, lambda unit: unit[0].id
+    )
+    with contextlib.closing(explored):
+      for (task, *_, unanswered), record in explored:
+        if unanswered is not None:
+          aside.write({'task_id': task.id, 'requests': unanswered})
+        writer.write(record)
         progress.update()
     progress.close()
 
 
-def _proposals(env, group, named, k):
-  contexts = [context for t in group for context in proposers.contexts_of(t)]
-  experts = [step.action for t in group for step in t.steps]
-  return proposers.alternatives(contexts, experts, named, k, env.canonical)
+def _units(env, named, k, trajectories, tasks, done):
+  """Yields (task, trajectory, its proposals, requests without an answer).
+
+  The next group's proposals are asked for while workers branch.
+  """
+  for start in range(0, len(trajectories), GROUP):
+    group = trajectories[start : start + GROUP]
+    if done.issuperset(t.task_id for t in group):
+      continue
+    contexts = [context for t in group for context in proposers.contexts_of(t)]
+    experts = [step.action for t in group for step in t.steps]
+    proposals = iter(
+      proposers.alternatives(contexts, experts, named, k, env.canonical)
+    )
+    for trajectory in group:
+      own = list(itertools.islice(proposals, len(trajectory.steps)))
+      unanswered = None
+      if 'openai' in named:
+        unanswered = named['openai'][0].unanswered[trajectory.task_id]
+      if trajectory.task_id not in done:
+        yield tasks[trajectory.task_id], trajectory, own, unanswered
 
 
-def _task(env, tasks, trajectory):
-  if trajectory.environment != env.name:
-    raise UserError(
-      f'task {trajectory.task_id} is of environment'
-      f' {trajectory.environment}, and config.env.name is {env.name}'
-    )
-  if trajectory.task_id not in tasks:
-    raise UserError(
-      f'environment {env.name} has no task {trajectory.task_id} in split'
-      f' {trajectory.split}'
-    )
-  return tasks[trajectory.task_id]
+def _tasks(env, trajectories):
+  """The environment's task of each trajectory, by id.
+
+  Raises:
+    UserError: it has no such task, or is another environment.
+  """
+  splits = dict.fromkeys(t.split for t in trajectories)
+  tasks = {task.id: task for split in splits for task in env.tasks(split)}
+  for trajectory in trajectories:
+    if trajectory.environment != env.name:
+      raise UserError(
+        f'task {trajectory.task_id} is of environment'
+        f' {trajectory.environment}, and config.env.name is {env.name}'
+      )
+    if trajectory.task_id not in tasks:
+      raise UserError(
+        f'environment {env.name} has no task {trajectory.task_id} in split'
+        f' {trajectory.split}'
+      )
+  return tasks
 
 
 def _proposer(name, config, workdir):
@@ -223,7 +188,7 @@ def _proposer(name, config, workdir):
     return proposers.Exhaustive()
   if name == 'openai':
     return proposers.Served(
-      Endpoint(config.explore.openai, 'config.explore.openai'),
+      LanguageModel(config.explore.openai, 'config.explore.openai', workdir),
       find_format(config.prepare.answer_format),
       config.explore.openai.system,
     )
@@ -280,6 +245,7 @@ def _summary(folder):
     'ended': ended,
     'by_proposer': dict(by_proposer),
     'unanswered': sum(unanswered.values()),
+    'set_aside': set_aside.by_reason(folder),
   }
 
 

@@ -1,10 +1,11 @@
 """Exploring: which alternatives are tried, and that each branch is true."""
 
 import dataclasses
+import re
 
 import pytest
 
-from early_experience import collect, explore, proposers
+from early_experience import branching, collect, explore, files, proposers
 from early_experience.config import default
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -160,7 +161,7 @@ def test_an_action_that_is_rejected_is_kept_and_marked(tmp_path):
   proposals = [[('fly', 'policy')] for _ in trajectory.steps]
   env = ToyEnv()
   task = env.tasks('train')[0]
-  found = explore.branch(env, task, trajectory, proposals).steps[0]
+  found = branching.branch(env, task, trajectory, proposals).steps[0]
   assert found.alternatives == (
     records.Alternative('fly', 'Nothing happens.', False, False, 'policy'),
   )
@@ -193,10 +194,16 @@ def test_no_branch_is_taken_from_a_state_that_is_not_the_recorded(
         turn = dataclasses.replace(turn, observation='The lid is stuck.')
       return turn
 
-  with pytest.raises(
-    UserError, match='task train-1 step 2: the observation .* recorded'
-  ):
-    explored(tmp_path, settings(k=1), Drifts(clones=clones))
+  summary, trajectories = explored(
+    tmp_path, settings(k=1), Drifts(clones=clones)
+  )
+  assert [t.task_id for t in trajectories] == ['train-0', 'train-4']
+  assert summary['set_aside'] == {'no longer replays': 2}
+  _, line = next(files.read_jsonl(tmp_path / 'explore', 'set_aside'))
+  assert line['task_id'] == 'train-1'
+  assert re.search(
+    'task train-1 step 2: the observation .* recorded', line['error']
+  )
 
 
 def test_a_state_with_another_admissible_list_is_not_the_recorded(tmp_path):

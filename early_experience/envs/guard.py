@@ -1,0 +1,104 @@
+"""What an environment may answer; all else is reported, never recorded."""
+
+import json
+
+from early_experience.envs.interface import Environment, Task, Turn
+
+
+class Misbehaves(Exception):
+  """An environment did what it must not.
+
+  Attributes:
+    reason: of a few words; summaries count by it.
+  """
+
+  def __init__(self, reason: str, message: str):
+    super().__init__(reason, message)  # both, so that it can be pickled
+    self.reason, self.message = reason, message
+
+  def __str__(self):
+    return self.message
+
+
+class Guarded:
+  """An environment whose answers are checked; all else passes through.
+
+  Args:
+    env: to be guarded.
+    max_chars: of an observation.
+  """
+
+  def __init__(self, env: Environment, max_chars: int):
+    self._env, self._max_chars = env, max_chars
+
+  def reset(self, task: Task) -> Turn:
+    """Starts a task.
+
+    Raises:
+      Misbehaves: the first observation or the instruction is no text that can
+        be kept.
+    """
+    turn = self._check(self._env.reset(task))
+    check_text('instruction', self._env.instruction)
+    return turn
+
+  def step(self, action: str) -> Turn:
+    """Executes an action.
+
+    Raises:
+      Misbehaves: the observation is no text that can be kept.
+    """
+    return self._check(self._env.step(action))
+
+  def clone(self) -> 'Guarded | None':
+    twin = self._env.clone()
+    return None if twin is None else Guarded(twin, self._max_chars)
+
+  def __getattr__(self, name):
+    return getattr(self._env, name)
+
+  def _check(self, turn):
+    if not isinstance(turn, Turn):
+      raise Misbehaves(
+        'no turn', f'the answer is {type(turn).__name__}, not a Turn'
+      )
+    check_text('observation', turn.observation)
+    length = len(turn.observation)
+    if length > self._max_chars:
+      raise Misbehaves(
+        'observation too long',
+        f'an observation of {length:,} characters is longer than'
+        f' config.env.max_observation_chars = {self._max_chars:,}',
+      )
+    return turn
+
+
+def check_text(what: str, text: object) -> None:
+  """Passes what a file can hold.
+
+  Raises:
+    Misbehaves: it is no text, or half of a surrogate pair is in it, which
+      UTF-8 cannot write.
+  """
+  if not isinstance(text, str):
+    raise Misbehaves('no text', f'the {what} is {type(text).__name__}')
+  try:
+    text.encode()
+  except UnicodeEncodeError as error:
+    raise Misbehaves(
+      'invalid UTF-8',
+      f'the {what} holds {text[error.start]!r} at character {error.start}',
+    ) from None
+
+
+def check_record(record: dict) -> dict:
+  """Passes a record that JSON and UTF-8 can hold, to its last list.
+
+  Raises:
+    Misbehaves: they cannot.
+  """
+  try:
+    check_text('record', json.dumps(record, ensure_ascii=False))
+  except (TypeError, ValueError) as error:
+    raise Misbehaves('no text', f'the record is not JSON: {error}') from None
+  return record

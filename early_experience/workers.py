@@ -1,0 +1,236 @@
+"""Runs independent units of work on many processes, in order, and survives.
+
+A unit that raises, hangs or kills its worker is tried again, then given back
+as a `Failure`; the others go on. Results come in the order of the units,
+whoever is done first: what is written does not depend on the number of
+workers, and a run that was killed and continued writes what an undisturbed
+one does.
+"""
+
+import atexit
+import collections
+import contextlib
+import ctypes
+import dataclasses
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from early_experience.errors import UserError
+
+# Results that may wait for an earlier, slower unit.
+_AHEAD = 4096
+_ERROR_CHARS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+  """Why a unit has no result.
+
+  Attributes:
+    reason: `hang`, `crash`, `error`, or an exception's own `reason`.
+    error: of its last try, in one line.
+  """
+
+  reason: str
+  error: str
+
+
+def run(
+  function: Callable[[Any], Any],
+  units: Iterable[Any],
+  cluster: ConfigDict,
+  most: int,
+) -> Iterator[tuple[Any, Any]]:
+  """Yields (unit, result or `Failure`) in the order of the units.
+
+  Even one worker is a process of its own, so that a unit which hangs can be
+  stopped and one that crashes takes nothing along. Units are drawn when a
+  worker is about to need one.
+
+  Args:
+    function: of a unit; it and what it takes and returns can be pickled.
+    units: drawn late; the caller may stop before their end.
+    cluster: `config.cluster`.
+    most: units there can be; more workers than that have nothing to do.
+
+  Raises:
+    UserError: the cluster cannot be used.
+  """
+  check(cluster)
+  if cluster.address:
+    from early_experience import ray_engine  # an extra
+
+    engine = ray_engine.Ray(function, cluster)
+  else:
+    engine = _Local(function, cluster, most)
+  with contextlib.closing(engine):
+    yield from _in_order(engine, units, cluster.tries)
+
+
+def run_here(
+  function: Callable[[Any], Any], units: Iterable[Any], tries: int
+) -> Iterator[tuple[Any, Any]]:
+  """Likewise one after the other in this process, where a hang is a hang."""
+  for unit in units:
+    for _ in range(tries):
+      result = attempt(function, unit)
+      if not isinstance(result, Failure):
+        break
+    yield unit, result
+
+
+def attempt(function: Callable[[Any], Any], unit: Any) -> Any:
+  """One try of a unit: its result, or the `Failure` that it ended in."""
+  try:
+    return function(unit)
+  except Exception as error:
+    said = ' '.join(str(error).split())
+    if not isinstance(error, UserError):
+      said = f'{type(error).__name__}: {said}'
+    return Failure(getattr(error, 'reason', 'error'), said[:_ERROR_CHARS])
+
+
+def check(cluster: ConfigDict) -> None:
+  """Raises UserError where a number of `config.cluster` makes no sense."""
+  if cluster.workers < 0:
+    raise UserError(f'config.cluster.workers is {cluster.workers}, below 0')
+  for key in ('tries', 'unit_timeout_seconds'):
+    if cluster[key] <= 0:
+      raise UserError(f'config.cluster.{key} is {cluster[key]}, not above 0')
+
+
+def count(cluster: ConfigDict) -> int:
+  """How many local workers there are to be."""
+  if cluster.workers:
+    return cluster.workers
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))  # a container's share
+  return os.cpu_count() or 1
+
+
+class _Waiting:
+  """A unit in line: its number of tries, and its result once it is `done`."""
+
+  def __init__(self, unit):
+    self.unit, self.tries, self.done, self.result = unit, 0, False, None
+
+
+def _in_order(engine, units, tries):
+  units, more = iter(units), True
+  line = collections.deque()  # as drawn; those at the head leave when done
+  flying = {}  # future -> its _Waiting
+
+  def launch(waiting):
+    waiting.tries += 1
+    flying[engine.submit(waiting.unit)] = waiting
+
+  while more or line:
+    if more and len(flying) < engine.wanted() and len(line) < _AHEAD:
+      # One at a time: drawing may take long, and results should not wait.
+      try:
+        line.append(_Waiting(next(units)))
+        launch(line[-1])
+      except StopIteration:
+        more = False
+      patience = 0
+    else:
+      patience = None
+    done, _ = futures.wait(flying, patience, futures.FIRST_COMPLETED)
+    for future in done:
+      waiting = flying.pop(future)
+      waiting.result = engine.result(future)
+      if isinstance(waiting.result, Failure) and waiting.tries < tries:
+        launch(waiting)
+      else:
+        waiting.done = True
+    while line and line[0].done:
+      waiting = line.popleft()
+      yield waiting.unit, waiting.result
+
+
+class _Local:
+  """Spawned processes of this machine: nothing of this one leaks into them."""
+
+  def __init__(self, function, cluster, most):
+    self._function = functools.partial(attempt, function)
+    self._timeout = cluster.unit_timeout_seconds
+    self._workers = max(1, min(count(cluster), most))
+    self._pool = None
+
+  def wanted(self):
+    return 2 * self._workers  # one that is worked on, one that comes next
+
+  def submit(self, unit):
+    if self._pool is None or not self._pool.active:
+      self._start()
+    return self._pool.schedule(
+      self._function, args=(unit,), timeout=self._timeout
+    )
+
+  def _start(self):
+    from pebble import ProcessPool
+
+    self.close()
+    self._pool = ProcessPool(
+      max_workers=self._workers,
+      initializer=_begin,
+      initargs=(os.getpid(),),
+      context=multiprocessing.get_context('spawn'),
+    )
+
+  def result(self, future):
+    from pebble import ProcessExpired
+
+    try:
+      return future.result()
+    except futures.TimeoutError:
+      return Failure('hang', f'no answer in {self._timeout:g} s')
+    except ProcessExpired as error:
+      return Failure(
+        'crash', f'its process ended with {_ended(error.exitcode)}'
+      )
+    except futures.BrokenExecutor as error:
+      return Failure('crash', f'its pool broke: {error}')
+    except Exception as error:  # what cannot be pickled, for instance
+      return Failure('error', f'{type(error).__name__}: {error}')
+
+  def close(self):
+    if self._pool is not None:
+      self._pool.stop()
+      self._pool.join()
+
+
+def _ended(exitcode):
+  if exitcode is not None and exitcode < 0:
+    with contextlib.suppress(ValueError):
+      return signal.Signals(-exitcode).name
+  return f'exit code {exitcode}'
+
+
+def _begin(parent):
+  """Makes a worker the head of a group that ends as a whole.
+
+  Browsers and virtual machines that an environment starts are of the group.
+  """
+  os.setpgid(0, 0)
+  signal.signal(signal.SIGTERM, _leave)
+  with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+  if os.getppid() != parent:  # it died before that
+    _leave()
+
+
+def _leave(*_):
+  """Closes the environment, if it lets itself be closed, and ends the group."""
+  signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
+  signal.alarm(1)
+  with contextlib.suppress(BaseException):
+    atexit._run_exitfuncs()
+  os.killpg(0, signal.SIGKILL)
