@@ -113,7 +113,8 @@ class Browser:
 
   def type(self, element: str, text: str) -> None:
     """Replaces what a field holds, key by key."""
-    self.click(element)
+    with self._watched():
+      self._cdp('DOM.focus', backendNodeId=self._node(element))
     self.press('Control+a')
     self.press('Delete')
     self._keys(list(text))
@@ -134,16 +135,7 @@ class Browser:
 
   def select(self, element: str, label: str) -> None:
     """Chooses an option by its label."""
-    with self._watched():
-      found = self._cdp('DOM.resolveNode', backendNodeId=self._node(element))
-      result = self._cdp(
-        'Runtime.callFunctionOn',
-        objectId=found['object']['objectId'],
-        functionDeclaration=_SELECT,
-        arguments=[{'value': label}],
-        returnByValue=True,
-      )
-    if not result['result'].get('value'):
+    if not self._call(element, _SELECT, label):
       raise ActionError(f'element {element} has no option {label!r}')
 
   def close(self) -> None:
@@ -170,9 +162,7 @@ class Browser:
     self._driver.set_page_load_timeout(60)
     self._driver.set_script_timeout(30)
     clock = importlib.resources.files(__package__).joinpath('clock.js')
-    self._cdp(
-      'Page.addScriptToEvaluateOnNewDocument', source=clock.read_text()
-    )
+    self._cdp('Page.addScriptToEvaluateOnNewDocument', source=clock.read_text())
 
   @contextmanager
   def _watched(self) -> Iterator[None]:
@@ -221,20 +211,25 @@ class Browser:
     raise ActionError(f'there is no element {element}')
 
   def _hover(self, element, held=False):
+    point = self._call(element, _POINT)
+    if point is None:
+      raise ActionError(f'element {element} is hidden or covered')
+    self._mouse('mouseMoved', *point, held=held)
+    return point
+
+  def _call(self, element, function, *args):
+    """Calls a JavaScript function with an element as its `this`."""
     node = self._node(element)
     with self._watched():
-      try:
-        self._cdp('DOM.scrollIntoViewIfNeeded', backendNodeId=node)
-        quads = self._cdp('DOM.getContentQuads', backendNodeId=node)['quads']
-      except Exception:
-        if not self._alive():
-          raise
-        quads = []
-    if not quads:
-      raise ActionError(f'element {element} is not shown now')
-    x, y = (sum(quads[0][i::2]) / 4 for i in (0, 1))
-    self._mouse('mouseMoved', x, y, held=held)
-    return x, y
+      found = self._cdp('DOM.resolveNode', backendNodeId=node)
+      result = self._cdp(
+        'Runtime.callFunctionOn',
+        objectId=found['object']['objectId'],
+        functionDeclaration=function,
+        arguments=[{'value': value} for value in args],
+        returnByValue=True,
+      )
+    return result['result'].get('value')
 
   def _mouse(self, kind, x, y, count=1, held=True):
     with self._watched():
@@ -261,6 +256,20 @@ class Browser:
       chain.perform()
 
 
+# A point of the element where it is what the mouse meets, the middle first.
+_POINT = """function() {
+  const at = [0.5, 0.25, 0.75, 0.1, 0.9];
+  const own = [this, ...(this.labels || [])], host = this.getRootNode().host;
+  this.scrollIntoViewIfNeeded();
+  for (const {left, top, width, height} of this.getClientRects())
+    for (const v of at) for (const u of at) {
+      const x = left + u * width, y = top + v * height;
+      const met = document.elementFromPoint(x, y);
+      if (met && (met === host || own.some(e => e.contains(met))))
+        return [x, y];
+    }
+  return null;
+}"""
 _SELECT = """function(label) {
   const found = [...(this.options || [])].find(o => o.label.trim() === label);
   if (!found) return false;

@@ -109,17 +109,34 @@ def read(
   by_id = {node['nodeId']: node for node in tree}
   nodes = []
 
-  def walk(node, depth, outer):
+  def below_of(node):
+    return [by_id[i] for i in node.get('childIds', ()) if i in by_id]
+
+  def words_of(node):
+    if _of(node, 'role') == 'StaticText':
+      return _of(node, 'name')
+    return ' '.join(map(words_of, below_of(node)))
+
+  def acts_inside(node):
+    return any(
+      (_known(child, clickable) or ('', False))[1] or acts_inside(child)
+      for child in below_of(node)
+    )
+
+  def walk(node, depth, outer, menu=False):
     known = _known(node, clickable)
     if known is None:
       inner, below = outer, depth
     else:
       role, acts = known
+      # A closed menu has no options to click on; `select` takes their labels.
+      acts = acts and not (menu and role == 'option')
       name = _words(_of(node, 'name'))
-      if role == 'clickable' and not name:
-        name = _words(' '.join(_texts(node, by_id)))
+      if acts and not name and role not in _TYPED and not acts_inside(node):
+        name = _words(words_of(node))
       if role == 'text' and (not name or name in outer):
         return
+      menu = role == 'combobox'
       value = None
       if role in _TYPED:
         value = str(_of(node, 'value'))
@@ -129,9 +146,8 @@ def read(
         )
       )
       inner, below = (value or '') + '\n' + name, depth + 1
-    for child in node.get('childIds', ()):
-      if child in by_id:
-        walk(by_id[child], below, inner)
+    for child in below_of(node):
+      walk(child, below, inner, menu)
 
   if tree:
     walk(tree[0], 0, '')
@@ -145,7 +161,7 @@ def possible(nodes: Iterable[Node], texts: Sequence[str]) -> tuple[str, ...]:
   """
   found, menu = {}, None
   for node in nodes:
-    if node.role in ('option', 'MenuListOption') and menu:
+    if node.role == 'option' and menu:
       found[str(Action('select', (menu.id, node.name)))] = None
       continue
     if not node.id or 'disabled' in node.states:
@@ -165,13 +181,16 @@ def _known(node, clickable):
     return 'text', False
   if role == 'RootWebArea':
     return 'page', False
+  clicks = clickable(node)
   if node.get('ignored'):
-    return None
+    # Plain boxes are ignored too; what is hidden has other reasons.
+    reasons = {reason['name'] for reason in node.get('ignoredReasons', ())}
+    plain = reasons <= {'uninteresting'}
+    return ('clickable', True) if clicks and plain else None
   focusable = any(
     p['name'] == 'focusable' and p['value'].get('value')
     for p in node.get('properties', ())
   )
-  clicks = clickable(node)
   if role in _PLAIN:
     return ('clickable', True) if clicks or focusable else None
   return role, clicks or focusable
@@ -182,21 +201,10 @@ def _of(node, key):
   return '' if value is None else value
 
 
-def _texts(node, by_id):
-  for child in node.get('childIds', ()):
-    if child in by_id:
-      if _of(by_id[child], 'role') == 'StaticText':
-        yield _of(by_id[child], 'name')
-      else:
-        yield from _texts(by_id[child], by_id)
-
-
 def _states(node):
   if _of(node, 'role') == 'RootWebArea':
     return ()
-  has = {
-    p['name']: p['value'].get('value') for p in node.get('properties', ())
-  }
+  has = {p['name']: p['value'].get('value') for p in node.get('properties', ())}
   words = (_STATES[name].get(has.get(name)) for name in _STATES)
   return tuple(word for word in words if word)
 
