@@ -59,7 +59,12 @@ def test_each_sample_is_a_request_with_the_history_as_a_chat(workdir):
   assert (request['model'], request['max_tokens']) == ('tiny', 33)
   assert request['temperature'] == 0.7
   assert not {'n', 'chat_template_kwargs'} & set(request)
-  _, _, request = endpoint.requests[2]
+  (request, _) = [
+    r
+    for *_, r in endpoint.requests
+    if len(r['messages']) == 3
+    and r['messages'][-1]['content'].endswith('1 and it is empty.')
+  ]
   assert request['messages'] == [
     {
       'role': 'user',

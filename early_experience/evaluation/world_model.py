@@ -105,10 +105,8 @@ def _scripts(trajectory, indices, style):
     past = render.world_model_prefix(style) + render.history(
       trajectory.instruction, observations[: i + 1], actions[:i]
     )
-    outcomes = {
-      a.action: a.observation for a in trajectory.steps[i].alternatives
-    }
-    outcomes[actions[i]] = trajectory.outcome(i)
+    outcomes = {a.action: a.told for a in trajectory.steps[i].alternatives}
+    outcomes[actions[i]] = trajectory.told(i)
     for action, observation in outcomes.items():
       yield past + render.exchange(action, observation, 'world_model')
 

@@ -27,7 +27,9 @@ class Alternative:
     observation: what the environment answered.
     done: whether the episode ended with it.
     valid: False where the environment rejected the action.
-    proposer: who proposed it: `uniform`, `exhaustive` or `policy`.
+    proposer: who proposed it: `uniform`, `exhaustive`, `policy` or `openai`.
+    summary: of the answer, where `summarise` wrote one: what the world model
+      learns to predict in its place.
   """
 
   action: str
@@ -35,6 +37,12 @@ class Alternative:
   done: bool
   valid: bool
   proposer: str
+  summary: str | None = None
+
+  @property
+  def told(self) -> str:
+    """The answer, or its summary."""
+    return self.observation if self.summary is None else self.summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Step:
       them.
     alternatives: empty until `explore`.
     rationales: empty until `reflect`.
+    summary: of what the action led to, as an alternative has it.
   """
 
   observation: str
@@ -72,6 +81,7 @@ class Step:
   admissible: tuple[str, ...] | None = None
   alternatives: tuple[Alternative, ...] = ()
   rationales: tuple[Rationale, ...] = ()
+  summary: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +121,11 @@ class Trajectory:
     if index + 1 < len(self.steps):
       return self.steps[index + 1].observation
     return self.final_observation
+
+  def told(self, index: int) -> str:
+    """The outcome of the expert's action at step `index`, or its summary."""
+    summary = self.steps[index].summary
+    return self.outcome(index) if summary is None else summary
 
 
 def to_json(trajectory: Trajectory) -> dict:

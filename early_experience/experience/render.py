@@ -104,6 +104,9 @@ def world_model(
 ) -> list[Script]:
   """Next observations (equation 3): the expert's own, and the branches'.
 
+  Where an outcome has a summary, that is the target, on a branch of its own:
+  what follows in the history are outcomes as the policy sees them.
+
   Args:
     trajectory: explored where `k` is not 0.
     k: alternatives of each state, the first ones recorded.
@@ -114,13 +117,16 @@ def world_model(
   trunk = past
   for i, step in enumerate(trajectory.steps):
     for other in step.alternatives[:k]:
-      branches.append(
-        past + exchange(other.action, other.observation, 'world_model')
-      )
-    outcome = trajectory.outcome(i)
-    trunk += exchange(step.action, outcome, 'world_model')
+      branches.append(past + exchange(other.action, other.told, 'world_model'))
+    outcome, scores = trajectory.outcome(i), 'world_model'
+    if step.summary is not None:
+      told = exchange(step.action, step.summary, 'world_model')
+      branches.append(past + told)
+      scores = None
+    trunk += exchange(step.action, outcome, scores)
     past += exchange(step.action, outcome)
-  return [trunk, *branches]
+  scored = any(turn.scores for turn in trunk)
+  return [trunk, *branches] if scored else branches
 
 
 def reflection(trajectory: Trajectory) -> list[Script]:

@@ -21,8 +21,10 @@ class Decision:
     actions: all so far; one fewer.
     admissible: the actions that the environment lists now, or None.
     action: the expert's.
-    outcome: what it led to. For judgement only: the agent has not seen it.
-    alternatives: those to weigh; their outcomes are for judgement only.
+    outcome: what it led to, or a summary of that. For judgement only: the agent
+      has not seen it.
+    alternatives: those to weigh; their outcomes, likewise, are for judgement
+      only.
     plan: what the expert did afterwards; for judgement only.
   """
 
@@ -105,12 +107,16 @@ def decisions_of(
           actions[:i],
           step.admissible,
           step.action,
-          trajectory.outcome(i),
-          tuple(group),
+          trajectory.told(i),
+          tuple(_told(other) for other in group),
           actions[i + 1 :],
         )
       )
   return found
+
+
+def _told(other):
+  return dataclasses.replace(other, observation=other.told)
 
 
 def _choose(alternatives, k, seed):
