@@ -1,0 +1,60 @@
+"""The toy environment, with tasks in which something goes wrong."""
+
+import ctypes
+import dataclasses
+import os
+import pathlib
+import signal
+import time
+
+from tests.toy_env import ToyEnv
+
+
+class NaughtyEnv(ToyEnv):
+  """Misbehaves at the first step of the tasks that `faults` names.
+
+  Args:
+    faults: task id -> what goes wrong; see `_go_wrong`.
+    once: a folder, where each fault leaves a mark and never happens again.
+    branching: of this instance.
+  """
+
+  def __init__(self, faults=None, once='', branching='clone', tasks=8):
+    super().__init__(tasks=tasks)
+    self._faults, self._once = dict(faults or {}), once
+    self.branching = branching
+
+  def reset(self, task):
+    self._task = task
+    return super().reset(task)
+
+  def step(self, action):
+    fault = self._faults.get(self._task.id)
+    turn = super().step(action)
+    if fault is None:
+      return turn
+    if self._once:
+      mark = pathlib.Path(self._once, self._task.id)
+      if mark.exists():
+        return turn
+      mark.touch()
+    return self._go_wrong(fault, turn)
+
+  def _go_wrong(self, fault, turn):
+    if fault == 'hang':
+      time.sleep(600)
+    if fault == 'kill':
+      os.kill(os.getpid(), signal.SIGKILL)
+    if fault == 'crash':
+      ctypes.string_at(0)
+    if fault == 'raise':
+      raise RuntimeError('the cupboard fell over')
+    if fault == 'reject':
+      return dataclasses.replace(turn, valid=False)
+    said = {
+      'drift': 'Who are you?',
+      'long': 'spam ' * 2_000_000,
+      'surrogate': 'half a \ud83d face',
+      'bytes': b'spam',
+    }
+    return dataclasses.replace(turn, observation=said[fault])

@@ -1,0 +1,212 @@
+"""Work on many processes: in order, exact, and stopped by nobody's fault."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from early_experience import collect, explore, files, stage, workers
+from early_experience.config import default
+from early_experience.errors import UserError
+from early_experience.experience import records
+from tests.toy_env import ToyEnv
+
+
+def settings(workers=2, trajectories=6, **kwargs):
+  config = default()
+  config.env.name = 'tests.naughty_env:NaughtyEnv'
+  config.env.kwargs.update(kwargs)
+  config.collect.trajectories = trajectories
+  config.explore.k = 2
+  config.cluster.workers = workers
+  config.cluster.unit_timeout_seconds = 5.0
+  return config
+
+
+def written(workdir):
+  """Every record and every failure, byte for byte."""
+  return {
+    str(path.relative_to(workdir)): path.read_bytes()
+    for path in sorted(workdir.rglob('*.jsonl'))
+  }
+
+
+def set_aside(folder):
+  return {v['task_id']: v for _, v in files.read_jsonl(folder, 'set_aside')}
+
+
+def slow(unit):
+  time.sleep(unit % 3 / 20)
+  return unit * unit
+
+
+def drawn(units, log):
+  for unit in units:
+    log.append(unit)
+    yield unit
+
+
+def test_results_come_in_the_order_of_the_units_which_are_drawn_late():
+  cluster, log = settings().cluster, []
+  with contextlib.closing(
+    workers.run(slow, drawn(range(100), log), cluster, 100)
+  ) as results:
+    found = [next(results) for _ in range(9)]
+  assert found == [(n, n * n) for n in range(9)]
+  assert len(log) < 30
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('undisturbed')
+  collect.collect_from(ToyEnv(), settings(), workdir)
+  explore.explore_in(ToyEnv(), settings(), workdir)
+  return written(workdir)
+
+
+def test_records_do_not_depend_on_the_workers(tmp_path, undisturbed):
+  collect.collect(settings(), tmp_path)
+  explore.explore(settings(workers=3), tmp_path)
+  assert written(tmp_path) == undisturbed
+
+
+def test_what_fails_once_is_tried_again(tmp_path, undisturbed):
+  faults = {'train-0': 'kill', 'train-1': 'raise', 'train-4': 'hang'}
+  (tmp_path / 'marks').mkdir()
+  config = settings(faults=faults, once=str(tmp_path / 'marks'))
+  summary = collect.collect(config, tmp_path)
+  assert summary['set_aside'] == {}
+  assert len(list((tmp_path / 'marks').iterdir())) == 3
+  explore.explore(config, tmp_path)
+  assert written(tmp_path) == undisturbed
+
+
+FAULTS = {
+  'hang': ('hang', 'no answer in 5 s'),
+  'kill': ('crash', 'SIGKILL'),
+  'crash': ('crash', 'SIGSEGV'),
+  'raise': ('error', 'RuntimeError: the cupboard fell over'),
+  'reject': ('expert action rejected', "step 0: 'open box 1' is answered"),
+  'long': ('observation too long', '10,000,000 characters'),
+  'surrogate': ('invalid UTF-8', r"'\ud83d' at character 7"),
+  'bytes': ('no text', 'the observation is bytes'),
+}
+
+
+def test_each_misbehaviour_sets_its_task_aside_with_its_reason(
+  tmp_path, capsys
+):
+  tasks = [f'train-{i}' for i in range(12) if i % 4 != 3]
+  faults = dict(zip(tasks, FAULTS, strict=False))
+  config = settings(faults=faults, tasks=12)
+  config.cluster.tries = 1
+  summary = collect.collect(config, tmp_path)
+  assert summary['trajectories'] == 1 and summary['tried'] == 12
+  assert sum(summary['set_aside'].values()) == len(FAULTS)
+  aside = set_aside(tmp_path / 'collect')
+  assert list(aside) == list(faults), 'in the order of the tasks'
+  for task, fault in faults.items():
+    reason, error = FAULTS[fault]
+    assert aside[task]['reason'] == reason and error in aside[task]['error']
+  assert 'set aside: 2 crash, 1 error, 1 expert' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('branching', ['clone', 'fork'])
+def test_a_trajectory_on_which_the_environment_misbehaves_is_set_aside(
+  tmp_path, branching
+):
+  collect.collect_from(ToyEnv(), settings(), tmp_path)
+  faults = {'train-0': 'kill', 'train-2': 'drift', 'train-4': 'long'}
+  config = settings(faults=faults, branching=branching)
+  config.cluster.tries = 1
+  saved = files.read_json(tmp_path / 'collect' / stage.SETTINGS)
+  summary = explore.explore(config, tmp_path)
+  assert summary['trajectories'] == 3
+  aside = set_aside(tmp_path / 'explore')
+  assert {task: line['reason'] for task, line in aside.items()} == {
+    'train-0': 'crash',
+    'train-2': 'no longer replays',
+    'train-4': 'observation too long',
+  }
+  assert files.read_json(tmp_path / 'collect' / stage.SETTINGS) == saved
+
+
+def test_what_is_set_aside_is_not_tried_again_by_a_continued_run(tmp_path):
+  config = settings(faults={'train-0': 'raise'})
+  first = collect.collect(config, tmp_path)
+  (tmp_path / 'collect' / 'summary.json').unlink()
+  before = written(tmp_path)
+  assert collect.collect(config, tmp_path) == first
+  assert written(tmp_path) == before
+
+
+def test_where_nothing_works_the_run_ends_with_the_first_error(tmp_path):
+  faults = {f'train-{i}': 'raise' for i in range(8)}
+  with pytest.raises(UserError, match='none of 8 units .* the cupboard fell'):
+    collect.collect(settings(faults=faults), tmp_path)
+  assert written(tmp_path) == {}, 'nothing keeps a mended run from trying'
+
+
+def test_a_killed_driver_takes_its_workers_along_and_can_be_run_again(
+  tmp_path, undisturbed
+):
+  config = settings(faults={'train-5': 'hang'})
+  config.cluster.unit_timeout_seconds = 60.0
+  (tmp_path / 'config.py').write_text(
+    f'import json\nfrom ml_collections import ConfigDict\n'
+    f'def get_config():\n'
+    f'  return ConfigDict(json.loads({config.to_json()!r}))\n'
+  )
+  driver = subprocess.Popen(
+    [
+      *(sys.executable, '-m', 'early_experience.collect'),
+      *(f'--config={tmp_path}/config.py', f'--workdir={tmp_path}/run'),
+    ]
+  )
+  shard = tmp_path / 'run' / 'collect' / 'trajectories-00000.jsonl'
+  wait(lambda: shard.exists() and shard.read_bytes().count(b'\n') == 4)
+  pool = children(driver.pid)
+  assert len(pool) >= 2
+  driver.send_signal(signal.SIGKILL)
+  driver.wait()
+  wait(lambda: not any(map(alive, pool)))
+  config.env.kwargs.faults = {}
+  files.write_json(
+    tmp_path / 'run' / 'collect' / stage.SETTINGS,
+    {'env': config.env.to_dict(), 'collect': config.collect.to_dict()},
+  )
+  collect.collect(config, tmp_path / 'run')
+  explore.explore(config, tmp_path / 'run')
+  assert written(tmp_path / 'run') == undisturbed
+  assert len(list(records.read(tmp_path / 'run' / 'collect'))) == 6
+
+
+def wait(condition, seconds=30):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.05)
+
+
+def children(parent):
+  """Processes that a process started, which still run."""
+  found = []
+  for entry in os.listdir('/proc'):
+    if entry.isdigit() and _stat(entry)[1:2] == [str(parent)]:
+      found.append(int(entry))
+  return found
+
+
+def alive(process):
+  return _stat(process)[:1] not in ([], ['Z'])
+
+
+def _stat(process):
+  """State, parent, ... of a process; nothing of one that is gone."""
+  with contextlib.suppress(OSError), open(f'/proc/{process}/stat') as file:
+    return file.read().rpartition(')')[2].split()
+  return []
