@@ -1,7 +1,7 @@
-"""Stage `prepare`: trajectories to a tokenizer and rows of training tokens."""
+"""Stage `prepare`: a tokenizer, and rows of training tokens."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,17 +10,15 @@ from early_experience import cli, files, stage
 from early_experience.config import check_choice
 from early_experience.errors import UserError
 from early_experience.experience import (
-  records,
   render,
   rows,
   sentencepiece_tokenizer,
+  sources,
   tokenizer,
   tree,
 )
 from early_experience.progress import Progress
 
-DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
-BLOCK = 512  # trajectories packed together; bounds the memory
 TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
 
 
@@ -28,8 +26,8 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   """Writes `prepare/`: the tokenizer, split.json and rows/NAME.
 
   Raises:
-    UserError: an earlier stage is missing, a record is damaged, or a path is
-      longer than a row.
+    UserError: the source is missing, a record is damaged, or a path is longer
+      than a row.
   """
   settings = config.prepare
   check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
@@ -39,7 +37,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   )
   if not settings.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
-  source = stage.require(workdir, _source(settings.rows))
+  source = sources.find(workdir, settings)
   folder = stage.begin(
     workdir,
     'prepare',
@@ -47,24 +45,21 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
       **settings.to_dict(),
       'tokenizer': _given_tokenizer(config),
       'seed': config.seed,
-      'source': files.read_json(source / stage.SETTINGS),
+      'source': files.read_json(source.folder / stage.SETTINGS),
     },
   )
   summary = stage.finished(folder)
   if summary is None:
-    trajectories = list(records.read(source))
-    training = _split(trajectories, settings.held_out, config.seed, folder)
-    coder = _tokenizer(training, config, folder)
+    held_out = source.split(settings.held_out, config.seed)
+    files.write_json(folder / 'split.json', {'held_out': held_out})
+    coder = _tokenizer(source, config, folder)
     summary = stage.finish(
       folder,
       {
         'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
-        'trajectories': {
-          'train': len(training),
-          'held_out': len(trajectories) - len(training),
-        },
+        **source.count(),
         'rows': {
-          name: _write_rows(name, training, coder, settings, folder)
+          name: _write_rows(name, source, coder, settings, folder)
           for name in sorted(settings.rows)
         },
       },
@@ -80,31 +75,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   return summary
 
 
-def _source(row_sets):
-  """The stage that holds all that the rows need."""
-  for name, rows_spec in row_sets.items():
-    for dataset in rows_spec.datasets:
-      check_choice(f'prepare.rows.{name}.datasets', dataset, DATASETS)
-  if any('reflection' in r.datasets for r in row_sets.values()):
-    return 'reflect'
-  if any(r.get('k', 0) for r in row_sets.values()):
-    return 'explore'
-  return 'collect'
-
-
-def _split(trajectories, share, seed, folder):
-  """Keeps a share of the trajectories from training; returns the others."""
-  rng = np.random.default_rng(seed)
-  order = rng.permutation(len(trajectories))
-  held_out = set(order[: round(share * len(trajectories))].tolist())
-  files.write_json(
-    folder / 'split.json',
-    {'held_out': [trajectories[i].task_id for i in sorted(held_out)]},
-  )
-  return [t for i, t in enumerate(trajectories) if i not in held_out]
-
-
-def _tokenizer(trajectories, config, folder):
+def _tokenizer(source, config, folder):
   settings = config.prepare
   if not tokenizer.saved(folder):
     if given := _given_tokenizer(config):
@@ -114,7 +85,7 @@ def _tokenizer(trajectories, config, folder):
         template_kwargs=settings.template_kwargs.to_dict(),
       )
     else:
-      texts = list(_texts(trajectories))[:TOKENIZER_TEXTS]
+      texts = itertools.islice(source.texts(), TOKENIZER_TEXTS)
       model = sentencepiece_tokenizer.train(texts, settings.vocab_size)
       coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
     coder.save(folder)
@@ -125,39 +96,6 @@ def _given_tokenizer(config):
   """The tokenizer of the settings, or of where the parameters come from."""
   beside = config.init.checkpoint and tokenizer.beside(config.init.checkpoint)
   return config.prepare.tokenizer or config.init.hf or str(beside or '')
-
-
-def _texts(trajectories) -> Iterator[str]:
-  for trajectory in trajectories:
-    yield trajectory.instruction
-    yield trajectory.final_observation
-    for step in trajectory.steps:
-      yield step.observation
-      yield step.action
-      if step.thought is not None:
-        yield step.thought
-      for other in step.alternatives:
-        yield other.action
-        yield other.observation
-      for rationale in step.rationales:
-        yield rationale.text
-
-
-def scripts(
-  trajectory: records.Trajectory,
-  datasets: Sequence[str],
-  k: int,
-  style: str,
-) -> list[render.Script]:
-  """The scripts of all the named datasets for one trajectory."""
-  result = []
-  if 'imitation' in datasets:
-    result += render.imitation(trajectory)
-  if 'world_model' in datasets:
-    result += render.world_model(trajectory, k, style)
-  if 'reflection' in datasets:
-    result += render.reflection(trajectory)
-  return result
 
 
 @dataclasses.dataclass
@@ -173,19 +111,23 @@ class _Counts:
   )
 
 
-def _write_rows(name, trajectories, coder, settings, folder):
+def _write_rows(name, source, coder, settings, folder):
   target = folder / 'rows' / name
   if target.exists():
     return _summary(rows.read_manifest(target))
   counts = _Counts()
-  progress = Progress(f'prepare {name}', len(trajectories), 'trajectories')
+  spec = settings.rows[name]
+  groups = source.groups(spec, coder)
+  progress = Progress(f'prepare {name}', source.size(spec), source.unit)
   writer = rows.RowWriter(target)
   try:
-    for start in range(0, len(trajectories), BLOCK):
+    for first in groups:
       parts = []
-      for trajectory in trajectories[start : start + BLOCK]:
-        parts += _parts(trajectory, settings, name, coder, counts)
-        progress.update()
+      for group in itertools.chain(
+        [first], itertools.islice(groups, source.pack - 1)
+      ):
+        parts += _parts(group, settings, counts)
+        progress.update(group.units)
       for row in rows.pack(parts, settings.row_tokens):
         writer.write(row)
     manifest = writer.finish(_manifest(name, settings, coder, counts))
@@ -215,24 +157,20 @@ def _manifest(name, settings, coder, counts):
   }
 
 
-def _parts(trajectory, settings, name, coder, counts):
-  """Trees of at most a row from one trajectory; counts as it goes."""
-  spec = settings.rows[name]
+def _parts(group, settings, counts):
+  """Trees of at most a row from the sequences of a group; counts them."""
   sequences = []
-  for script in scripts(
-    trajectory, spec.datasets, spec.get('k', 0), settings.world_model
-  ):
-    for sequence in coder.encode_script(script):
-      if len(sequence.ids_T) <= settings.row_tokens:
-        sequences.append(sequence)
-      elif settings.overlong == 'drop':
-        counts.dropped += 1
-      else:
-        raise UserError(
-          f'task {trajectory.task_id} has a path of {len(sequence.ids_T)}'
-          f' tokens, config.prepare.row_tokens={settings.row_tokens}; use'
-          ' longer rows, or config.prepare.overlong=drop'
-        )
+  for sequence in group.sequences:
+    if len(sequence.ids_T) <= settings.row_tokens:
+      sequences.append(sequence)
+    elif settings.overlong == 'drop':
+      counts.dropped += 1
+    else:
+      raise UserError(
+        f'{group.name} has a path of {len(sequence.ids_T)} tokens,'
+        f' config.prepare.row_tokens={settings.row_tokens}; use longer rows,'
+        ' or config.prepare.overlong=drop'
+      )
   sequences = tree.absorb(sequences)
   counts.flat_tokens += sum(len(s.ids_T) for s in sequences)
   merged = tree.merge(sequences)

@@ -9,6 +9,7 @@ import numpy as np
 
 from early_experience.errors import UserError
 from early_experience.experience import chat_template, private_tokens
+from early_experience.experience.plain_text import clean
 from early_experience.experience.private_tokens import mark
 
 _SOMETHING = 'x'
@@ -136,6 +137,35 @@ class ChatEncoding:
     place, messages = len(context), [*messages, goes_on]
     text, (start, _) = self._around(messages, (place, place + 1))
     return text[:start]
+
+  def answer(
+    self, messages: Sequence[dict], tools: Sequence[dict] | None, frame: Frame
+  ) -> tuple[str, str]:
+    """The last message as it is written, calls of tools and end included.
+
+    Args:
+      messages: see `encode_messages`.
+      tools: the same.
+      frame: what `frame` returned.
+
+    Returns:
+      The text that is read before, and that of the answer.
+
+    Raises:
+      UserError: the template refuses the messages, or shows calls elsewhere
+        than behind its generation prompt.
+    """
+    *before, last = messages
+    prompt, _ = self.render(before, tools, add_generation_prompt=True)
+    if not last.get('tool_calls'):
+      return prompt, frame.lead + clean(last['content']) + frame.tail
+    text, _ = self.render(messages, tools)
+    if not text.startswith(prompt):
+      raise UserError(
+        f'{self.template.where}: the chat template begins calls of tools'
+        ' otherwise than its generation prompt ends'
+      )
+    return prompt, private_tokens.ended(text[len(prompt) :])
 
   def frame(self) -> Frame:
     """Reads from the template what it puts around an answer.

@@ -8,9 +8,7 @@ are encoded apart, in training as in acting.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
-import json
 import os
 import pathlib
 import shutil
@@ -19,13 +17,10 @@ import numpy as np
 
 from early_experience import files
 from early_experience.errors import UserError
-from early_experience.experience import (
-  chat_template,
-  private_tokens,
-  tokenizer,
-)
+from early_experience.experience import private_tokens, tokenizer
 from early_experience.experience.answer_format import find_format
 from early_experience.experience.chat_encoding import ChatEncoding
+from early_experience.experience.chat_record import Chat
 from early_experience.experience.conversation import (
   BLANK_LINE,
   Part,
@@ -33,16 +28,11 @@ from early_experience.experience.conversation import (
   speaker,
 )
 from early_experience.experience.conversation import messages as messages_of
-from early_experience.experience.render import Script
+from early_experience.experience.render import OBJECTIVES, Script
 from early_experience.experience.tree import Sequence
 from early_experience.hf import tokenizer_files
 
 SETTINGS = tokenizer_files.CHAT
-_DECIDE = (  # how a chat becomes the text that is encoded
-  chat_template.CONFIG,
-  chat_template.TOKENS,
-  chat_template.FILE,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +89,11 @@ class ChatTokenizer(tokenizer.Tokenizer):
     self.vocab_size = self._chat.tokens.vocab_size
     ids, names = self._chat.tokens.ids, self._chat.template.tokens
     stops = [ids[self._frame.end], ids.get(names.get('eos_token'))]
-    stops += _generation_stops(folder / tokenizer_files.GENERATION)
+    stops += tokenizer_files.generation_stops(folder)
     self.stop_ids = tuple(dict.fromkeys(i for i in stops if i is not None))
     eos = ids.get(names.get('eos_token'), self.stop_ids[0])
     self.pad_id = ids.get(names.get('pad_token'), eos)
-    self.hash = _digest(folder, self._settings)
+    self.hash = tokenizer_files.digest(folder, self._settings)
 
   @classmethod
   def load(cls, folder: str | os.PathLike, **settings) -> 'ChatTokenizer':
@@ -160,7 +150,27 @@ class ChatTokenizer(tokenizer.Tokenizer):
       for i, message in enumerate(messages)
       for target in self._targets(messages[:i], message)
     ]
-    whole = targets and self._encode_whole(messages, targets)
+    if not targets:
+      return []
+    return self._sequences(self._rendered(_plain(messages), False), targets)
+
+  def encode_record(self, chat: Chat) -> list[Sequence]:
+    messages = [
+      {**message, 'content': message['content'].strip()}
+      for message in chat.messages[: chat.scored[-1] + 1]
+    ]
+    tools = list(chat.tools) or None
+    objective = OBJECTIVES.index(chat.objective)
+    targets = []
+    for i in chat.scored:
+      prompt, answer = self._chat.answer(messages[: i + 1], tools, self._frame)
+      targets.append(_Target(prompt, (Part('action', answer, objective),)))
+    text, _ = self._chat.render(messages, tools)
+    return self._sequences(text, targets)
+
+  def _sequences(self, text, targets):
+    """The targets' sequences: one, where the whole text holds them all."""
+    whole = self._encode_whole(text, targets)
     if whole:
       return [whole]
     sequences = []
@@ -174,13 +184,12 @@ class ChatTokenizer(tokenizer.Tokenizer):
       sequences.append(tokenizer.scored_part(ids, column))
     return sequences
 
-  def _encode_whole(self, messages, targets):
+  def _encode_whole(self, text, targets):
     """One sequence of all targets; None where a prompt is no prefix of it.
 
     Some templates rewrite an answer when more comes after it: Qwen3's drops
     thoughts.
     """
-    text = self._rendered(_plain(messages), False)
     if not all(text.startswith(target.text) for target in targets):
       return None
     text = targets[-1].text
@@ -280,21 +289,3 @@ def _plain(messages):
 def _context(text):
   """The end of a text that has a say in how tokens go on after it."""
   return text[private_tokens.last_special(text, len(text)) :]
-
-
-def _generation_stops(path):
-  """Stop ids of generation_config.json: one, several, or none."""
-  stops = files.read_json(path).get('eos_token_id') if path.exists() else []
-  stops = [stops] if isinstance(stops, int) else stops or []
-  if not all(isinstance(stop, int) for stop in stops):
-    raise UserError(f'{path}: eos_token_id is {stops!r}, not ids')
-  return stops
-
-
-def _digest(folder, settings):
-  vocabulary = hashlib.sha256((folder / tokenizer.JSON).read_bytes())
-  rendering = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-  for name in _DECIDE:
-    if (folder / name).exists():
-      rendering.update(name.encode() + (folder / name).read_bytes())
-  return f'{vocabulary.hexdigest()[:16]}-{rendering.hexdigest()[:8]}'

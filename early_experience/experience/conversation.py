@@ -3,7 +3,7 @@
 import dataclasses
 
 from early_experience.experience.answer_format import AnswerFormat
-from early_experience.experience.private_tokens import clean
+from early_experience.experience.plain_text import clean
 from early_experience.experience.render import OBJECTIVES, Script
 
 # Who says what. All that is not the model's own is the user's.

@@ -17,24 +17,19 @@ import tokenizers
 
 from early_experience import files
 from early_experience.errors import UserError
+from early_experience.experience.plain_text import clean
 
 # Noncharacters: Unicode keeps U+FDD0 to U+FDEF out of all text.
 _AROUND = '\ufdd0'  # on both sides of a special token
 _BREAK = '\ufdd1'  # inside of what only looks like one
 _MARK, _MARKED = '\ufdd2', '\ufdd3'  # around the number of a mark
 _DIGITS = [chr(0xFDE0 + digit) for digit in range(16)]
-_RESERVED = re.compile('[\ufdd0-\ufdef]')
 _INSERTED = re.compile(f'{_BREAK}|{_MARK}([\ufde0-\ufdef]+){_MARKED}')
 
 
 def mark(number: int) -> str:
   """Text without width that `PrivateTokens.reveal` finds again."""
   return _MARK + ''.join(_DIGITS[int(d, 16)] for d in f'{number:x}') + _MARKED
-
-
-def clean(text: str) -> str:
-  """Text without the reserved noncharacters: they become U+FFFD."""
-  return _RESERVED.sub('\ufffd', text)
 
 
 class PrivateTokens:
@@ -122,6 +117,11 @@ def first_special(text: str) -> tuple[str, int] | None:
   """The first special token of a revealed text and where it ends."""
   found = re.search(f'{_AROUND}([^{_AROUND}]+){_AROUND}', text)
   return found and (found[1], found.end())
+
+
+def ended(text: str) -> str:
+  """A revealed text up to the end of its last special token."""
+  return text[: text.rfind(_AROUND) + 1]
 
 
 def load(folder: pathlib.Path, config: dict) -> PrivateTokens:

@@ -12,6 +12,7 @@ import sentencepiece
 from early_experience import files
 from early_experience.errors import UserError
 from early_experience.experience import tokenizer
+from early_experience.experience.chat_record import Chat
 from early_experience.experience.render import OBJECTIVES, ROLES, Script, Turn
 from early_experience.experience.tree import Sequence
 
@@ -118,6 +119,9 @@ class SentencePieceTokenizer(tokenizer.Tokenizer):
       column += [-1] + [objective] * (len(turn_ids) - 1)
     sequence = tokenizer.scored_part(ids, column)
     return [sequence] if sequence else []
+
+  def encode_record(self, chat: Chat) -> list[Sequence]:
+    return self.encode_script(chat.script())
 
 
 def train(texts: Iterable[str], vocab_size: int) -> bytes:

@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from early_experience.errors import UserError, need_extra
+from early_experience.experience.chat_record import Chat
 from early_experience.experience.render import OBJECTIVES, Script
 from early_experience.experience.tree import Sequence
 
@@ -43,6 +44,13 @@ class Tokenizer(abc.ABC):
 
     Each ends with a target. One sequence does wherever what is read before a
     turn does not depend on what comes after it.
+    """
+
+  @abc.abstractmethod
+  def encode_record(self, chat: Chat) -> list[Sequence]:
+    """The sequences that score each learnt answer of a chat once.
+
+    Its texts are as they are in the record, but for blanks around them.
     """
 
   @abc.abstractmethod

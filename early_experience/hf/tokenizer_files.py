@@ -1,19 +1,22 @@
 """The files of a tokenizer, taken from one folder to another."""
 
+import hashlib
 import json
 import pathlib
 import shutil
 
 from early_experience import files
+from early_experience.errors import UserError
 
 GENERATION = 'generation_config.json'
 # What a chat is rendered with here, beside what the template says.
 CHAT = 'chat.json'
 TEMPLATE, CONFIG = 'chat_template.jinja', 'tokenizer_config.json'
+SPECIAL = 'special_tokens_map.json'
 FILES = (
   'tokenizer.json',
   CONFIG,
-  'special_tokens_map.json',
+  SPECIAL,
   TEMPLATE,
   'tokenizer.model',
   'added_tokens.json',
@@ -30,6 +33,36 @@ def has_template(folder) -> bool:
     return True
   config = folder / CONFIG
   return config.exists() and bool(files.read_json(config).get('chat_template'))
+
+
+def generation_stops(folder) -> list[int]:
+  """Stop ids of generation_config.json: one, several, or none.
+
+  Raises:
+    UserError: they are no ids.
+  """
+  path = pathlib.Path(folder) / GENERATION
+  stops = files.read_json(path).get('eos_token_id') if path.exists() else []
+  stops = [stops] if isinstance(stops, int) else stops or []
+  if not all(isinstance(stop, int) for stop in stops):
+    raise UserError(f'{path}: eos_token_id is {stops!r}, not ids')
+  return stops
+
+
+def digest(folder, settings: dict) -> str:
+  """Names a vocabulary, a `-`, and how a chat becomes text.
+
+  Args:
+    folder: of the tokenizer.
+    settings: what the chat is rendered with.
+  """
+  folder = pathlib.Path(folder)
+  vocabulary = hashlib.sha256((folder / FILES[0]).read_bytes())
+  rendering = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+  for name in (CONFIG, SPECIAL, TEMPLATE):
+    if (folder / name).exists():
+      rendering.update(name.encode() + (folder / name).read_bytes())
+  return f'{vocabulary.hexdigest()[:16]}-{rendering.hexdigest()[:8]}'
 
 
 def copy(source, target) -> None:

@@ -1,0 +1,190 @@
+"""Chat records in the files that others train on, in and out.
+
+python -m early_experience.chats import --source=FOLDER --workdir=DIR
+  reads expert*, iwm* and reflection* .jsonl (or .json arrays) of FOLDER into
+  DIR/import; `prepare` with --config.prepare.source=import makes rows of them.
+  --expert=FILE, --iwm=FILE, --reflection=FILE name files one by one.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+
+from early_experience import files, stage
+from early_experience.errors import UserError
+from early_experience.experience import chat_record
+from early_experience.experience.sources import IMPORT
+
+# What the file of each objective is called (SKILL.md of the authors' release).
+NAMES = {
+  'imitation': 'expert',
+  'world_model': 'iwm',
+  'reflection': 'reflection',
+}
+
+
+def import_chats(
+  workdir: str, source: str = '', turns: str = 'auto', **given: str
+) -> str:
+  """Reads chat files into WORKDIR/import, whole or not at all.
+
+  Args:
+    workdir: of the run.
+    source: a folder with at most one file for each name of `NAMES`.
+    turns: `all` answers of a chat are learnt or only the `last`, where it does
+      not say so itself; `auto` is all of an expert's, and the last otherwise.
+    **given: files by name of `NAMES`, which go before those of the folder.
+
+  Returns:
+    A sentence for the user.
+
+  Raises:
+    UserError: a file is missing or ambiguous, or a record is not one; the
+      message names the file and the line.
+  """
+  paths = _paths(source, given)
+  target = pathlib.Path(workdir) / IMPORT
+  settings = {
+    'turns': turns,
+    'files': {
+      objective: {'path': str(path), 'sha256': _digest(path)}
+      for objective, path in paths.items()
+    },
+  }
+  summary = stage.finished(target)
+  if summary is not None:
+    stage.begin(workdir, IMPORT, settings)  # refuses other files
+    return _sentence(summary, target)
+  chats = []
+  for objective, path in paths.items():
+    learnt = turns
+    if turns == 'auto':
+      learnt = 'all' if objective == 'imitation' else 'last'
+    chats += [
+      chat_record.parse(value, objective, learnt, where)
+      for where, value in read_file(path)
+    ]
+  chats.sort(key=chat_record.Chat.sort_key)
+  with files.new_folder(target) as made:
+    with files.JsonlWriter(made, chat_record.STEM, 10_000) as writer:
+      for chat in chats:
+        writer.write(chat_record.to_json(chat))
+    counts = dict.fromkeys(paths, 0)
+    for chat in chats:
+      counts[chat.objective] += 1
+    files.write_json(made / stage.SETTINGS, settings)
+    summary = stage.finish(
+      made,
+      {'chats': counts, 'answers': sum(len(chat.scored) for chat in chats)},
+    )
+  return _sentence(summary, target)
+
+
+def _sentence(summary, target):
+  counts = ', '.join(f'{n} {name}' for name, n in summary['chats'].items())
+  return f'import: {counts} chats in {target}'
+
+
+def _paths(source, given):
+  """The file of each objective."""
+  paths = {}
+  for objective, name in NAMES.items():
+    path = given.get(name) or _find(source, name)
+    if path:
+      paths[objective] = pathlib.Path(path)
+      if not paths[objective].is_file():
+        raise UserError(f'{path}: no such file')
+  if not paths:
+    names = ', '.join(f'{name}*.jsonl' for name in NAMES.values())
+    raise UserError(f'{source or "--source"}: none of {names} is there')
+  return paths
+
+
+def _find(folder, name):
+  if not folder:
+    return None
+  found = sorted(
+    path
+    for path in pathlib.Path(folder).glob(f'{name}*')
+    if path.suffix in ('.json', '.jsonl')
+  )
+  if len(found) > 1:
+    names = ', '.join(path.name for path in found)
+    raise UserError(f'{folder} has several: {names}; name one with --{name}')
+  return found[0] if found else None
+
+
+def _digest(path):
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def read_file(path) -> Iterator[tuple[str, object]]:
+  """Yields (`FILE line N`, value) of JSON lines, or of one JSON array.
+
+  Raises:
+    UserError: it is neither, not UTF-8, or empty.
+  """
+  lines = pathlib.Path(path).read_bytes().splitlines()
+  first = next((line for line in lines if line.strip()), b'')
+  if not first:
+    raise UserError(f'{path} is empty')
+  if first.lstrip().startswith(b'['):
+    text = b'\n'.join(lines)
+    for i, value in enumerate(_decode(text, path, 0), start=1):
+      yield f'{path} record {i}', value
+    return
+  for number, line in enumerate(lines, start=1):
+    if line.strip():
+      yield f'{path} line {number}', _decode(line, path, number)
+
+
+def _decode(data, path, number):
+  """JSON from bytes; `number` is of the line, or 0 for a whole file."""
+  try:
+    return json.loads(data.decode())
+  except UnicodeDecodeError as error:
+    number = number or data.count(b'\n', 0, error.start) + 1
+    raise UserError(f'{path} line {number}: not UTF-8: {error}') from None
+  except json.JSONDecodeError as error:
+    begins = data[:40].decode(errors='replace')
+    raise UserError(
+      f'{path} line {number or error.lineno}: not JSON: {error.msg};'
+      f' it begins {begins!r}'
+    ) from None
+
+
+def main() -> None:
+  try:
+    print(_run(sys.argv[1:]))
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _run(argv):
+  parser = _Parser(prog='python -m early_experience.chats')
+  commands = parser.add_subparsers(dest='command', required=True)
+  command = commands.add_parser(IMPORT)
+  command.add_argument('--workdir', required=True)
+  command.add_argument('--source', default='')
+  command.add_argument(
+    '--turns', choices=('auto', 'all', 'last'), default='auto'
+  )
+  for name in NAMES.values():
+    command.add_argument(f'--{name}', default='')
+  given = vars(parser.parse_args(argv))
+  given.pop('command')
+  return import_chats(**given)
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message):
+    raise UserError(f'{message}; {" ".join(self.format_usage().split())}')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,254 @@
+"""Flat chat records, as supervised fine-tuning files hold them.
+
+The authors of arXiv 2510.08558 release their data as such files
+(github.com/OSU-NLP-Group/EarlyExperience: `expert_sft.jsonl`, `iwm_sft.jsonl`,
+`reflection_sft.jsonl`). A record is a conversation and which of its answers
+are learnt; sequences of tokens come from it unchanged, and what records share
+is found by merging their prefixes.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+
+from early_experience import files
+from early_experience.errors import UserError
+from early_experience.experience.render import Script, Turn
+
+STEM = 'chats'
+ROLES = ('system', 'user', 'assistant', 'tool')
+# Names that other formats have for them.
+_SYNONYMS = {'human': 'user', 'gpt': 'assistant', 'observation': 'tool'}
+_ROLES_HERE = {'system': 'system', 'assistant': 'action'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chat:
+  """A conversation.
+
+  Attributes:
+    messages: `role`, `content`, and for calls of tools `tool_calls`, `name`
+      and `tool_call_id`, as chat templates read them.
+    objective: what its answers are scored for.
+    scored: the messages that are learnt, by number.
+    tools: JSON schemas of what may be called.
+  """
+
+  messages: tuple[dict, ...]
+  objective: str
+  scored: tuple[int, ...]
+  tools: tuple[dict, ...] = ()
+
+  def script(self) -> Script:
+    """Its turns for a tokenizer without a chat template.
+
+    An answer is an action, whoever it speaks for; calls and tools are JSON.
+    """
+    turns = [Turn('system', _lines(self.tools))] if self.tools else []
+    for i, message in enumerate(self.messages):
+      calls = [call['function'] for call in message.get('tool_calls', ())]
+      text = '\n'.join(filter(None, [message['content'], _lines(calls)]))
+      role = _ROLES_HERE.get(message['role'], 'observation')
+      scores = self.objective if i in self.scored else None
+      turns.append(Turn(role, text, scores))
+    return tuple(turns)
+
+  def sort_key(self) -> str:
+    """Text in whose order chats with a long common prefix are neighbours."""
+    said = [_lines(self.tools)]
+    for message in self.messages:
+      said += [message['role'], message['content']]
+      said.append(_lines(message.get('tool_calls', ())))
+    return '\0'.join(said)
+
+
+def _lines(values):
+  return '\n'.join(json.dumps(v, ensure_ascii=False) for v in values)
+
+
+def to_json(chat: Chat) -> dict:
+  """The record as JSON values."""
+  return dataclasses.asdict(chat)
+
+
+def read(folder) -> Iterator[tuple[str, Chat]]:
+  """Yields (`FILE line N`, chat) for what `chats import` wrote, in order.
+
+  Raises:
+    UserError: a record is damaged; the message names the file and the line.
+  """
+  for where, value in files.read_jsonl(folder, STEM):
+    try:
+      yield (
+        where,
+        Chat(
+          tuple(value['messages']),
+          value['objective'],
+          tuple(value['scored']),
+          tuple(value['tools']),
+        ),
+      )
+    except (KeyError, TypeError):
+      raise UserError(f'{where}: not a record of `chats import`') from None
+
+
+def parse(value: object, objective: str, turns: str, where: str) -> Chat:
+  """Reads a record of any of the formats in use.
+
+  `messages` with `role` and `content` (OpenAI's); `conversations` with `from`
+  and `value` (ShareGPT's); or `instruction`, `input`, `output`, `history` and
+  `system` (Alpaca's), of which LLaMA-Factory makes one prompt by a newline. A
+  message's `weight` (0 or 1) or `loss` says whether it is learnt; else:
+
+  Args:
+    value: a decoded JSON value.
+    objective: of the file.
+    turns: `all` answers are learnt, or only the `last`.
+    where: file and line, for messages.
+
+  Raises:
+    UserError: a key is missing or of another type, a role is unknown, or
+      nothing would be learnt.
+  """
+  if not isinstance(value, dict):
+    raise UserError(f'{where}: {type(value).__name__}, not an object')
+  if 'messages' in value:
+    found = _messages(value['messages'], 'messages', 'role', 'content', where)
+  elif 'conversations' in value:
+    key = 'conversations'
+    found = _messages(value[key], key, 'from', 'value', where)
+    if value.get('system'):
+      system = _text(value['system'], 'system', where)
+      found.insert(0, ({'role': 'system', 'content': system}, None))
+  elif 'instruction' in value and 'output' in value:
+    found = _from_instruction(value, where)
+  else:
+    raise UserError(
+      f'{where}: neither messages nor conversations nor instruction and output'
+    )
+  answers = [
+    i for i, (said, _) in enumerate(found) if said['role'] == 'assistant'
+  ]
+  by_default = answers if turns == 'all' else answers[-1:]
+  scored = [
+    i
+    for i in answers
+    if (i in by_default if found[i][1] is None else found[i][1])
+  ]
+  if not scored:
+    raise UserError(f'{where}: no answer to learn')
+  return Chat(
+    tuple(said for said, _ in found),
+    objective,
+    tuple(scored),
+    _tools(value.get('tools'), where),
+  )
+
+
+def _messages(value, key, role_key, content_key, where):
+  """Messages, each with whether it is learnt, or None where it is not said."""
+  found = []
+  for i, said in enumerate(_list(value, key, where)):
+    place = f'{key}[{i}]'
+    if not isinstance(said, dict):
+      raise UserError(f'{where}: {place} is not an object')
+    for needed in (role_key, content_key):
+      if needed not in said:
+        raise UserError(f'{where}: {place}.{needed} is missing')
+    role = said[role_key]
+    role = _SYNONYMS.get(role, role) if isinstance(role, str) else role
+    if role not in ROLES:
+      raise UserError(
+        f'{where}: {place}.{role_key} is {role!r}, not one of:'
+        f' {", ".join(ROLES)}'
+      )
+    calls = said.get('tool_calls') or []
+    content = said[content_key]
+    if content is None and calls:
+      content = ''
+    message = {
+      'role': role,
+      'content': _text(content, f'{place}.{content_key}', where),
+    }
+    if calls:
+      message['tool_calls'] = _calls(calls, f'{place}.tool_calls', where)
+    for optional in ('name', 'tool_call_id'):
+      if said.get(optional) is not None:
+        text = _text(said[optional], f'{place}.{optional}', where)
+        message[optional] = text
+    found.append((message, _learnt(said, place, where)))
+  return found
+
+
+def _learnt(said, place, where):
+  for key in ('weight', 'loss'):
+    value = said.get(key)
+    if value is not None:
+      if value not in (0, 1):
+        raise UserError(f'{where}: {place}.{key} is {value!r}, not 0 or 1')
+      return bool(value)
+  return None
+
+
+def _from_instruction(value, where):
+  text = lambda key: _text(value.get(key) or '', key, where)
+  said = [('system', text('system'))] if text('system') else []
+  for i, pair in enumerate(_list(value.get('history') or [], 'history', where)):
+    if not isinstance(pair, list) or len(pair) != 2:
+      raise UserError(f'{where}: history[{i}] is not a question and an answer')
+    asked, answered = (_text(x, f'history[{i}]', where) for x in pair)
+    said += [('user', asked), ('assistant', answered)]
+  prompt = '\n'.join(filter(None, [text('instruction'), text('input')]))
+  said += [('user', prompt), ('assistant', text('output'))]
+  return [({'role': role, 'content': words}, None) for role, words in said]
+
+
+def _calls(value, place, where):
+  calls = []
+  for i, call in enumerate(_list(value, place, where)):
+    function = call.get('function') if isinstance(call, dict) else None
+    if (
+      not isinstance(function, dict)
+      or not {
+        'name',
+        'arguments',
+      }
+      <= function.keys()
+    ):
+      raise UserError(f'{where}: {place}[{i}] lacks function.name, .arguments')
+    arguments = function['arguments']
+    if isinstance(arguments, str):  # OpenAI's; templates want the object
+      arguments = _decoded(arguments, f'{place}[{i}].arguments', where)
+    named = {'name': function['name'], 'arguments': arguments}
+    made = {'type': 'function', 'function': named}
+    calls.append(made | ({'id': call['id']} if call.get('id') else {}))
+  return calls
+
+
+def _tools(value, where):
+  if isinstance(value, str):
+    value = _decoded(value, 'tools', where) if value.strip() else []
+  return tuple(_list(value or [], 'tools', where))
+
+
+def _decoded(text, place, where):
+  try:
+    return json.loads(text)
+  except ValueError:
+    raise UserError(f'{where}: {place} is not JSON') from None
+
+
+def _list(value, place, where) -> Sequence:
+  if not isinstance(value, list):
+    raise UserError(f'{where}: {place} is {type(value).__name__}, not a list')
+  return value
+
+
+def _text(value, place, where):
+  if not isinstance(value, str):
+    raise UserError(f'{where}: {place} is {type(value).__name__}, not text')
+  try:
+    value.encode()
+  except UnicodeEncodeError:
+    raise UserError(f'{where}: {place} holds half a character') from None
+  return value
