@@ -17,6 +17,8 @@ ENVIRONMENTS = {
   'alfworld': 'early_experience.envs.alfworld.environment:AlfWorld',
   'bfcl': 'early_experience.envs.bfcl.environment:Bfcl',
   'gym': 'early_experience.envs.gym:Gym',
+  'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
+  'miniwob': 'early_experience.envs.miniwob.environment:MiniWob',
   'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
 }
 
