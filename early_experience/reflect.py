@@ -5,14 +5,16 @@ dropped, kept aside in `dropped-*.jsonl`, and counted by reason.
 """
 
 import collections
+import contextlib
 import dataclasses
+import functools
 import itertools
 import pathlib
 from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, stage
+from early_experience import cli, files, set_aside, stage, workers
 from early_experience.config import check_choice
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -32,6 +34,9 @@ DROPPED = 'dropped'
 # Trajectories whose decisions are asked about at once: enough to keep an
 # endpoint busy, few enough to lose little to a kill.
 GROUP = 8
+# From so many on, processes that write from what is recorded pay for their
+# start; such a writer neither hangs nor crashes.
+POOL = 64
 
 
 class Writer(Protocol):
@@ -54,6 +59,7 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
   check_choice('reflect.writer', chosen.writer, WRITERS)
   if chosen.k < 0:
     raise UserError(f'config.reflect.k is {chosen.k}, below 0')
+  workers.check(config.cluster)
   source = stage.require(workdir, 'explore')
   writer = None
   if stage.finished(pathlib.Path(workdir) / 'reflect') is None:
@@ -68,6 +74,7 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
     f'reflect: {summary["rationales"]} rationales by {summary["writer"]},'
     f' mean {summary["mean_words"]:.0f} words, at {summary["states"]} of'
     f' {summary["all_states"]} states; dropped: {reasons or "none"} -> {folder}'
+    f'{set_aside.told(folder, summary)}'
   )
   return summary
 
@@ -122,33 +129,57 @@ def _settings(config, source):
 
 
 def _reflect(writer, config, source, folder):
-  chosen = config.reflect
   trajectories = list(records.read(source))
   with (
     files.JsonlWriter(folder, records.STEM) as out,
     files.JsonlWriter(folder, DROPPED) as aside,
   ):
     done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
+    done |= set_aside.ids(folder)
     progress = Progress('reflect', len(trajectories), 'trajectories', len(done))
-    todo = (t for t in trajectories if t.task_id not in done)
-    while group := list(itertools.islice(todo, GROUP)):
-      asked = [
-        decisions_of(t, chosen.k, chosen.per_alternative, config.seed)
-        for t in group
-      ]
-      drafts = iter(writer.write(list(itertools.chain(*asked))))
-      for trajectory, decisions in zip(group, asked, strict=True):
-        own = list(itertools.islice(drafts, len(decisions)))
-        trajectory, dropped = reflect_on(
-          trajectory, decisions, own, writer.name
-        )
-        # The trajectory last: it is what says that this unit is done. After a
-        # kill between the two, the unit's newer line of drops counts.
-        aside.write({'task_id': trajectory.task_id, 'dropped': dropped})
-        out.write(records.to_json(trajectory))
-        progress.update()
+    todo = [t for t in trajectories if t.task_id not in done]
+    written = set_aside.sift(
+      _run(writer, config, todo), folder, lambda group: group[0].task_id
+    )
+    with contextlib.closing(written):
+      for group, results in written:
+        for trajectory, (record, dropped) in zip(group, results, strict=True):
+          # The trajectory last: it is what says that this unit is done. After
+          # a kill between the two, the unit's newer line of drops counts.
+          aside.write({'task_id': trajectory.task_id, 'dropped': dropped})
+          out.write(record)
+          progress.update()
     progress.close()
   return _summary(folder, writer.name)
+
+
+def _run(writer, config, todo):
+  """Yields (trajectories, for each its record and what was dropped)."""
+  chosen, cluster = config.reflect, config.cluster
+  write = functools.partial(
+    _write, writer, chosen.k, chosen.per_alternative, config.seed
+  )
+  if chosen.writer == 'openai':  # asks many at once by itself, and may refuse
+    for start in range(0, len(todo), GROUP):
+      group = todo[start : start + GROUP]
+      yield group, write(group)
+    return
+  units = ([trajectory] for trajectory in todo)
+  if len(todo) < POOL and not cluster.address:
+    yield from workers.run_here(write, units, cluster.tries)
+  else:
+    yield from workers.run(write, units, cluster, len(todo))
+
+
+def _write(writer, k, per_alternative, seed, group):
+  asked = [decisions_of(t, k, per_alternative, seed) for t in group]
+  drafts = iter(writer.write(list(itertools.chain(*asked))))
+  results = []
+  for trajectory, decisions in zip(group, asked, strict=True):
+    own = list(itertools.islice(drafts, len(decisions)))
+    trajectory, dropped = reflect_on(trajectory, decisions, own, writer.name)
+    results.append((records.to_json(trajectory), dropped))
+  return results
 
 
 def _summary(folder, name):
@@ -175,6 +206,7 @@ def _summary(folder, name):
     'rationales': rationales,
     'mean_words': words / max(1, rationales),
     'dropped': dict(sorted(reasons.items())),
+    'set_aside': set_aside.by_reason(folder),
   }
 
 

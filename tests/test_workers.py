@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from early_experience import collect, explore, files, stage, workers
+from early_experience import collect, explore, files, reflect, stage, workers
 from early_experience.config import default
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -183,6 +184,17 @@ def test_a_killed_driver_takes_its_workers_along_and_can_be_run_again(
   explore.explore(config, tmp_path / 'run')
   assert written(tmp_path / 'run') == undisturbed
   assert len(list(records.read(tmp_path / 'run' / 'collect'))) == 6
+
+
+def test_many_processes_reflect_as_one_does(tmp_path, monkeypatch):
+  collect.collect_from(ToyEnv(), settings(), tmp_path)
+  explore.explore_in(ToyEnv(), settings(), tmp_path)
+  reflect.reflect(settings(), tmp_path)
+  alone = written(tmp_path)
+  shutil.rmtree(tmp_path / 'reflect')
+  monkeypatch.setattr(reflect, 'POOL', 0)
+  reflect.reflect(settings(), tmp_path)
+  assert written(tmp_path) == alone
 
 
 def wait(condition, seconds=30):
