@@ -16,8 +16,9 @@ CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'configs/NAME.py[:recipe]', lock_config=True
 )
 WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
-
-
+YES = flags.DEFINE_boolean(
+  'yes', False, 'ask language models above the limits of their settings'
+)
 COORDINATOR = flags.DEFINE_string(
   'coordinator', '', 'host:port of process 0, where no cluster tells it'
 )
@@ -64,6 +65,11 @@ def run(
       traceback.print_exc()
       cluster.leave('', 1)
     _fail(f'the disk is full: {error.filename or WORKDIR.value}')
+
+
+def confirmed() -> bool:
+  """Whether the user said --yes."""
+  return flags.FLAGS.is_parsed() and YES.value
 
 
 def _parse(argv, required):

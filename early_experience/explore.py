@@ -17,6 +17,7 @@ from early_experience import (
   cli,
   files,
   proposers,
+  served,
   set_aside,
   stage,
   workers,
@@ -27,15 +28,16 @@ from early_experience.envs.interface import Environment
 from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.answer_format import find_format
+from early_experience.language import accounting
 from early_experience.language.model import LanguageModel, identity
 from early_experience.progress import Progress
 
 # Trajectories whose states are proposed for together: enough for a policy to
 # fill its batch. Fixed, so that a continued run asks the same questions.
 GROUP = 16
-# Beside the trajectories: how many requests of each met an error. Where one was
-# stopped and explored again, its newer line counts.
-UNANSWERED = 'unanswered'
+# Beside the trajectories: what a language model answered about each. Where one
+# was stopped and explored again, its newer line counts.
+ANSWERS = 'answers'
 
 
 def explore(config: ConfigDict, workdir: str) -> dict:
@@ -83,19 +85,45 @@ def _explore(env, config, workdir, run):
       name: (_proposer(name, config, workdir), share)
       for name, share in shares.items()
     }
+    trajectories = list(records.read(source))
+    if 'openai' in named:
+      _announce(named, env, config, trajectories, workdir)
   folder = stage.begin(workdir, 'explore', _settings(config, source))
   if named:
-    _write(env, named, config, source, folder, run)
-    stage.finish(folder, _summary(folder))
+    _write(env, named, config, trajectories, folder, run)
+    stage.finish(folder, _summary(folder, config.explore.openai))
   summary = stage.finished(folder)
-  silent = summary['unanswered']
   print(
     f'explore: {summary["branches"]} branches at {summary["states"]} states'
     f' of {summary["trajectories"]} trajectories, {summary["invalid"]} invalid'
-    f'{f", {silent} requests unanswered" if silent else ""} -> {folder}'
+    f' -> {folder}'
     f'{set_aside.told(folder, summary)}'
   )
+  if summary['answers']:
+    print(f'explore: {accounting.in_words(summary["answers"])}')
   return summary
+
+
+def _announce(named, env, config, trajectories, workdir):
+  """Says what the language model will be asked; may refuse to."""
+  shares = {name: share for name, (_, share) in named.items()}
+  limit = proposers.limits(shares, config.explore.k)['openai']
+  done = _done(pathlib.Path(workdir, 'explore'))
+  proposer = named['openai'][0]
+  chats = (
+    chat
+    for trajectory in trajectories
+    if trajectory.task_id not in done
+    for chat in proposer.chats(
+      proposers.contexts_of(trajectory, env.without), limit
+    )
+  )
+  accounting.announce('explore', proposer.model, chats, cli.confirmed())
+
+
+def _done(folder):
+  done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
+  return done | set_aside.ids(folder)
 
 
 def _settings(config, source):
@@ -112,15 +140,13 @@ def _settings(config, source):
   }
 
 
-def _write(env, named, config, source, folder, run):
-  trajectories = list(records.read(source))
+def _write(env, named, config, trajectories, folder, run):
   tasks = _tasks(env, trajectories)
   with (
     files.JsonlWriter(folder, records.STEM) as writer,
-    files.JsonlWriter(folder, UNANSWERED) as aside,
+    files.JsonlWriter(folder, ANSWERS) as aside,
   ):
-    done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
-    done |= set_aside.ids(folder)
+    done = _done(folder)
     count = len(trajectories) - len(done)
     progress = Progress('explore', len(trajectories), 'trajectories', len(done))
     units = _units(env, named, config.explore.k, trajectories, tasks, done)
@@ -128,16 +154,16 @@ def _write(env, named, config, source, folder, run):
       run(units, config.cluster, count), folder, lambda unit: unit[0].id
     )
     with contextlib.closing(explored):
-      for (task, *_, unanswered), record in explored:
-        if unanswered is not None:
-          aside.write({'task_id': task.id, 'requests': unanswered})
+      for (task, *_, heard), record in explored:
+        if heard is not None:
+          aside.write({'task_id': task.id, 'answers': heard})
         writer.write(record)
         progress.update()
     progress.close()
 
 
 def _units(env, named, k, trajectories, tasks, done):
-  """Yields (task, trajectory, its proposals, requests without an answer).
+  """Yields (task, trajectory, its proposals, what a language model answered).
 
   The next group's proposals are asked for while workers branch.
   """
@@ -145,18 +171,22 @@ def _units(env, named, k, trajectories, tasks, done):
     group = trajectories[start : start + GROUP]
     if done.issuperset(t.task_id for t in group):
       continue
-    contexts = [context for t in group for context in proposers.contexts_of(t)]
+    contexts = [
+      context
+      for t in group
+      for context in proposers.contexts_of(t, env.without)
+    ]
     experts = [step.action for t in group for step in t.steps]
     proposals = iter(
       proposers.alternatives(contexts, experts, named, k, env.canonical)
     )
     for trajectory in group:
       own = list(itertools.islice(proposals, len(trajectory.steps)))
-      unanswered = None
+      heard = None
       if 'openai' in named:
-        unanswered = named['openai'][0].unanswered[trajectory.task_id]
+        heard = named['openai'][0].heard(trajectory.task_id)
       if trajectory.task_id not in done:
-        yield tasks[trajectory.task_id], trajectory, own, unanswered
+        yield tasks[trajectory.task_id], trajectory, own, heard
 
 
 def _tasks(env, trajectories):
@@ -187,10 +217,11 @@ def _proposer(name, config, workdir):
   if name == 'exhaustive':
     return proposers.Exhaustive()
   if name == 'openai':
-    return proposers.Served(
+    return served.Served(
       LanguageModel(config.explore.openai, 'config.explore.openai', workdir),
       find_format(config.prepare.answer_format),
       config.explore.openai.system,
+      config.explore.openai.prompt,
     )
   return proposers.Policy(
     _agent(config, workdir), config.explore.temperature, config.seed
@@ -220,7 +251,7 @@ def _agent(config, workdir):
   )
 
 
-def _summary(folder):
+def _summary(folder, settings):
   """Counts what is on disk, so that a continued run counts all of it."""
   trajectories = states = branches = invalid = ended = 0
   by_proposer = collections.Counter()
@@ -233,8 +264,8 @@ def _summary(folder):
         invalid += not found['valid']
         ended += found['done']
         by_proposer[found['proposer']] += 1
-  unanswered = {
-    v['task_id']: v['requests'] for _, v in files.read_jsonl(folder, UNANSWERED)
+  heard = {
+    v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
   }
   return {
     'trajectories': trajectories,
@@ -244,7 +275,7 @@ def _summary(folder):
     'invalid': invalid,
     'ended': ended,
     'by_proposer': dict(by_proposer),
-    'unanswered': sum(unanswered.values()),
+    'answers': accounting.total(heard.values(), settings) if heard else None,
     'set_aside': set_aside.by_reason(folder),
   }
 

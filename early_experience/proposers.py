@@ -4,34 +4,18 @@ A proposer reads what is recorded of a state and never touches the
 environment, so all states of many trajectories can be asked at once.
 """
 
-import collections
 import dataclasses
-import itertools
 import random
-import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from early_experience.errors import UserError
-from early_experience.experience import chat, render
-from early_experience.experience.answer_format import AnswerFormat
 from early_experience.experience.records import Trajectory
-from early_experience.language.answer import Answer, Chat
-from early_experience.language.model import LanguageModel
 
 # The order in which a mix asks: models' ideas first, and what they leave open
 # is filled from the admissible list.
 MODELS = ('policy', 'openai')
 ORDER = (*MODELS, 'uniform', 'exhaustive')
-
-_THOUGHT = re.compile(r'<think>.*?(?:</think>|\Z)', re.DOTALL)
-# What marks the action in an answer, the likeliest first. An answer that was
-# cut off may lack the closing tag.
-_MARKS = (
-  re.compile(r'<action>(.*?)</action>', re.DOTALL | re.IGNORECASE),
-  re.compile(r'<action>\s*(.+)', re.IGNORECASE),
-  re.compile(r'^\W*action\W*:[\s*]*(.+)', re.IGNORECASE | re.MULTILINE),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +39,23 @@ class Context:
   admissible: tuple[str, ...] | None
 
 
-def contexts_of(trajectory: Trajectory) -> list[Context]:
-  """What an agent knows in each state of a trajectory."""
+def contexts_of(
+  trajectory: Trajectory,
+  without: Callable[[str, str], str] = lambda instruction, _: instruction,
+) -> list[Context]:
+  """What an agent knows in each state of a trajectory.
+
+  Args:
+    trajectory: an expert's.
+    without: `Environment.without`, which restates the instruction.
+  """
   observations = tuple(step.observation for step in trajectory.steps)
   actions = tuple(step.action for step in trajectory.steps)
   return [
     Context(
       trajectory.task_id,
       index,
-      trajectory.instruction,
+      without(trajectory.instruction, step.action),
       observations[: index + 1],
       actions[:index],
       step.admissible,
@@ -76,7 +68,12 @@ class Proposer(Protocol):
   """Proposes actions for states; the caller canonicalises and dedupes."""
 
   def propose(self, contexts: Sequence[Context], k: int) -> list[list[str]]:
-    """Action texts for each context, the first to be tried first."""
+    """Action texts for each context, the first to be tried first.
+
+    Args:
+      contexts: the states.
+      k: how many a model samples.
+    """
 
 
 class Uniform:
@@ -133,59 +130,21 @@ class Policy:
     )
 
 
-class Served:
-  """What a model behind an endpoint would do.
+def limits(shares: dict[str, float], k: int) -> dict[str, float]:
+  """The most alternatives that a state has once each proposer was asked.
 
-  Each sample is a request of its own: not every server gives several answers
-  to one. A request without an answer is a proposal less.
+  In the order of asking, so that what one leaves open the next may fill.
+  `exhaustive` has no limit.
 
   Args:
-    model: is asked; its settings have the temperature.
-    answers: how the actions of a history are written.
-    system: opens each chat; '' = nothing does.
-
-  Attributes:
-    unanswered: by task, how many requests met an error so far.
+    shares: of k, by proposer.
+    k: alternatives a state.
   """
-
-  def __init__(self, model: LanguageModel, answers: AnswerFormat, system: str):
-    self.model, self._answers = model, answers
-    self._prefix = (render.Turn('system', system),) if system else ()
-    self.unanswered = collections.Counter()
-
-  def propose(self, contexts, k):
-    chats = [self._chat(context) for context in contexts]
-    asked = [
-      Chat(messages, sample=sample) for messages in chats for sample in range(k)
-    ]
-    answers = iter(self.model.ask(asked))
-    proposals = []
-    for context in contexts:
-      own = list(itertools.islice(answers, k))
-      texts = [answer.text for answer in own if isinstance(answer, Answer)]
-      self.unanswered[context.task_id] += len(own) - len(texts)
-      proposals.append([action_in(text) for text in texts])
-    return proposals
-
-  def _chat(self, context):
-    history = render.history(
-      context.instruction, context.observations, context.actions
-    )
-    return chat.messages(self._prefix + history, self._answers)
-
-
-def action_in(answer: str) -> str:
-  """The action that a model's free text decides for; '' if there is none.
-
-  What follows `Action:` or stands between `<action>` tags, where there are
-  several the last one; else the last line that has text. Thoughts in `<think>`
-  tags do not count.
-  """
-  answer = _THOUGHT.sub('', answer).strip()
-  for mark in _MARKS:
-    if found := mark.findall(answer):
-      return found[-1].strip()
-  return answer.splitlines()[-1].strip() if answer else ''
+  upto, found = 0.0, {}
+  for name in (name for name in ORDER if name in shares):
+    upto += shares[name] / sum(shares.values())
+    found[name] = float('inf') if name == 'exhaustive' else round(k * upto)
+  return found
 
 
 def alternatives(
@@ -197,9 +156,7 @@ def alternatives(
 ) -> list[list[tuple[str, str]]]:
   """Chooses up to k distinct alternatives a state from several proposers.
 
-  They are asked in `ORDER`. After each, a state has at most its cumulative
-  share of k, so that what one leaves open the next may fill. `exhaustive`
-  has no limit.
+  A proposer is asked for as many as its limit, see `limits`.
 
   Args:
     contexts: the states.
@@ -212,15 +169,11 @@ def alternatives(
     For each state, (action, name of its proposer), in the order proposed.
   """
   chosen = [{} for _ in contexts]
-  whole = sum(share for _, share in proposers.values())
-  upto = 0.0
-  for name in (name for name in ORDER if name in proposers):
-    proposer, share = proposers[name]
-    upto += share / whole
-    limit = float('inf') if name == 'exhaustive' else round(k * upto)
+  shares = {name: share for name, (_, share) in proposers.items()}
+  for name, limit in limits(shares, k).items():
     if not limit:
       continue
-    proposals = proposer.propose(contexts, k)
+    proposals = proposers[name][0].propose(contexts, limit)
     for actions, expert, taken in zip(proposals, experts, chosen, strict=True):
       for action in map(canonical, actions):
         if len(taken) >= limit:

@@ -8,7 +8,7 @@ from early_experience import collect, explore
 from early_experience.config import default
 from early_experience.errors import UserError
 from early_experience.experience import records
-from early_experience.proposers import action_in
+from early_experience.served import action_in
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
 
@@ -131,8 +131,9 @@ def test_a_request_without_an_answer_is_a_proposal_less(workdir, capsys):
   summary, trajectories, _ = explored(workdir, failing)
   found = [len(step.alternatives) for t in trajectories for step in t.steps]
   assert found == [1, 0] + [1, 0, 0] + [1, 0, 0, 0] + [1, 0]
-  assert summary['unanswered'] == 4 + 2 * 7
-  assert ', 18 requests unanswered -> ' in capsys.readouterr().out
+  assert summary['answers']['requests'] == 2 * 11
+  assert summary['answers']['failed'] == {'refused': 4 + 2 * 7}
+  assert 'failed: 18 refused' in capsys.readouterr().out
 
 
 def test_a_killed_run_continues_and_counts_all(workdir, monkeypatch):
@@ -147,7 +148,7 @@ def test_a_killed_run_continues_and_counts_all(workdir, monkeypatch):
   with pytest.raises(KeyboardInterrupt):
     explored(workdir, failing, env=Dies())
   summary, _, endpoint = explored(workdir, failing)
-  assert summary['unanswered'] == 18
+  assert summary['answers']['failed'] == {'refused': 18}
   assert len(endpoint.requests) == 9, 'nor is what was answered before'
 
 

@@ -121,6 +121,16 @@ class Environment(abc.ABC):
     """
     return None
 
+  def without(self, instruction: str, action: str) -> str:
+    """An instruction as it is where an action is not to be had.
+
+    Models read it that propose alternatives to this action of the expert's.
+    Where the instruction lists tools, one may leave out the action's own
+    (arXiv 2510.08558, appendix B.4).
+    """
+    del action
+    return instruction
+
   def canonical(self, action: str) -> str:
     """The form in which two equal actions are equal text."""
     return ' '.join(action.split())

@@ -2,13 +2,13 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Self
 
 from ml_collections import ConfigDict
 
 from early_experience.errors import UserError
-from early_experience.language.answer import Answer, Failure
+from early_experience.language.answer import Answer, Chat, Failure
 
 _COUNTS = (
   'requests', 'cached', 'input_tokens', 'output_tokens', 'retries',
@@ -65,19 +65,20 @@ class Estimate:
 
 
 def announce(
-  stage: str, model, estimate: Estimate, confirmed: bool = False
+  stage: str, model, chats: Iterable[Chat], confirmed: bool = False
 ) -> None:
   """Says what a stage is about to ask, and stops it above the limits.
 
   Args:
     stage: its name.
     model: a `LanguageModel`.
-    estimate: from the model.
+    chats: all of them.
     confirmed: the user said --yes.
 
   Raises:
     UserError: it is above a limit, and the user did not say so.
   """
+  estimate = model.estimate(chats)
   tokens = estimate.input_tokens + estimate.output_tokens
   print(
     f'{stage}: asks {model.name} {estimate.requests:,} times,'
@@ -116,17 +117,17 @@ def count(answers: Iterable[Answer | Failure]) -> dict:
   return {**counts, 'failed': dict(sorted(failed.items()))}
 
 
-def total(counts: Sequence[dict], settings: ConfigDict) -> dict:
+def total(counts: Iterable[dict], settings: ConfigDict) -> dict:
   """Adds up what `count` gave, with the cost.
 
   Args:
     counts: of all units of a stage.
     settings: of the model, for its prices.
   """
-  whole = {name: sum(c[name] for c in counts) for name in _COUNTS}
-  failed = collections.Counter()
+  whole, failed = dict.fromkeys(_COUNTS, 0), collections.Counter()
   for each in counts:
     failed.update(each['failed'])
+    whole = {name: whole[name] + each[name] for name in _COUNTS}
   cost = Prices.of(settings).cost(whole['input_tokens'], whole['output_tokens'])
   return {**whole, 'failed': dict(sorted(failed.items())), 'cost': cost}
 

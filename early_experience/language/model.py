@@ -7,13 +7,13 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience import config as config_lib
 from early_experience.errors import UserError
 from early_experience.language import cache as cache_lib
 from early_experience.language.accounting import Estimate, Prices
 from early_experience.language.answer import Answer, Chat, Failure, judged
 from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
+from early_experience.language.settings import endpoint
 
 # What answers do not depend on: where and how hard we knock, what it costs.
 _ASIDE = (
@@ -192,7 +192,7 @@ def talker(settings: dict, where: str) -> LanguageModel:
   Raises:
     UserError: a setting is unknown or missing.
   """
-  whole = config_lib.endpoint(temperature=0.0, max_tokens=512).lock()
+  whole = endpoint(temperature=0.0, max_tokens=512).lock()
   try:
     whole.update(settings)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
