@@ -20,6 +20,7 @@ ENVIRONMENTS = {
   'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
   'miniwob': 'early_experience.envs.miniwob.environment:MiniWob',
   'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
+  'tau2': 'early_experience.envs.tau2.environment:Tau2',
 }
 
 
