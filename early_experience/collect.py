@@ -91,16 +91,17 @@ def run_expert(
   if expert is None:
     raise UserError(f'environment {env.name} has no expert to collect from')
   steps, failure = [], None
-  action = next(expert, None)
+  said = next(expert, None)
   while not turn.done:
-    if action is None:
+    if said is None:
       failure = 'gave up'
       break
     if len(steps) == max_steps:
       failure = f'more than {max_steps} steps'
       break
+    action, thought = said if isinstance(said, tuple) else (said, None)
     action = env.canonical(action)
-    steps.append(Step(turn.observation, action, admissible=env.admissible()))
+    steps.append(Step(turn.observation, action, thought, env.admissible()))
     turn = env.step(action)
     if not turn.valid:
       raise Misbehaves(
@@ -108,7 +109,7 @@ def run_expert(
         f'task {task.id} step {len(steps) - 1}: {action!r} is answered'
         f' {turn.observation[:200]!r}',
       )
-    action = _send(expert, turn)
+    said = _send(expert, turn)
   if failure is None and not turn.success:
     failure = 'ended without success'
   trajectory = Trajectory(

@@ -109,15 +109,18 @@ class Environment(abc.ABC):
   def close(self) -> None:  # noqa: B027  (most have nothing to end)
     """Ends what the environment started: a browser, a virtual machine."""
 
-  def expert(self, turn: Turn) -> Generator[str, Turn, None] | None:
+  def expert(
+    self, turn: Turn
+  ) -> Generator[str | tuple[str, str], Turn, None] | None:
     """An expert for the running task, or None where there is none.
 
     Args:
       turn: what `reset` returned.
 
     Returns:
-      A generator of actions. Execute each one and `send` it the answer. It
-      ends where the expert gives up.
+      A generator of actions, or of pairs of an action and the thought that it
+      was taken with. Execute each one and `send` it the answer. It ends where
+      the expert gives up.
     """
     return None
 
