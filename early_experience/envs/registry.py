@@ -17,10 +17,11 @@ ENVIRONMENTS = {
   'alfworld': 'early_experience.envs.alfworld.environment:AlfWorld',
   'bfcl': 'early_experience.envs.bfcl.environment:Bfcl',
   'gym': 'early_experience.envs.gym:Gym',
-  'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
   'miniwob': 'early_experience.envs.miniwob.environment:MiniWob',
+  'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
   'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
   'tau2': 'early_experience.envs.tau2.environment:Tau2',
+  'webshop': 'early_experience.envs.webshop.environment:WebShop',
 }
 
 

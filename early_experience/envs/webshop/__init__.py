@@ -1,0 +1,1 @@
+"""Shopping in a web shop as text, after an instruction."""

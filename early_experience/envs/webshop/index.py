@@ -1,0 +1,31 @@
+"""Indexes a shop's products once, for every process that searches them.
+
+python -m early_experience.envs.webshop.index --data=FOLDER --index=FOLDER
+"""
+
+import argparse
+
+from early_experience.envs.retrieval import Index
+from early_experience.envs.webshop import catalogue
+from early_experience.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Reads the flags and writes the index."""
+  parser = argparse.ArgumentParser(description='Indexes a shop.')
+  parser.add_argument('--data', required=True, help='official files')
+  parser.add_argument('--index', required=True, help='folder to write')
+  parser.add_argument(
+    '--products', type=int, default=0, help='the first; 0=all'
+  )
+  flags = parser.parse_args(argv)
+  try:
+    products = catalogue.read(flags.data, flags.products).products
+    Index.build(p.text() for p in products.values()).save(flags.index)
+  except UserError as error:
+    raise SystemExit(f'error: {error}') from None
+  print(f'{len(products)} products indexed -> {flags.index}')
+
+
+if __name__ == '__main__':
+  main()
