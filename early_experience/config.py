@@ -54,10 +54,19 @@ def default() -> ConfigDict:
   config.explore.openai.system = ''
   config.explore.openai.prompt = ''
 
+  # Outcomes that are long (pages, documents) in a few sentences, by a language
+  # model: what the world model learns to predict, and what rationales weigh.
+  config.summarise = ConfigDict()
+  config.summarise.enabled = False  # reflect and prepare read what it writes
+  config.summarise.openai = endpoint(temperature=0.0, max_tokens=160)
+
   config.reflect = ConfigDict()
   config.reflect.writer = 'grounded'  # grounded | openai
   config.reflect.k = 3  # alternatives a rationale weighs; paper, B.1
   config.reflect.per_alternative = False  # one rationale for each instead
+  # Alternatives that cannot be done: replace (weighed only where there are too
+  # few others; paper, B.1) | keep (B.2)
+  config.reflect.invalid = 'replace'
   config.reflect.openai = endpoint(
     temperature=0.9,  # paper, B.7
     max_tokens=512,

@@ -19,9 +19,10 @@ from early_experience.config import check_choice
 from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Rationale, Trajectory
+from early_experience.language import accounting
 from early_experience.language.model import LanguageModel, identity
 from early_experience.progress import Progress
-from early_experience.reflection import checks, openai_writer
+from early_experience.reflection import checks, decision, openai_writer
 from early_experience.reflection.decision import (
   Decision,
   Draft,
@@ -52,22 +53,33 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
   """Adds rationales to the explored trajectories; writes WORKDIR/reflect.
 
   Raises:
-    UserError: `explore` is not done, a setting is wrong, or the endpoint of
-      the `openai` writer cannot be used at all.
+    UserError: `explore` is not done (or `summarise`, where it is enabled), a
+      setting is wrong, or the language model of the `openai` writer cannot be
+      used at all.
   """
   chosen = config.reflect
   check_choice('reflect.writer', chosen.writer, WRITERS)
+  check_choice('reflect.invalid', chosen.invalid, decision.INVALID)
   if chosen.k < 0:
     raise UserError(f'config.reflect.k is {chosen.k}, below 0')
   workers.check(config.cluster)
-  source = stage.require(workdir, 'explore')
-  writer = None
-  if stage.finished(pathlib.Path(workdir) / 'reflect') is None:
+  source = stage.require(
+    workdir, 'summarise' if config.summarise.enabled else 'explore'
+  )
+  writer, folder = None, pathlib.Path(workdir) / 'reflect'
+  if stage.finished(folder) is None:
     # Before anything is written: it may refuse.
     writer = _writer(config, workdir)
+    trajectories = list(records.read(source))
+    todo = [t for t in trajectories if t.task_id not in _done(folder)]
+    if chosen.writer == 'openai':
+      decisions = _decisions(config)
+      chats = (writer.chat(d) for t in todo for d in decisions(t))
+      accounting.announce('reflect', writer.model, chats, cli.confirmed())
   folder = stage.begin(workdir, 'reflect', _settings(config, source))
   if writer:
-    stage.finish(folder, _reflect(writer, config, source, folder))
+    _reflect(writer, config, todo, len(trajectories), folder)
+    stage.finish(folder, _summary(folder, writer.name, chosen.openai))
   summary = stage.finished(folder)
   reasons = ', '.join(f'{n} {r}' for r, n in summary['dropped'].items())
   print(
@@ -76,6 +88,8 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
     f' {summary["all_states"]} states; dropped: {reasons or "none"} -> {folder}'
     f'{set_aside.told(folder, summary)}'
   )
+  if summary['answers']:
+    print(f'reflect: {accounting.in_words(summary["answers"])}')
   return summary
 
 
@@ -88,14 +102,14 @@ def reflect_on(
     The trajectory, and for each dropped draft its step, reason and text.
   """
   kept, dropped = collections.defaultdict(list), []
-  for decision, draft in zip(decisions, drafts, strict=True):
+  for about, draft in zip(decisions, drafts, strict=True):
     text, reason = draft.text, draft.failure
     if reason is None:
-      text, reason = checks.check(draft.text, decision)
+      text, reason = checks.check(draft.text, about)
     if reason is None:
-      kept[decision.step].append(Rationale(text, draft.compared, name))
+      kept[about.step].append(Rationale(text, draft.compared, name))
     else:
-      dropped.append({'step': decision.step, 'reason': reason, 'text': text})
+      dropped.append({'step': about.step, 'reason': reason, 'text': text})
   steps = (
     dataclasses.replace(step, rationales=tuple(kept[i]))
     for i, step in enumerate(trajectory.steps)
@@ -119,6 +133,7 @@ def _settings(config, source):
     'writer': chosen.writer,
     'k': chosen.k,
     'per_alternative': chosen.per_alternative,
+    'invalid': chosen.invalid,
     'explored': files.read_json(source / stage.SETTINGS),
   }
   if chosen.writer == 'openai':
@@ -128,16 +143,17 @@ def _settings(config, source):
   return settings
 
 
-def _reflect(writer, config, source, folder):
-  trajectories = list(records.read(source))
+def _done(folder):
+  done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
+  return done | set_aside.ids(folder)
+
+
+def _reflect(writer, config, todo, count, folder):
   with (
     files.JsonlWriter(folder, records.STEM) as out,
     files.JsonlWriter(folder, DROPPED) as aside,
   ):
-    done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
-    done |= set_aside.ids(folder)
-    progress = Progress('reflect', len(trajectories), 'trajectories', len(done))
-    todo = [t for t in trajectories if t.task_id not in done]
+    progress = Progress('reflect', count, 'trajectories', count - len(todo))
     written = set_aside.sift(
       _run(writer, config, todo), folder, lambda group: group[0].task_id
     )
@@ -146,19 +162,16 @@ def _reflect(writer, config, source, folder):
         for trajectory, (record, dropped) in zip(group, results, strict=True):
           # The trajectory last: it is what says that this unit is done. After
           # a kill between the two, the unit's newer line of drops counts.
-          aside.write({'task_id': trajectory.task_id, 'dropped': dropped})
+          aside.write({'task_id': trajectory.task_id, **dropped})
           out.write(record)
           progress.update()
     progress.close()
-  return _summary(folder, writer.name)
 
 
 def _run(writer, config, todo):
   """Yields (trajectories, for each its record and what was dropped)."""
   chosen, cluster = config.reflect, config.cluster
-  write = functools.partial(
-    _write, writer, chosen.k, chosen.per_alternative, config.seed
-  )
+  write = functools.partial(_write, writer, _decisions(config))
   if chosen.writer == 'openai':  # asks many at once by itself, and may refuse
     for start in range(0, len(todo), GROUP):
       group = todo[start : start + GROUP]
@@ -171,25 +184,39 @@ def _run(writer, config, todo):
     yield from workers.run(write, units, cluster, len(todo))
 
 
-def _write(writer, k, per_alternative, seed, group):
-  asked = [decisions_of(t, k, per_alternative, seed) for t in group]
+def _decisions(config):
+  """What gives the decisions of a trajectory."""
+  chosen = config.reflect
+  return functools.partial(
+    decisions_of,
+    k=chosen.k,
+    per_alternative=chosen.per_alternative,
+    seed=config.seed,
+    invalid=chosen.invalid,
+  )
+
+
+def _write(writer, decisions_in, group):
+  asked = [decisions_in(trajectory) for trajectory in group]
   drafts = iter(writer.write(list(itertools.chain(*asked))))
   results = []
   for trajectory, decisions in zip(group, asked, strict=True):
     own = list(itertools.islice(drafts, len(decisions)))
     trajectory, dropped = reflect_on(trajectory, decisions, own, writer.name)
-    results.append((records.to_json(trajectory), dropped))
+    aside = {'dropped': dropped}
+    if answers := [draft.answer for draft in own if draft.answer]:
+      aside['answers'] = accounting.count(answers)
+    results.append((records.to_json(trajectory), aside))
   return results
 
 
-def _summary(folder, name):
+def _summary(folder, name, settings):
   """Counts what is on disk, so that a continued run counts all of it."""
-  dropped = {
-    v['task_id']: v['dropped'] for _, v in files.read_jsonl(folder, DROPPED)
-  }
+  aside = {v['task_id']: v for _, v in files.read_jsonl(folder, DROPPED)}
   reasons = collections.Counter(
-    drop['reason'] for drops in dropped.values() for drop in drops
+    drop['reason'] for line in aside.values() for drop in line['dropped']
   )
+  heard = [line['answers'] for line in aside.values() if 'answers' in line]
   trajectories = all_states = states = rationales = words = 0
   for _, value in files.read_jsonl(folder, records.STEM):
     trajectories += 1
@@ -206,6 +233,7 @@ def _summary(folder, name):
     'rationales': rationales,
     'mean_words': words / max(1, rationales),
     'dropped': dict(sorted(reasons.items())),
+    'answers': accounting.total(heard, settings) if heard else None,
     'set_aside': set_aside.by_reason(folder),
   }
 

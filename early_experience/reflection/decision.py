@@ -7,6 +7,8 @@ from early_experience.experience.records import Alternative, Trajectory
 from early_experience.language.answer import Answer, Failure
 from early_experience.proposers import MODELS
 
+INVALID = ('replace', 'keep')  # what becomes of ideas that cannot be done
+
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
@@ -74,7 +76,11 @@ class Draft:
 
 
 def decisions_of(
-  trajectory: Trajectory, k: int, per_alternative: bool, seed: int
+  trajectory: Trajectory,
+  k: int,
+  per_alternative: bool,
+  seed: int,
+  invalid: str = 'replace',
 ) -> list[Decision]:
   """The decisions of a trajectory that a writer is asked about.
 
@@ -83,16 +89,19 @@ def decisions_of(
 
   Args:
     trajectory: explored.
-    k: alternatives to weigh, at most. Valid ones are preferred, and among
-      them a model's own (arXiv 2510.08558, appendix B.1); else chance.
+    k: alternatives to weigh, at most. A model's own are preferred; else chance
+      decides.
     per_alternative: one decision for each of them, not one for all.
     seed: of that chance.
+    invalid: `replace`: what the environment rejected or does not list gives way
+      to any other (arXiv 2510.08558, appendix B.1), so that it is weighed only
+      where there are too few; `keep` (B.2): it counts like the rest.
   """
   found = []
   observations = tuple(step.observation for step in trajectory.steps)
   actions = tuple(step.action for step in trajectory.steps)
   for i, step in enumerate(trajectory.steps):
-    chosen = _choose(step.alternatives, k, f'{seed}/{trajectory.task_id}/{i}')
+    chosen = _choose(step, k, f'{seed}/{trajectory.task_id}/{i}', invalid)
     if k and not chosen:
       continue
     groups = [(one,) for one in chosen] if per_alternative else [chosen]
@@ -119,7 +128,19 @@ def _told(other):
   return dataclasses.replace(other, observation=other.told)
 
 
-def _choose(alternatives, k, seed):
-  mixed = random.Random(seed).sample(alternatives, len(alternatives))
-  mixed.sort(key=lambda a: (not a.valid, a.proposer not in MODELS))
+def _choose(step, k, seed, invalid):
+  mixed = random.Random(seed).sample(step.alternatives, len(step.alternatives))
+  mixed.sort(
+    key=lambda a: (
+      invalid == 'replace' and not _possible(a, step.admissible),
+      a.proposer not in MODELS,
+    )
+  )
   return mixed[:k]
+
+
+def _possible(alternative, admissible):
+  """Whether an action was accepted, and is one of those listed."""
+  by_model = alternative.proposer in MODELS
+  unlisted = admissible is not None and alternative.action not in admissible
+  return alternative.valid and not (by_model and unlisted)
