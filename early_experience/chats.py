@@ -4,9 +4,13 @@ python -m early_experience.chats import --source=FOLDER --workdir=DIR
   reads expert*, iwm* and reflection* .jsonl (or .json arrays) of FOLDER into
   DIR/import; `prepare` with --config.prepare.source=import makes rows of them.
   --expert=FILE, --iwm=FILE, --reflection=FILE name files one by one.
+python -m early_experience.chats export --workdir=DIR --out=FOLDER
+  writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
+  collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -15,7 +19,8 @@ from collections.abc import Iterator
 
 from early_experience import files, stage
 from early_experience.errors import UserError
-from early_experience.experience import chat_record
+from early_experience.experience import chat_export, chat_record, records
+from early_experience.experience.answer_format import FORMATS
 from early_experience.experience.sources import IMPORT
 
 # What the file of each objective is called (SKILL.md of the authors' release).
@@ -84,8 +89,7 @@ def import_chats(
 
 
 def _sentence(summary, target):
-  counts = ', '.join(f'{n} {name}' for name, n in summary['chats'].items())
-  return f'import: {counts} chats in {target}'
+  return f'import: {_count(summary["chats"])} chats in {target}'
 
 
 def _paths(source, given):
@@ -157,6 +161,68 @@ def _decode(data, path, number):
     ) from None
 
 
+def export_chats(workdir: str, out: str, variant: chat_export.Variant) -> str:
+  """Writes the records of a workdir as chat files into a new folder.
+
+  Args:
+    workdir: of the run; `collect` must be done.
+    out: the folder.
+    variant: how they are written.
+
+  Returns:
+    A sentence for the user.
+
+  Raises:
+    UserError: there are no records, or the folder is there already.
+  """
+  names = ('reflect', 'explore', 'collect')
+  done = [n for n in names if stage.finished(pathlib.Path(workdir) / n)]
+  source = stage.require(workdir, (done or ['collect'])[0])
+  counts = dict.fromkeys(NAMES, 0)
+  with files.new_folder(out) as made, contextlib.ExitStack() as stack:
+    opened = {}
+    for trajectory in records.read(source):
+      for objective, record in chat_export.export(trajectory, variant):
+        if objective not in opened:
+          path = made / _file_name(objective)
+          opened[objective] = stack.enter_context(open(path, 'wb'))
+        line = json.dumps(record, ensure_ascii=False) + '\n'
+        opened[objective].write(line.encode())
+        counts[objective] += 1
+    files.write_json(
+      made / 'dataset_info.json',
+      {
+        NAMES[objective]: _dataset_info(objective, variant.layout)
+        for objective in opened
+      },
+    )
+  return f'export: {_count(counts)} records of {source} in {out}'
+
+
+def _file_name(objective):
+  return f'{NAMES[objective]}_sft.jsonl'
+
+
+def _dataset_info(objective, layout):
+  """What LLaMA-Factory is to know of a file."""
+  info = {'file_name': _file_name(objective)}
+  if layout == 'turns':
+    info['formatting'] = 'sharegpt'
+    info['columns'] = {'messages': 'messages'}
+    info['tags'] = {
+      'role_tag': 'role',
+      'content_tag': 'content',
+      'user_tag': 'user',
+      'assistant_tag': 'assistant',
+      'system_tag': 'system',
+    }
+  return info
+
+
+def _count(counts):
+  return ', '.join(f'{n} {name}' for name, n in counts.items())
+
+
 def main() -> None:
   try:
     print(_run(sys.argv[1:]))
@@ -176,9 +242,17 @@ def _run(argv):
   )
   for name in NAMES.values():
     command.add_argument(f'--{name}', default='')
+  command = commands.add_parser('export')
+  command.add_argument('--workdir', required=True)
+  command.add_argument('--out', required=True)
+  command.add_argument('--layout', choices=chat_export.LAYOUTS, default='turns')
+  command.add_argument('--answers', choices=tuple(FORMATS), default='plain')
+  command.add_argument('--k', type=int)
   given = vars(parser.parse_args(argv))
-  given.pop('command')
-  return import_chats(**given)
+  if given.pop('command') == IMPORT:
+    return import_chats(**given)
+  workdir, out = given.pop('workdir'), given.pop('out')
+  return export_chats(workdir, out, chat_export.Variant(**given))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ('engine', 'loader', 'loss', 'tree', 'weights')
+BENCHMARKS = ('chats', 'engine', 'loader', 'loss', 'tree', 'weights')
 
 
 def main() -> None:
