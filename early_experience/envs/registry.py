@@ -21,6 +21,10 @@ ENVIRONMENTS = {
   'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
   'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
   'tau2': 'early_experience.envs.tau2.environment:Tau2',
+  'textworld_express': (
+    'early_experience.envs.textworld_express:TextWorldExpress'
+  ),
+  'webarena': 'early_experience.envs.webarena:WebArena',
   'webshop': 'early_experience.envs.webshop.environment:WebShop',
 }
 

@@ -113,14 +113,12 @@ class Browser:
 
   def type(self, element: str, text: str) -> None:
     """Replaces what a field holds, key by key."""
-    with self._watched():
-      self._cdp('DOM.focus', backendNodeId=self._node(element))
-    self.press('Control+a')
-    self.press('Delete')
+    self.press(element, 'Control+a')
+    self.press(element, 'Delete')
     self._keys(list(text))
 
-  def press(self, combination: str) -> None:
-    """Presses keys together: `Enter`, `Control+a`."""
+  def press(self, element: str, combination: str) -> None:
+    """Presses keys together in an element: `Enter`, `Control+a`."""
     from selenium.webdriver.common.keys import Keys
 
     keys = []
@@ -131,6 +129,8 @@ class Browser:
       if len(name) != 1 and not hasattr(Keys, special):
         raise ActionError(f'there is no key {name}')
       keys.append(name if len(name) == 1 else getattr(Keys, special))
+    with self._watched():
+      self._cdp('DOM.focus', backendNodeId=self._node(element))
     self._keys(keys[-1:], keys[:-1])
 
   def select(self, element: str, label: str) -> None:

@@ -17,7 +17,7 @@ FORMS = {
   'drag': ('id', 'id'),  # from, onto
   'type': ('id', 'text'),  # replaces what the field holds
   'select': ('id', 'text'),  # an option by its label
-  'press': ('text',),  # a key, where the focus is: "Enter", "Control+a"
+  'press': ('id', 'text'),  # keys, in an element: "Enter", "Control+a"
   'scroll': (('up', 'down'),),
   'wait': (),
   'goto': ('text',),
@@ -27,6 +27,15 @@ FORMS = {
   'tab_focus': ('id',),
   'tab_close': (),
   'answer': ('text',),  # ends the episode
+}
+
+# BrowserGym's names of the same.
+_ALIASES = {
+  'fill': 'type',
+  'select_option': 'select',
+  'drag_and_drop': 'drag',
+  'noop': 'wait',
+  'send_msg_to_user': 'answer',
 }
 
 _CALL = re.compile(r'\s*([A-Za-z_]\w*)\s*\((.*)\)\s*;?\s*', re.DOTALL)
@@ -72,6 +81,7 @@ def parse(text: str) -> Action:
   if call is None:
     raise ActionError('an action is written like click(12)')
   name = call.group(1).lower()
+  name = _ALIASES.get(name, name)
   if name not in FORMS:
     raise ActionError(f'there is no action {name}, only {", ".join(FORMS)}')
   kinds, args = FORMS[name], _arguments(name, call.group(2))
