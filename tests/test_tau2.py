@@ -1,0 +1,286 @@
+"""tau2: gold calls, the official score, branches of databases, users."""
+
+import copy
+import json
+import random
+
+import pytest
+
+from early_experience.collect import run_expert
+from early_experience.envs.tau2 import domain as domains
+from early_experience.envs.tau2.environment import DOMAINS, Tau2, read, write
+from early_experience.errors import UserError
+from tests.fake_endpoint import FakeEndpoint
+
+pytest.importorskip('tau2')
+
+READ = write('get_order_details', {'order_id': '#W2378156'})
+BYE = 'That is all.'
+
+
+def start(**kwargs):
+  """An environment in which the first task was started, and its first turn."""
+  env = Tau2(**kwargs)
+  return env, env.reset(env.tasks('train')[0])
+
+
+def gold_calls(name):
+  """All gold calls of a domain, as actions."""
+  return [
+    write(call.name, call.arguments)
+    for task in domains.load(name).tasks.values()
+    for call in task.evaluation_criteria.actions or ()
+  ]
+
+
+@pytest.mark.parametrize('name', DOMAINS)
+def test_the_gold_calls_of_all_tasks_succeed(name):
+  env = Tau2(domain=name)
+  tasks = [*env.tasks('train'), *env.tasks('test')]
+  failed = {
+    task.id: failure
+    for task in tasks
+    if (failure := run_expert(env, task, max_steps=30)[1])
+  }
+  assert len(tasks) == {'retail': 114, 'airline': 50}[name]
+  assert not failed
+
+
+@pytest.mark.parametrize('name, count', [('retail', 2), ('airline', 1)])
+def test_spoiled_episodes_are_judged_by_the_official_measure(name, count):
+  env, rng = Tau2(domain=name), random.Random(1)
+  domain, strange = domains.load(name), gold_calls(name)
+  writing = [t for t in env.tasks('train') if t.type != 'no_change']
+  for task in rng.sample(writing, count):
+    gold = gold_of(env, task)
+    told = domain.tasks[task.id.split('-')[1]].evaluation_criteria
+    writes = [call for call in gold if domain.writes(read(call)[0])]
+    reads = [call for call in gold if call not in writes]
+    hashes = []
+    for actions in (gold, writes, reads, [*gold, *rng.sample(strange, 9)]):
+      env.reset(task)
+      for action in actions:
+        env.step(action)
+      hashes.append(official_hash(domain, actions))
+      turn = env.step(' '.join(told.communicate_info or [BYE]))
+      assert turn.success == (hashes[-1] == hashes[0])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def gold_of(env, task):
+  name, number = task.id.split('-')
+  calls = domains.load(name).tasks[number].evaluation_criteria.actions
+  return [write(call.name, call.arguments) for call in calls]
+
+
+def official_hash(domain, actions):
+  """Of a whole database of its own."""
+  world, message = (
+    copy.deepcopy(domain.world),
+    domains.part('data_model.message'),
+  )
+  for name, arguments in map(read, actions):
+    world.get_response(message.ToolCall(name=name, arguments=arguments))
+  return world.get_db_hash()
+
+
+@pytest.mark.parametrize('name', DOMAINS)
+def test_a_branch_is_a_replay_and_leaves_the_trunk_alone(name):
+  env, rng = Tau2(domain=name), random.Random(0)
+  before = domains.load(name).world.get_db_hash()
+  strange, changed = gold_calls(name), 0
+  for task in rng.sample(env.tasks('train'), 10):
+    recorded, _ = run_expert(env, task, max_steps=30)
+    env.reset(task)
+    past = []
+    for index, step in enumerate(recorded.steps):
+      here = env.fingerprint()
+      others = [step.action, *rng.sample(strange, 3)]
+      for action in others:
+        branch, replayed = env.clone(), Tau2(domain=name)
+        found = branch.step(action)
+        replayed.reset(task)
+        for earlier in past:
+          replayed.step(earlier)
+        assert found == replayed.step(action)
+        assert branch.fingerprint() == replayed.fingerprint()
+        assert env.fingerprint() == here
+        changed += branch.fingerprint() != here
+      past.append(step.action)
+      turn = env.step(step.action)
+      assert turn.observation == recorded.outcome(index)
+    assert turn.success
+  assert changed > 10
+  assert domains.load(name).world.get_db_hash() == before
+
+
+def test_a_fingerprint_changes_with_the_state_alone():
+  env, _ = start()
+  fresh = env.fingerprint()
+  env.step(READ)
+  assert env.fingerprint() == fresh
+  twin = env.clone()
+  twin.step(BYE)
+  assert twin.fingerprint() != fresh
+  *_, write_call = gold_of(env, env.tasks('train')[0])
+  assert env.step(write_call).valid
+  changed = env.fingerprint()
+  assert changed != fresh
+  assert not env.step(write_call).valid  # once only
+  assert env.fingerprint() == changed
+
+
+def test_success_takes_the_words_that_the_task_wants_told():
+  env = Tau2()
+  domain = domains.load('retail')
+  asked = next(
+    task
+    for task in env.tasks('train')
+    if domain.tasks[task.id.split('-')[1]].evaluation_criteria.communicate_info
+  )
+  told, _ = run_expert(env, asked, max_steps=30)
+  *actions, answer = [step.action for step in told.steps]
+  for text, success in ((answer, True), (BYE, False)):
+    env.reset(asked)
+    for action in actions:
+      env.step(action)
+    turn = env.step(text)
+    assert turn.done and turn.success == success
+
+
+@pytest.mark.parametrize(
+  'action, says',
+  [
+    (write('fly', {}), "Error: Tool 'fly' not found."),
+    (write('_get_order', {'order_id': '#W2378156'}), 'not found.'),
+    (write('get_order_details', {}), 'missing 1 required positional argument'),
+    (write('get_order_details', {'order_id': 'W1'}), 'Error: Order not found'),
+    (write('get_order_details', {'order_id': ['W1']}), 'Error: unhashable'),
+    ('{"name": "get_order_details"', 'Error: Expecting'),
+    ('{"name": "calculate", "arguments": NaN}', 'NaN is no number'),
+    ('[1, 2]', 'a call is {"name"'),
+    ('{"name": "x", "arguments": {}, "id": 1}', 'a call is {"name"'),
+    ('[' * 100_000, 'nested too deeply'),
+    (write('calculate', {'expression': '9**9**9'}), 'Invalid operator'),
+    (write('calculate', {'expression': 'print(1)'}), 'Invalid characters'),
+    (write('calculate', {'expression': '1/0'}), 'division by zero'),
+    (write('calculate', {'expression': '(' * 500}), 'Error: '),
+  ],
+)
+def test_a_bad_call_is_answered_and_changes_nothing(action, says):
+  env, _ = start()
+  before = env.fingerprint()
+  turn = env.step(env.canonical(action))
+  assert says in turn.observation and not turn.valid and not turn.done
+  assert env.fingerprint() == before
+
+
+def test_sums_are_those_of_the_tool():
+  env, _ = start()
+  tool = domains.load('retail').world.tools.calculate
+  for text in ('1 + 2 * 3', '-(4.5 - 2) / 3', ' 10/4 ', '+.5'):
+    turn = env.step(write('calculate', {'expression': text}))
+    assert turn.valid and turn.observation == tool(expression=text.strip())
+
+
+@pytest.mark.parametrize(
+  'action, form',
+  [
+    (
+      ' {"arguments":{"b":1,"a":"ü"},"name":"f"}\n',
+      '{"name": "f", "arguments": {"a": "ü", "b": 1}}',
+    ),
+    ('{"name": "f"}', '{"name": "f", "arguments": {}}'),
+    ('It  is\ndone.', 'It is done.'),
+    ('{"name":  "f"', '{"name": "f"'),
+  ],
+)
+def test_equal_actions_have_one_form(action, form):
+  env = Tau2()
+  assert env.canonical(action) == form
+  assert env.canonical(form) == form
+
+
+def test_splits_are_official_and_the_other_domain_is_another():
+  env = Tau2()
+  assert [len(env.tasks(split)) for split in env.splits] == [74, 40, 50]
+  names = [{t.id.split('-')[0] for t in env.tasks(s)} for s in env.splits]
+  assert names == [{'retail'}, {'retail'}, {'airline'}]
+  first = env.reset(env.tasks('other_domain')[0])
+  assert 'Airline Agent Policy' in env.instruction
+  assert '"name": "book_reservation"' in env.instruction
+  assert 'You are Emma Kim.' in first.observation
+
+
+def test_the_measure_is_the_one_that_all_tasks_name():
+  for name in DOMAINS:
+    for task in domains.load(name).tasks.values():
+      assert {b.value for b in task.evaluation_criteria.reward_basis} == {
+        'DB',
+        'COMMUNICATE',
+      }
+      assert task.initial_state is None
+
+
+def test_a_scripted_user_tells_all_and_ends_the_conversation():
+  env, turn = start()
+  assert 'You are Yusuf Rossi in zip code 19122.' in turn.observation
+  assert 'does not answer' in env.instruction
+  turn = env.step('How can I help you?')
+  assert turn.done and turn.observation == '###STOP###' and not turn.success
+
+
+def test_a_model_plays_the_user_until_it_has_what_it_wants(tmp_path):
+  def answer(prompt, _):
+    assert 'You are Yusuf Rossi' in prompt
+    if 'exchanged' in prompt.splitlines()[-1]:
+      return 'Thank you. ###STOP###'
+    return 'I want to exchange my keyboard.'
+
+  with FakeEndpoint(answer) as endpoint:
+    model = {
+      'base_url': endpoint.url,
+      'model': 'customer',
+      'cache': str(tmp_path / 'said.db'),
+    }
+    traces = []
+    for _ in range(2):
+      env, turn = start(user='model', user_model=model)
+      trace = [turn]
+      for action in (
+        *gold_of(env, env.tasks('train')[0]),
+        'Which?',
+        'It was exchanged.',
+      ):
+        trace.append(env.step(action))
+      traces.append(trace)
+    assert traces[0] == traces[1]
+    assert len(endpoint.requests) == 3  # an episode played again costs nothing
+  assert 'does not answer' not in env.instruction
+  assert traces[0][0].observation == 'I want to exchange my keyboard.'
+  assert not traces[0][-2].done
+  assert traces[0][-1].done and traces[0][-1].success
+  roles = [m['role'] for m in endpoint.requests[-1][2]['messages']]
+  assert roles == ['system', 'user', 'assistant', 'user', 'assistant', 'user']
+
+
+def test_bad_arguments_are_named():
+  for kwargs, says in (
+    ({'domain': 'telecom'}, 'env.kwargs.domain'),
+    ({'user': 'human'}, 'env.kwargs.user'),
+    ({'user_model': {'model': 'm'}}, 'env.kwargs.user_model'),
+    ({'user': 'model'}, 'env.kwargs.user_model'),
+    ({'user': 'model', 'user_model': {'modle': 'm'}}, 'modle'),
+  ):
+    with pytest.raises(UserError, match=says):
+      Tau2(**kwargs)
+  with pytest.raises(UserError, match="no split 'dev'; there are: train, test"):
+    Tau2().tasks('dev')
+
+
+def test_arguments_are_json_to_the_last():
+  assert read(json.dumps({'name': 'f', 'arguments': {'a': [1]}})) == (
+    'f',
+    {'a': [1]},
+  )
+  assert read('Hello {"name": "f"}') is None
