@@ -84,7 +84,7 @@ def run_expert(
 
   Raises:
     UserError: the environment has no expert.
-    Misbehaves: it rejects the expert's action.
+    Misbehaves: it rejects the action of an expert that does not probe.
   """
   turn = env.reset(task)
   expert = env.expert(turn)
@@ -103,7 +103,7 @@ def run_expert(
     action = env.canonical(action)
     steps.append(Step(turn.observation, action, thought, env.admissible()))
     turn = env.step(action)
-    if not turn.valid:
+    if not turn.valid and not env.expert_probes:
       raise Misbehaves(
         'expert action rejected',
         f'task {task.id} step {len(steps) - 1}: {action!r} is answered'

@@ -6,17 +6,20 @@ from ml_collections import ConfigDict
 
 from early_experience import cli, recipes
 from early_experience.collect import collect
-from early_experience.evaluate import evaluate
 from early_experience.explore import explore
-from early_experience.prepare import prepare
 from early_experience.progress import clock
 from early_experience.reflect import reflect
 from early_experience.report import report
-from early_experience.train import train
 
 
 def quickstart(config: ConfigDict, workdir: str) -> dict:
   """Runs the loop; continues where it was stopped. Ends with the table."""
+  # Here, for the workers of collect and explore import this module again, and
+  # do without jax.
+  from early_experience.evaluate import evaluate
+  from early_experience.prepare import prepare
+  from early_experience.train import train
+
   start = time.monotonic()
   for stage in (collect, explore, reflect, prepare):
     stage(config, workdir)

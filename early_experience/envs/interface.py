@@ -61,6 +61,9 @@ class Environment(abc.ABC):
       operating system can copy it, which takes an environment that lives in
       this process alone; else `replay`.
     expert_name: who acts in `expert`; '' where nobody does.
+    expert_probes: the expert tries what may be rejected, and goes on from the
+      answer. Elsewhere a rejected action says that the expert and the
+      environment have parted, and its episode is no data.
     instruction: of the running task; set by `reset`.
   """
 
@@ -72,6 +75,7 @@ class Environment(abc.ABC):
   install: str = ''
   branching: str = 'replay'
   expert_name: str = 'scripted'
+  expert_probes: bool = False
   instruction: str = ''
 
   @abc.abstractmethod

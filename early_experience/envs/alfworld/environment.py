@@ -25,6 +25,7 @@ class AlfWorld(Environment):
   needs = ('alfworld',)
   install = 'pip install --no-deps alfworld==0.4.2'
   branching = 'clone'
+  expert_probes = True  # is this receptacle where I stand already?
 
   def __init__(
     self,
