@@ -77,7 +77,7 @@ class Jvm:
       ) from error
     gateway = java_gateway.JavaGateway(
       gateway_parameters=java_gateway.GatewayParameters(
-        port=port, auth_token=token, auto_field=True
+        port=port, auth_token=token
       )
     )
     self.view = gateway.jvm
