@@ -32,6 +32,7 @@ class Jvm:
   Attributes:
     view: packages, classes and their static members, by name.
     process: its process.
+    holder: who played last, where worlds have something in common.
   """
 
   @classmethod
@@ -81,6 +82,7 @@ class Jvm:
       )
     )
     self.view = gateway.jvm
+    self.holder = None
     self._end = weakref.finalize(self, _end, os.getpid(), gateway, self.process)
     # The simulators print every step; nobody reads it.
     java_lang, java_io = self.view.java.lang, self.view.java.io

@@ -131,6 +131,7 @@ class ScienceWorld(Environment):
     return self._turn(self._world.step('look around'))
 
   def step(self, action: str) -> Turn:
+    action = self.canonical(action)
     turn = self._turn(self._world.step(action))
     if turn.observation != _NOT_UNDERSTOOD:
       self._executed += (action,)
@@ -243,7 +244,6 @@ class _Simulator(Jvm):
       'java.util.Random'
     ).getDeclaredField('seed')
     self._seed.setAccessible(True)
-    self._holder = None
     self._catalogue = packages.scienceworld.runtime.pythonapi.PythonInterface()
     self.task_types = tuple(self._catalogue.getTaskNames())
 
@@ -254,13 +254,13 @@ class _Simulator(Jvm):
 
   def enter(self, world):
     """Gives a world the shared state as it left it."""
-    if world is self._holder:
+    if world is self.holder:
       return
-    if self._holder is not None:
-      self._holder.statics = self.read()
+    if self.holder is not None:
+      self.holder.statics = self.read()
     if world.statics is not None:
       self.write(world.statics)
-    self._holder = world
+    self.holder = world
 
   def read(self):
     return (

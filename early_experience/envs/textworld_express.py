@@ -104,6 +104,7 @@ class TextWorldExpress(Environment):
     version = importlib.metadata.version('textworld_express')
     self.source = f'textworld-express {version}'
     self._task, self._executed, self._admissible = None, (), ()
+    self._me = object()
 
   def tasks(self, split: str) -> Sequence[Task]:
     """By turns of every game."""
@@ -124,12 +125,16 @@ class TextWorldExpress(Environment):
 
   def reset(self, task: Task) -> Turn:
     self._task, self._executed = task, ()
+    self._jvm.holder = self._me
     answer = self._server().generateNewGameJSON(*self._seed(), False)
     self.instruction = self._server().getTaskDescription()
     return self._turn(json.loads(answer), valid=True)
 
   def step(self, action: str) -> Turn:
+    if self._jvm.holder is not self._me and self._task.type == 'sorting':
+      self._resume()
     # What is not listed is refused, and the game stays as it is.
+    action = self.canonical(action)
     valid = action in self._admissible
     if valid:
       self._executed += (action,)
@@ -145,7 +150,7 @@ class TextWorldExpress(Environment):
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
     """The game's own agent, less what it does in vain."""
     gold = self._gold()
-    self.reset(self._task)  # games of a generator share some objects
+    self.reset(self._task)  # the agent moved what sorting games share
     if gold[:1] == [_LOOK]:  # `reset` did
       gold = gold[1:]
     for action in gold:
@@ -169,6 +174,13 @@ class TextWorldExpress(Environment):
       score=score,
       valid=valid,
     )
+
+  def _resume(self):
+    """Takes the objects back that sorting games of a virtual machine share."""
+    executed = self._executed
+    self.reset(self._task)
+    for action in executed:
+      self.step(action)
 
   def _server(self):
     return self._servers[self._task.type, self._task.split == 'large']
