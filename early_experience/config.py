@@ -95,8 +95,10 @@ def default() -> ConfigDict:
   config.prepare.world_model = 'inline'
   # Share of trajectories kept from training; of imported chats none is.
   config.prepare.held_out = 0.02
-  # Rows by name: the datasets each holds, and how many alternatives of a
-  # state the world model sees (k = 0: the expert's own transitions alone).
+  # Rows by name: the datasets each holds, how many alternatives of a state the
+  # world model sees (k = 0: the expert's own transitions alone), and whose: the
+  # `proposers`, where not all (paper, B.1: uniform ones, while rationales weigh
+  # the policy's).
   config.prepare.rows = ConfigDict()
 
   # Where the parameters come from; both empty: drawn from the seed.

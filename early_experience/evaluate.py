@@ -189,7 +189,8 @@ def _world_model(policy, config, workdir):
   if not held_out:
     return None
   # Where nothing was explored there are the expert's own transitions.
-  explored = pathlib.Path(workdir) / 'explore'
+  name = 'summarise' if config.summarise.enabled else 'explore'
+  explored = pathlib.Path(workdir) / name
   if stage.finished(explored) is None:
     explored = stage.require(workdir, 'collect')
   trajectories = [t for t in records.read(explored) if t.task_id in held_out]

@@ -37,7 +37,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   )
   if not settings.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
-  source = sources.find(workdir, settings)
+  source = sources.find(workdir, settings, config.summarise.enabled)
   folder = stage.begin(
     workdir,
     'prepare',

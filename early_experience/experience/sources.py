@@ -19,6 +19,7 @@ from early_experience.errors import UserError
 from early_experience.experience import chat_record, records, render
 from early_experience.experience import tree as tree_lib
 from early_experience.experience.tokenizer import Tokenizer
+from early_experience.proposers import ORDER
 
 DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
 IMPORT = 'import'  # the folder of a workdir that `chats import` writes
@@ -74,8 +75,13 @@ class Source(abc.ABC):
     """The training sequences of a row set."""
 
 
-def find(workdir, settings: ConfigDict) -> Source:
+def find(workdir, settings: ConfigDict, summarised: bool) -> Source:
   """The source that `config.prepare` asks for.
+
+  Args:
+    workdir: of the run.
+    settings: `config.prepare`.
+    summarised: the world model learns summaries of outcomes.
 
   Raises:
     UserError: what it takes is not there yet; the message has the command.
@@ -84,9 +90,11 @@ def find(workdir, settings: ConfigDict) -> Source:
   for name, rows in settings.rows.items():
     for dataset in rows.datasets:
       check_choice(f'prepare.rows.{name}.datasets', dataset, DATASETS)
+    for proposer in rows.get('proposers', ()):
+      check_choice(f'prepare.rows.{name}.proposers', proposer, ORDER)
   if settings.source == IMPORT:
     return Chats(workdir)
-  return Trajectories(workdir, settings)
+  return Trajectories(workdir, settings, summarised)
 
 
 class Trajectories(Source):
@@ -94,8 +102,8 @@ class Trajectories(Source):
 
   unit, pack = 'trajectories', 512
 
-  def __init__(self, workdir, settings: ConfigDict):
-    self.folder = stage.require(workdir, _stage(settings.rows))
+  def __init__(self, workdir, settings: ConfigDict, summarised: bool):
+    self.folder = stage.require(workdir, _stage(settings.rows, summarised))
     self._style = settings.world_model
     self._held_out = 0
 
@@ -125,13 +133,20 @@ class Trajectories(Source):
           yield step.thought
         for other in step.alternatives:
           yield other.action
-          yield other.observation
+          yield other.told
+        if step.summary is not None:
+          yield step.summary
         for rationale in step.rationales:
           yield rationale.text
 
   def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
     for trajectory in self._training:
-      made = scripts(trajectory, rows.datasets, rows.get('k', 0), self._style)
+      made = scripts(
+        _by(trajectory, rows.get('proposers', ())),
+        rows.datasets,
+        rows.get('k', 0),
+        self._style,
+      )
       sequences = [s for script in made for s in coder.encode_script(script)]
       yield Group(f'task {trajectory.task_id}', sequences)
 
@@ -200,10 +215,28 @@ def scripts(
   return result
 
 
-def _stage(row_sets):
+def _by(trajectory, proposers):
+  """The trajectory with the alternatives of some proposers alone."""
+  if not proposers:
+    return trajectory
+  steps = tuple(
+    dataclasses.replace(
+      step,
+      alternatives=tuple(
+        other for other in step.alternatives if other.proposer in proposers
+      ),
+    )
+    for step in trajectory.steps
+  )
+  return dataclasses.replace(trajectory, steps=steps)
+
+
+def _stage(row_sets, summarised):
   """The stage that holds all that the rows need."""
   if any('reflection' in r.datasets for r in row_sets.values()):
     return 'reflect'
+  if summarised and any('world_model' in r.datasets for r in row_sets.values()):
+    return 'summarise'
   if any(r.get('k', 0) for r in row_sets.values()):
     return 'explore'
   return 'collect'

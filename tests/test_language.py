@@ -1,0 +1,295 @@
+"""Language models: what is asked twice, what goes wrong, what it costs."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.language import accounting
+from early_experience.language.answer import Answer, Chat, Failure
+from early_experience.language.model import LanguageModel, talker
+from early_experience.language.settings import endpoint
+from tests.fake_endpoint import FakeEndpoint
+
+pytest.importorskip('openai')
+
+KEY = 'sk-a+very/secret"key'
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+  monkeypatch.setenv('OPENAI_API_KEY', KEY)
+
+
+def settings(**changes):
+  config = endpoint(temperature=0.0, max_tokens=20)
+  config.update({'model': 'tiny', 'retries': 0, 'concurrency': 1, **changes})
+  return config
+
+
+def asks(folder, answer, chats, **changes):
+  """Answers, and what the endpoint was sent."""
+  with FakeEndpoint(answer) as server:
+    config = settings(base_url=server.url, **changes)
+    answers = LanguageModel(config, 'config.x', folder).ask(chats)
+    return answers, [request for *_, request in server.requests]
+
+
+def say(*texts, prompt='', sample=0):
+  messages = [{'role': 'user', 'content': text} for text in texts]
+  return Chat(messages, prompt, sample)
+
+
+def completion(text, finish='stop', used=(0, 0)):
+  return 200, {
+    'choices': [{'message': {'content': text}, 'finish_reason': finish}],
+    'usage': {'prompt_tokens': used[0], 'completion_tokens': used[1]},
+  }
+
+
+def echo(prompt, attempt):
+  return f'{prompt} {attempt}'
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path):
+  chats = [say('a'), say('b'), say('a')]
+  first, sent = asks(tmp_path, echo, chats)
+  assert [answer.text for answer in first] == ['a 1', 'b 1', 'a 1']
+  assert [answer.cached for answer in first] == [False, False, True]
+  assert len(sent) == 2
+  again, sent = asks(tmp_path, echo, chats)
+  assert [answer.text for answer in again] == ['a 1', 'b 1', 'a 1']
+  assert all(answer.cached for answer in again) and not sent
+
+
+@pytest.mark.parametrize(
+  'chat, changes',
+  [
+    (say('b'), {}),
+    (say('a', 'a'), {}),
+    (say('a', prompt='summary-2'), {}),
+    (say('a'), {'model': 'other'}),
+    (say('a'), {'temperature': 0.5}),
+    (say('a'), {'max_tokens': 21}),
+    (say('a'), {'template_kwargs': {'enable_thinking': False}}),
+  ],
+)
+def test_another_request_is_another_answer(tmp_path, chat, changes):
+  asks(tmp_path, echo, [say('a', prompt='summary-1')])
+  asks(tmp_path, echo, [say('a')])
+  _, sent = asks(tmp_path, echo, [chat], **changes)
+  assert len(sent) == 1
+
+
+def test_neither_address_nor_speed_nor_price_makes_another_request(tmp_path):
+  asks(tmp_path, echo, [say('a')])
+  _, sent = asks(tmp_path, echo, [say('a')], retries=1, input_price=2.0)
+  assert not sent, 'and the port was another one'
+
+
+def test_samples_differ_where_chance_does_and_temperatures_take_turns(tmp_path):
+  chats = [say('a', sample=sample) for sample in range(4)]
+  answers, sent = asks(tmp_path, echo, chats)
+  assert len(sent) == 1, 'at temperature 0 they are the same'
+  answers, sent = asks(tmp_path, echo, chats, temperatures=(0.5, 0.8, 0.9))
+  assert [request['temperature'] for request in sent] == [0.5, 0.8, 0.9, 0.5]
+  assert len({answer.text for answer in answers}) == 4
+
+
+def test_answers_survive_a_kill_and_serve_many_processes(tmp_path):
+  script = """
+import os, signal, sys
+from early_experience.language.answer import Answer
+from early_experience.language.cache import Cache
+cache = Cache(sys.argv[1])
+for i in range(50):
+  cache.keep(f'{sys.argv[2]} {i}', 'm', '', Answer(f'{i} \\ud800'))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+  path = tmp_path / 'answers.sqlite'
+  command = [sys.executable, '-c', script, str(path)]
+  running = [subprocess.Popen([*command, name]) for name in 'ab']
+  assert [process.wait() for process in running] == [-9, -9]
+  from early_experience.language.cache import Cache
+
+  cache = Cache(path)
+  for name in 'ab':
+    texts = [cache.find(f'{name} {i}').text for i in range(50)]
+    assert texts == [f'{i} ?' for i in range(50)]
+
+
+def test_a_file_that_is_no_cache_is_named(tmp_path):
+  (tmp_path / 'answers.sqlite').write_text('no table ' * 99)
+  with pytest.raises(UserError, match='answers.sqlite: file is not a database'):
+    LanguageModel(settings(), 'config.x', tmp_path)
+
+
+HTML = '<!doctype html><html><body>502 Bad gateway</body></html>'
+
+
+@pytest.mark.parametrize(
+  'answer, reason',
+  [
+    ((200, HTML), 'malformed'),
+    ((200, '{"choices": '), 'malformed'),
+    ((200, '[]'), 'malformed'),
+    ((200, 'null'), 'malformed'),
+    ((200, {'error': {'message': 'later'}}), 'malformed'),
+    ((200, {'choices': []}), 'malformed'),
+    ((200, {'choices': [{'message': None}]}), 'malformed'),
+    ((200, {'choices': [{'message': {'content': [1]}}]}), 'malformed'),
+    ((200, {'choices': [{'message': {}}], 'usage': [3]}), 'malformed'),
+    ((400, {'error': {'message': 'too long'}}), 'refused'),
+    ((413, HTML), 'refused'),
+    ((429, {'error': {'message': 'slow down'}}), 'rate limit'),
+    ((500, HTML), 'server'),
+    ((200, {'choices': [{'message': {'content': None}}]}), 'empty'),
+    (' \n', 'empty'),
+    (completion('', 'length'), 'truncated'),
+  ],
+)
+def test_what_is_no_answer_has_a_reason(tmp_path, answer, reason):
+  reply = lambda prompt, _: answer if prompt == 'bad' else 'good'
+  (good, bad), _ = asks(tmp_path, reply, [say('good'), say('bad')])
+  assert good.text == 'good'
+  assert isinstance(bad, Failure) and bad.reason == reason
+  assert '\n' not in bad.detail and len(bad.detail) <= 200
+
+
+def test_a_slow_answer_and_a_dead_endpoint_have_reasons(tmp_path):
+  def slow(prompt, _):
+    time.sleep(0.5 if prompt == 'slow' else 0)
+    return prompt
+
+  (_, late), _ = asks(
+    tmp_path, slow, [say('fast'), say('slow')], timeout_seconds=0.2
+  )
+  assert late.reason == 'timeout'
+  with FakeEndpoint(echo) as server:
+    config = settings(base_url=server.url)
+  with pytest.raises(UserError, match='answered none of 1 .*APIConnection'):
+    LanguageModel(config, 'config.x').ask([say('a')])
+
+
+def test_a_limited_rate_is_waited_for_as_long_as_the_server_says(tmp_path):
+  reply = lambda _, attempt: (429, {}) if attempt < 4 else 'now'
+  (answer,), sent = asks(tmp_path, reply, [say('a')], retries=3)
+  assert answer == Answer('now', retries=3) and len(sent) == 4
+
+
+def test_truncated_and_doubled_answers_are_known(tmp_path):
+  once = 'The drawer holds a cup, which is what the task asks for.'
+  replies = {'cut': completion(once, 'length'), 'twice': once + '\n' + once}
+  (cut, twice), _ = asks(
+    tmp_path, lambda prompt, _: replies[prompt], [say('cut'), say('twice')]
+  )
+  assert cut.truncated and not cut.doubled
+  assert twice == Answer(once, doubled=True)
+
+
+def test_the_key_is_nowhere_but_in_the_header(tmp_path, capfd):
+  """Also where a server says it back, in answers and in errors."""
+  chats = [say('ok'), say('said'), say('refused')]
+  replies = {
+    'ok': 'fine',
+    'said': f'Your key is {KEY}.',
+    'refused': (400, {'error': {'message': f'bad key {KEY}'}}),
+  }
+  reply = lambda prompt, _: replies[prompt]
+  (_, said, refused), _ = asks(tmp_path, reply, chats)
+  assert said.text == 'Your key is OPENAI_API_KEY.'
+  shown = [repr(said), repr(refused)]
+  broken = {401: 'is refused', 500: 'none of 1'}
+  for status, what in broken.items():
+    with pytest.raises(UserError, match=what) as error:
+      asks(tmp_path, lambda *_, s=status: (s, f'{KEY} {KEY!r}'), [say('new')])
+    shown.append(str(error.value))
+  shown += capfd.readouterr()
+  kept = b''.join(p.read_bytes() for p in tmp_path.rglob('*') if p.is_file())
+  for part in ('very', 'secret'):
+    assert not any(part in text for text in shown), shown
+    assert part.encode() not in kept
+
+
+def test_a_password_in_an_address_is_not_shown():
+  config = settings(base_url='http://me:hush@127.0.0.1:9/v1?token=hush')
+  with pytest.raises(UserError, match='http://127.0.0.1:9/v1 ') as error:
+    LanguageModel(config, 'config.x').ask([say('a')])
+  assert 'hush' not in str(error.value)
+
+
+def test_tokens_are_counted_as_the_server_does_and_paid_once(tmp_path):
+  reply = lambda *_: completion('yes', used=(100, 20))
+  chats = [say('a'), say('b'), say('a')]
+  answers, _ = asks(tmp_path, reply, chats)
+  prices = settings(input_price=2.0, output_price=10.0)
+  found = accounting.total([accounting.count(answers)], prices)
+  assert (found['input_tokens'], found['output_tokens']) == (200, 40)
+  assert found['cost'] == pytest.approx((200 * 2 + 40 * 10) / 1e6)
+  assert (found['requests'], found['cached'], found['failed']) == (3, 1, {})
+  again, _ = asks(tmp_path, reply, chats)
+  assert accounting.total([accounting.count(again)], prices)['cost'] == 0
+
+
+def test_an_estimate_counts_what_is_not_on_disk(tmp_path, capsys):
+  asks(tmp_path, echo, [say('a')])
+  model = LanguageModel(settings(output_price=1e5), 'config.x', tmp_path)
+  found = model.estimate([say('a'), say('x' * 41), say('é' * 4)])
+  assert (found.requests, found.cached) == (3, 1)
+  assert found.input_tokens == (4 + 11) + (4 + 2), (
+    'a token for 4 bytes of UTF-8'
+  )
+  assert found.output_tokens == 2 * 20
+  assert found.cost == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+  'limits, above',
+  [
+    ({'max_cost': 1.9}, 'max_cost=1.9'),
+    ({'max_total_tokens': 24}, 'max_total_tokens=24'),
+    ({'max_cost': 2.0, 'max_total_tokens': 25}, None),
+    ({}, None),
+  ],
+)
+def test_above_a_limit_the_user_has_to_say_yes(limits, above, capsys):
+  config = settings(output_price=1e5, **limits)
+  model = LanguageModel(config, 'config.x')
+  if above is None:
+    accounting.announce('explore', model, [say('a')])
+  else:
+    with pytest.raises(UserError, match=f'config.x.{above}; .* --yes'):
+      accounting.announce('explore', model, [say('a')])
+    accounting.announce('explore', model, [say('a')], confirmed=True)
+  said = capsys.readouterr().out
+  assert 'asks tiny 1 times, 0 answered already; about 5 tokens in' in said
+  assert 'at most 20 out, cost at most 2.00' in said
+
+
+def test_a_talker_says_the_same_when_an_episode_is_played_again(tmp_path):
+  messages = [{'role': 'user', 'content': 'Hello?'}]
+  path = str(tmp_path / 'talk.sqlite')
+  with FakeEndpoint(echo) as server:
+    how = {'model': 'tiny', 'base_url': server.url, 'cache': path}
+    for _ in range(2):
+      user = talker(how | {'temperature': 0.7}, 'config.env.kwargs.user')
+      assert user.reply(messages) == 'Hello? 1'
+  with FakeEndpoint(lambda *_: '') as server:
+    user = talker(how | {'base_url': server.url, 'model': 'x'}, 'kwargs.user')
+    with pytest.raises(UserError, match='kwargs.user: x did not answer: empty'):
+      user.reply(messages)
+
+
+@pytest.mark.parametrize(
+  'wrong, said',
+  [
+    ({'modle': 'tiny'}, 'config.env.kwargs.user: .*modle'),
+    ({'temperature': 'hot'}, 'config.env.kwargs.user: .*temperature'),
+    ({'model': 'tiny'}, 'config.env.kwargs.user.cache is empty'),
+  ],
+)
+def test_a_talkers_settings_are_checked(wrong, said):
+  with pytest.raises(UserError, match=said):
+    talker(wrong, 'config.env.kwargs.user')
