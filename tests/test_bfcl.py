@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from configs import bfcl as bfcl_card
 from early_experience.collect import run_expert
+from early_experience.envs import registry
 from early_experience.envs.bfcl import calls, episode
 from early_experience.envs.bfcl.environment import Bfcl
 from early_experience.errors import UserError
@@ -243,3 +245,16 @@ def test_bad_arguments_are_named():
     UserError, match="no split 'test'; there are: train, seen"
   ):
     EVERYTHING.tasks('test')
+
+
+def test_its_card_has_the_numbers_of_the_paper():
+  config = bfcl_card.get_config()
+  env = registry.make(config.env)
+  decisions = sum(
+    len(run_expert(env, task, config.collect.max_steps)[0].steps)
+    for task in env.tasks('train')
+  )
+  assert config.collect.trajectories == len(env.tasks('train')) == 125
+  assert config.budget.steps == 2 * decisions // 16
+  assert set(config.evaluate.splits) < set(env.splits)
+  assert (config.explore.k, config.budget.lr_peak) == (10, 1e-5)

@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from configs import tau2 as tau2_card
 from early_experience.collect import run_expert
+from early_experience.envs import registry
 from early_experience.envs.tau2 import domain as domains
 from early_experience.envs.tau2.environment import DOMAINS, Tau2, read, write
 from early_experience.errors import UserError
@@ -201,6 +203,16 @@ def test_equal_actions_have_one_form(action, form):
   assert env.canonical(form) == form
 
 
+def test_alternatives_are_asked_for_without_the_tool_of_the_expert():
+  env, _ = start()
+  told = env.without(env.instruction, READ)
+  assert '"name": "get_order_details"' not in told
+  left_out = set(env.instruction.splitlines()) - set(told.splitlines())
+  assert [json.loads(line)['name'] for line in left_out] == [read(READ)[0]]
+  for reply in (BYE, '{"name"'):
+    assert env.without(env.instruction, reply) == env.instruction
+
+
 def test_splits_are_official_and_the_other_domain_is_another():
   env = Tau2()
   assert [len(env.tasks(split)) for split in env.splits] == [74, 40, 50]
@@ -268,7 +280,6 @@ def test_bad_arguments_are_named():
   for kwargs, says in (
     ({'domain': 'telecom'}, 'env.kwargs.domain'),
     ({'user': 'human'}, 'env.kwargs.user'),
-    ({'user_model': {'model': 'm'}}, 'env.kwargs.user_model'),
     ({'user': 'model'}, 'env.kwargs.user_model'),
     ({'user': 'model', 'user_model': {'modle': 'm'}}, 'modle'),
   ):
@@ -284,3 +295,18 @@ def test_arguments_are_json_to_the_last():
     {'a': [1]},
   )
   assert read('Hello {"name": "f"}') is None
+
+
+def test_its_card_has_the_numbers_of_the_paper():
+  config = tau2_card.get_config()
+  env = registry.make(config.env)
+  decisions = sum(
+    len(run_expert(env, task, config.collect.max_steps)[0].steps)
+    for task in env.tasks('train')
+  )
+  outcomes, actions = config.train.stages
+  assert config.collect.trajectories == len(env.tasks('train'))
+  assert set(config.evaluate.splits) < set(env.splits)
+  assert (config.explore.k, config.reflect.k) == (5, 3)
+  assert (outcomes.lr_peak, outcomes.steps) == (5e-6, 6 * decisions // 16)
+  assert (actions.lr_peak, actions.steps) == (1e-5, 6 * decisions // 16)

@@ -72,7 +72,7 @@ class Tau2(Environment):
         conversation when it is spoken to. `model`: a language model, prompted
         as the benchmark prompts it, talks until it ends the conversation.
       user_model: settings of `config.endpoint()` for it: `model`, and `cache`,
-        a file that keeps what was said.
+        a file that keeps what was said. Nobody reads them for scripted users.
 
     Raises:
       UserError: an argument is none of its choices, or the model's settings
@@ -80,10 +80,6 @@ class Tau2(Environment):
     """
     check_choice('env.kwargs.domain', domain, DOMAINS)
     check_choice('env.kwargs.user', user, ('scripted', 'model'))
-    if user_model and user != 'model':
-      raise UserError(
-        f"env.kwargs.user_model is given, but env.kwargs.user is '{user}'"
-      )
     self._domain, self._talker = domain, None
     if user == 'model':
       from early_experience.language.model import talker
@@ -151,6 +147,17 @@ class Tau2(Environment):
     answer = f'What you asked for: {"; ".join(told)}. ' if told else ''
     while not turn.done:
       turn = yield f'{answer}That is all that I can do for you.'
+
+  def without(self, instruction: str, action: str) -> str:
+    try:
+      call = read(action)
+    except ValueError:
+      call = None
+    if call is None:
+      return instruction
+    tool = f'{{"name": {json.dumps(call[0])}, '
+    lines = instruction.splitlines(keepends=True)
+    return ''.join(line for line in lines if not line.startswith(tool))
 
   def canonical(self, action: str) -> str:
     try:

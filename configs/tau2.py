@@ -1,0 +1,63 @@
+"""tau2 retail: customers' wishes, fulfilled by tools as a policy allows.
+
+  for stage in collect explore reflect prepare train evaluate report; do
+    python -m early_experience.$stage --config=configs/tau2.py \
+        --config.init.hf=/checkpoints/Llama-3.1-8B-Instruct \
+        --config.explore.openai.base_url=URL \
+        --config.explore.openai.model=MODEL --workdir=runs/tau2
+  done
+
+Users are scripted: they tell all at once. A language model plays them with
+  --config.env.kwargs.user=model \
+  --config.env.kwargs.user_model.base_url=URL \
+  --config.env.kwargs.user_model.model=MODEL \
+  --config.env.kwargs.user_model.cache=FILE
+
+The paper's numbers (appendix B.4): 5 alternatives of the model that is trained,
+which does not see the expert's own tool, 3 of them in a reflection, unknown
+tools among them; batch 16; 6 epochs of imitation at a learning rate of 1e-5,
+after one of 6 outcomes a state at 5e-6. Its tasks are those of tau-bench, and
+its experts talk to a simulated user; tau2 has 74 tasks to train on, and the
+gold calls are the experts here.
+"""
+
+from early_experience import cards, recipes
+
+_DECISIONS, _BATCH, _EPOCHS, _K = 424, 16, 6, 5
+_TOKENS = 16_384  # of the longest episodes
+_WORLD_MODEL_LR = 5e-6
+
+
+def get_config(recipe: str = 'world_model_before_imitation'):
+  config = cards.pretrained()
+  config.env.name = 'tau2'
+  config.env.kwargs.domain = 'retail'
+  config.env.kwargs.user = 'scripted'
+  config.env.kwargs.user_model = {'base_url': '', 'model': '', 'cache': ''}
+  config.collect.trajectories = 74
+
+  config.explore.k = _K
+  config.explore.proposers.uniform = 0.0  # nothing lists the calls there are
+  config.explore.proposers.openai = 1.0
+  config.explore.openai.max_tokens = 512
+  config.reflect.k = 3
+  config.reflect.invalid = 'keep'
+
+  config.prepare.row_tokens = _TOKENS
+  config.prepare.answer_format = 'plain'
+  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)
+  config.model.max_tokens = _TOKENS
+  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
+  config.budget.world_model_steps = (_K + 1) * _DECISIONS // _BATCH
+  config.train.batch_rows = _BATCH
+
+  config.evaluate.splits = ('test', 'other_domain')
+  config.evaluate.max_steps = 50
+  config.evaluate.temperature = 0.0  # not stated; tau-bench's own
+  config.evaluate.max_action_tokens = 512
+  config = recipes.select(config, recipe)
+  if recipe.startswith('world_model_'):
+    outcomes = config.train.stages[0]
+    del outcomes.lr_peak  # refers to the budget's, which others share
+    outcomes.lr_peak = _WORLD_MODEL_LR
+  return config
