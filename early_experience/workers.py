@@ -91,10 +91,15 @@ def attempt(function: Callable[[Any], Any], unit: Any) -> Any:
   try:
     return function(unit)
   except Exception as error:
-    said = ' '.join(str(error).split())
-    if not isinstance(error, UserError):
-      said = f'{type(error).__name__}: {said}'
-    return Failure(getattr(error, 'reason', 'error'), said[:_ERROR_CHARS])
+    return Failure(getattr(error, 'reason', 'error'), in_a_line(error))
+
+
+def in_a_line(error: BaseException) -> str:
+  """An error in one line that is not too long; a user's without its kind."""
+  said = ' '.join(str(error).split())
+  if not isinstance(error, UserError):
+    said = f'{type(error).__name__}: {said}'
+  return said[:_ERROR_CHARS]
 
 
 def check(cluster: ConfigDict) -> None:
@@ -199,7 +204,7 @@ class _Local:
     except futures.BrokenExecutor as error:
       return Failure('crash', f'its pool broke: {error}')
     except Exception as error:  # what cannot be pickled, for instance
-      return Failure('error', f'{type(error).__name__}: {error}')
+      return Failure('error', in_a_line(error))
 
   def close(self):
     if self._pool is not None:
