@@ -46,7 +46,8 @@ class FakeEndpoint:
     self.url = f'http://127.0.0.1:{self.server.server_port}/v1'
 
   def __enter__(self):
-    threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    serve = self.server.serve_forever
+    threading.Thread(target=serve, args=(0.01,), daemon=True).start()
     return self
 
   def __exit__(self, *_):

@@ -64,23 +64,26 @@ def test_what_was_answered_is_not_asked_again(tmp_path):
   assert all(answer.cached for answer in again) and not sent
 
 
-@pytest.mark.parametrize(
-  'chat, changes',
-  [
-    (say('b'), {}),
-    (say('a', 'a'), {}),
-    (say('a', prompt='summary-2'), {}),
-    (say('a'), {'model': 'other'}),
-    (say('a'), {'temperature': 0.5}),
-    (say('a'), {'max_tokens': 21}),
-    (say('a'), {'template_kwargs': {'enable_thinking': False}}),
-  ],
-)
-def test_another_request_is_another_answer(tmp_path, chat, changes):
-  asks(tmp_path, echo, [say('a', prompt='summary-1')])
-  asks(tmp_path, echo, [say('a')])
-  _, sent = asks(tmp_path, echo, [chat], **changes)
-  assert len(sent) == 1
+def test_another_request_is_another_answer(tmp_path):
+  with FakeEndpoint(echo) as server:
+
+    def sent(chat, **changes):
+      before = len(server.requests)
+      config = settings(base_url=server.url, **changes)
+      LanguageModel(config, 'config.x', tmp_path).ask([chat])
+      return len(server.requests) - before
+
+    assert sent(say('a')) == 1
+    assert sent(say('a')) == 0
+    assert sent(say('b')) == 1
+    assert sent(say('a', 'a')) == 1
+    assert sent(say('a', prompt='summary-1')) == 1
+    assert sent(say('a', prompt='summary-2')) == 1
+    assert sent(say('a'), model='other') == 1
+    assert sent(say('a'), temperature=0.5) == 1
+    assert sent(say('a', sample=1), temperature=0.5) == 1
+    assert sent(say('a'), max_tokens=21) == 1
+    assert sent(say('a'), template_kwargs={'enable_thinking': False}) == 1
 
 
 def test_neither_address_nor_speed_nor_price_makes_another_request(tmp_path):
@@ -129,33 +132,36 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
 HTML = '<!doctype html><html><body>502 Bad gateway</body></html>'
 
 
-@pytest.mark.parametrize(
-  'answer, reason',
-  [
-    ((200, HTML), 'malformed'),
-    ((200, '{"choices": '), 'malformed'),
-    ((200, '[]'), 'malformed'),
-    ((200, 'null'), 'malformed'),
-    ((200, {'error': {'message': 'later'}}), 'malformed'),
-    ((200, {'choices': []}), 'malformed'),
-    ((200, {'choices': [{'message': None}]}), 'malformed'),
-    ((200, {'choices': [{'message': {'content': [1]}}]}), 'malformed'),
-    ((200, {'choices': [{'message': {}}], 'usage': [3]}), 'malformed'),
-    ((400, {'error': {'message': 'too long'}}), 'refused'),
-    ((413, HTML), 'refused'),
-    ((429, {'error': {'message': 'slow down'}}), 'rate limit'),
-    ((500, HTML), 'server'),
-    ((200, {'choices': [{'message': {'content': None}}]}), 'empty'),
-    (' \n', 'empty'),
-    (completion('', 'length'), 'truncated'),
-  ],
+BAD = (
+  ((200, HTML), 'malformed'),
+  ((200, '{"choices": '), 'malformed'),
+  ((200, '[]'), 'malformed'),
+  ((200, 'null'), 'malformed'),
+  ((200, {'error': {'message': 'later'}}), 'malformed'),
+  ((200, {'choices': []}), 'malformed'),
+  ((200, {'choices': [{'message': None}]}), 'malformed'),
+  ((200, {'choices': [{'message': {'content': [1]}}]}), 'malformed'),
+  ((200, {'choices': [{'message': {}}], 'usage': [3]}), 'malformed'),
+  ((400, {'error': {'message': 'too long'}}), 'refused'),
+  ((413, HTML), 'refused'),
+  ((429, {'error': {'message': 'slow down'}}), 'rate limit'),
+  ((500, HTML), 'server'),
+  ((200, {'choices': [{'message': {'content': None}}]}), 'empty'),
+  (' \n', 'empty'),
+  (completion('', 'length'), 'truncated'),
 )
-def test_what_is_no_answer_has_a_reason(tmp_path, answer, reason):
-  reply = lambda prompt, _: answer if prompt == 'bad' else 'good'
-  (good, bad), _ = asks(tmp_path, reply, [say('good'), say('bad')])
+
+
+def test_what_is_no_answer_has_a_reason(tmp_path):
+  replies = {f'bad {i}': answer for i, (answer, _) in enumerate(BAD)}
+  reply = lambda prompt, _: replies.get(prompt, 'good')
+  chats = [say(prompt) for prompt in (*replies, 'good')]
+  (*bad, good), _ = asks(tmp_path, reply, chats)
   assert good.text == 'good'
-  assert isinstance(bad, Failure) and bad.reason == reason
-  assert '\n' not in bad.detail and len(bad.detail) <= 200
+  for failure, (answer, reason) in zip(bad, BAD, strict=True):
+    assert isinstance(failure, Failure), answer
+    assert failure.reason == reason, answer
+    assert '\n' not in failure.detail and len(failure.detail) <= 200
 
 
 def test_a_slow_answer_and_a_dead_endpoint_have_reasons(tmp_path):
