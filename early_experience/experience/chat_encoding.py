@@ -131,11 +131,17 @@ class ChatEncoding:
       guarded[i] = {**guarded[i], 'content': before + inside + after}
     return self.tokens.reveal(write(guarded))
 
-  def up_to(self, messages: Sequence[dict], role: str, context: str) -> str:
+  def up_to(
+    self,
+    messages: Sequence[dict],
+    role: str,
+    context: str,
+    tools: Sequence[dict] | None = None,
+  ) -> str:
     """The text up to where a message, by now `context`, goes on."""
     goes_on = {'role': role, 'content': context + _SOMETHING}
     place, messages = len(context), [*messages, goes_on]
-    text, (start, _) = self._around(messages, (place, place + 1))
+    text, (start, _) = self._around(messages, (place, place + 1), tools=tools)
     return text[:start]
 
   def answer(
@@ -159,13 +165,14 @@ class ChatEncoding:
     prompt, _ = self.render(before, tools, add_generation_prompt=True)
     if not last.get('tool_calls'):
       return prompt, frame.lead + clean(last['content']) + frame.tail
-    text, _ = self.render(messages, tools)
+    text = self.up_to(messages, 'user', '', tools)
     if not text.startswith(prompt):
       raise UserError(
         f'{self.template.where}: the chat template begins calls of tools'
         ' otherwise than its generation prompt ends'
       )
-    return prompt, private_tokens.ended(text[len(prompt) :])
+    end = private_tokens.first_special(text[len(prompt) :])[1]
+    return prompt, text[len(prompt) : len(prompt) + end]
 
   def frame(self) -> Frame:
     """Reads from the template what it puts around an answer.
@@ -196,10 +203,10 @@ class ChatEncoding:
     name, length = private_tokens.first_special(tail) or (None, len(tail))
     return tail[:length], name
 
-  def _around(self, messages, part=(0, 1), index=-1):
+  def _around(self, messages, part=(0, 1), index=-1, tools=None):
     """The text, and where a part of a message's content stands in it."""
     index %= len(messages)
-    text, places = self.render(messages, marks={index: part})
+    text, places = self.render(messages, tools, marks={index: part})
     found = _found(places, index)
     if found is None:
       raise UserError(

@@ -199,7 +199,8 @@ def _from_instruction(value, where):
     asked, answered = (_text(x, f'history[{i}]', where) for x in pair)
     said += [('user', asked), ('assistant', answered)]
   prompt = '\n'.join(filter(None, [text('instruction'), text('input')]))
-  said += [('user', prompt), ('assistant', text('output'))]
+  output = _text(value['output'], 'output', where)
+  said += [('user', prompt), ('assistant', output)]
   return [({'role': role, 'content': words}, None) for role, words in said]
 
 

@@ -165,7 +165,9 @@ class ChatTokenizer(tokenizer.Tokenizer):
     for i in chat.scored:
       prompt, answer = self._chat.answer(messages[: i + 1], tools, self._frame)
       targets.append(_Target(prompt, (Part('action', answer, objective),)))
-    text, _ = self._chat.render(messages, tools)
+    # More follows in the text, as after each answer but the last of an episode:
+    # some templates write a last answer otherwise.
+    text = self._chat.up_to(messages, 'user', '', tools)
     return self._sequences(text, targets)
 
   def _sequences(self, text, targets):

@@ -119,11 +119,6 @@ def first_special(text: str) -> tuple[str, int] | None:
   return found and (found[1], found.end())
 
 
-def ended(text: str) -> str:
-  """A revealed text up to the end of its last special token."""
-  return text[: text.rfind(_AROUND) + 1]
-
-
 def load(folder: pathlib.Path, config: dict) -> PrivateTokens:
   """Reads the tokenizer.json of a folder."""
   path = folder / 'tokenizer.json'
