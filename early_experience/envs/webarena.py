@@ -155,7 +155,7 @@ class WebArena(Environment):
     except Error as error:
       if "Executable doesn't exist" in str(error):
         raise UserError(
-          'environment webarena has no browser; run: playwright install chromium'
+          'environment webarena: no browser; run: playwright install chromium'
         ) from None
       raise
 

@@ -2,10 +2,12 @@
 
 import importlib.resources
 import os
+import pathlib
 import shutil
+import signal
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from early_experience.envs.web import page
 from early_experience.envs.web.actions import ActionError
@@ -24,7 +26,6 @@ _FLAGS = (
   'lang=en-US',
   'window-size=800,800',
 )
-_SETTLE_MS = 1000  # of the page's time, after each action
 
 
 class BrowserCrashed(RuntimeError):
@@ -63,7 +64,7 @@ class Browser:
   def __init__(self):
     self._paths = binaries()
     self._driver = None
-    self._ids = {}
+    self._nodes = {}
 
   def load(self, url: str) -> None:
     """Opens a page afresh, its clock standing still."""
@@ -71,16 +72,12 @@ class Browser:
       if self._driver is None:
         self._start()
       self._driver.get(url)
-      self._ids = {}
+      self._nodes = {}
 
   def script(self, code: str, *args):
     """Runs our own code in the page; returns its value."""
     with self._watched():
       return self._driver.execute_script(code, *args)
-
-  def settle(self) -> None:
-    """Lets a second pass on the page."""
-    self.script('advanceClock(arguments[0])', _SETTLE_MS)
 
   def read(self) -> list[page.Node]:
     """The page now. Ids count elements as they were first seen."""
@@ -158,7 +155,9 @@ class Browser:
       service=Service(driver, env=environment), options=options
     )
     # Also where the process ends without `close`.
-    self._end = weakref.finalize(self, _quit, self._driver)
+    self._end = weakref.finalize(
+      self, _quit, self._driver, _children(self._driver.service.process.pid)
+    )
     self._driver.set_page_load_timeout(60)
     self._driver.set_script_timeout(30)
     clock = importlib.resources.files(__package__).joinpath('clock.js')
@@ -202,13 +201,10 @@ class Browser:
     }
 
   def _id(self, node):
-    return self._ids.setdefault(node, str(len(self._ids) + 1))
+    return self._nodes.setdefault(node, str(len(self._nodes) + 1))
 
   def _node(self, element):
-    for node, name in self._ids.items():
-      if name == element:
-        return node
-    raise ActionError(f'there is no element {element}')
+    return next(node for node, id in self._nodes.items() if id == element)
 
   def _hover(self, element, held=False):
     point = self._call(element, _POINT)
@@ -280,8 +276,13 @@ _SELECT = """function(label) {
 }"""
 
 
-def _quit(driver):
-  try:
-    driver.quit()
-  except Exception:  # it crashed before
-    driver.service.stop()
+def _children(process: int) -> list[int]:
+  threads = pathlib.Path(f'/proc/{process}/task').glob('*/children')
+  return [int(pid) for path in threads for pid in path.read_text().split()]
+
+
+def _quit(driver, chromium):
+  driver.quit()
+  for process in chromium:  # is left behind where the driver crashed
+    with suppress(ProcessLookupError):
+      os.kill(process, signal.SIGKILL)

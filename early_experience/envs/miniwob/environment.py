@@ -1,5 +1,7 @@
 """MiniWoB++ behind the environment interface."""
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Generator, Hashable, Sequence
 
@@ -16,14 +18,17 @@ _BEGIN = """
   Math.seedrandom(arguments[1]);
   core.setDataMode('train');
   core.startEpisodeReal();
+  core.cover_div.onclick = null;  // the end is not the start of another
   for (const id of ['query', 'reward-display', 'click-canvas',
                     'sync-task-cover'])
     document.getElementById(id).setAttribute('aria-hidden', 'true');
 """
-_STATE = """
-  return {ready: WOB_TASK_READY, done: WOB_DONE_GLOBAL,
-          reward: WOB_RAW_REWARD_GLOBAL, utterance: core.getUtterance()};
+_AFTER = """
+  advanceClock(arguments[0]);
+  return {done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL,
+          utterance: core.getUtterance()};
 """
+_SETTLE = 1000  # ms of the page's time, after each action
 
 
 class MiniWob(Environment):
@@ -111,18 +116,27 @@ class MiniWob(Environment):
     self._task, self._done_so_far = task, ()
     self._browser.load((self._pages / f'{task.type}.html').as_uri())
     self._browser.script(_BEGIN, _DONE_IN_TIME, task.id)
-    self._browser.settle()
-    self.instruction = self._browser.script(_STATE)['utterance']
-    return self._turn()
+    state = self._browser.script(_AFTER, _SETTLE)
+    self.instruction = state['utterance']
+    return self._turn(state)
 
   def step(self, action: str) -> Turn:
     try:
-      done = self._act(actions.parse(action))
+      action = actions.parse(action)
+      do = self._understood(action)
     except actions.ActionError as error:
       return Turn(f'Not possible: {error}.\n{self._text}', valid=False)
-    self._done_so_far += (str(done),)
-    self._browser.settle()
-    return self._turn()
+    self._done_so_far += (str(action),)
+    fault = None
+    try:
+      do()
+    except actions.ActionError as error:
+      fault = error
+    turn = self._turn(self._browser.script(_AFTER, _SETTLE))
+    if fault is None:
+      return turn
+    said = f'Not possible: {fault}.\n{turn.observation}'
+    return dataclasses.replace(turn, observation=said, valid=False)
 
   def canonical(self, action: str) -> str:
     return actions.canonical(action)
@@ -152,20 +166,25 @@ class MiniWob(Environment):
     act = experts.EXPERTS.get(self._task.type)
     return act and act(self.instruction, turn)
 
-  def _act(self, action):
-    do = getattr(self._browser, action.name, None)
-    if action.name == 'dblclick':
-      self._browser.click(action.args[0], count=2)
-    elif action.name == 'wait':
-      pass
-    elif action.name in ('click', 'hover', 'drag', 'type', 'select', 'press'):
-      do(*action.args)
-    else:
+  def _understood(self, action):
+    """How an action is done, if it may be possible; nothing is done yet."""
+    browser, args = self._browser, action.args
+    ways = {
+      'click': browser.click,
+      'dblclick': functools.partial(browser.click, count=2),
+      'hover': browser.hover,
+      'drag': browser.drag,
+      'type': browser.type,
+      'select': browser.select,
+      'press': browser.press,
+      'wait': lambda: None,
+    }
+    if action.name not in ways:
       raise actions.ActionError(f'{action.name} is not possible on this page')
-    return action
+    page.check(action, self._nodes)
+    return functools.partial(ways[action.name], *args)
 
-  def _turn(self):
-    state = self._browser.script(_STATE)
+  def _turn(self, state):
     if state['done']:
       reward = state['reward']
       self._nodes, self._text = [], ''

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from early_experience.envs.web.actions import Action
+from early_experience.envs.web.actions import FORMS, Action, ActionError
 
 # Boxes and styling: what they hold counts, unless they can be clicked.
 _PLAIN = frozenset({
@@ -19,8 +19,9 @@ _PLAIN = frozenset({
   'LayoutTableCell', 'Legend', 'Abbr', 'code', 'rowgroup', 'status',
   'IframePresentational', 'ListMarker', 'presentation', 'MenuListPopup',
 })  # fmt: skip
-_TYPED = frozenset({'textbox', 'searchbox', 'spinbutton', 'combobox', 'Date',
+_FIELDS = frozenset({'textbox', 'searchbox', 'spinbutton', 'combobox', 'Date',
                     'DateTime', 'InputTime', 'time'})  # fmt: skip
+_MENUS = frozenset({'combobox', 'listbox'})
 # Properties that are shown, by value.
 _STATES = {
   'focused': {True: 'focused'},
@@ -132,13 +133,13 @@ def read(
       # A closed menu has no options to click on; `select` takes their labels.
       acts = acts and not (menu and role == 'option')
       name = _words(_of(node, 'name'))
-      if acts and not name and role not in _TYPED and not acts_inside(node):
+      if acts and not name and role not in _FIELDS and not acts_inside(node):
         name = _words(words_of(node))
       if role == 'text' and (not name or name in outer):
         return
       menu = role == 'combobox'
       value = None
-      if role in _TYPED:
+      if role in _FIELDS:
         value = str(_of(node, 'value'))
       nodes.append(
         Node(
@@ -154,6 +155,21 @@ def read(
   return nodes
 
 
+def check(action: Action, nodes: Iterable[Node]) -> None:
+  """Whether a page has what an action names.
+
+  Raises:
+    ActionError: it has not, or that is of the wrong kind.
+  """
+  roles = {node.id: node.role for node in nodes if node.id}
+  for arg, kind in zip(action.args, FORMS[action.name], strict=True):
+    if kind == 'id' and arg not in roles:
+      raise ActionError(f'there is no element {arg}')
+  for name, known in (('type', _FIELDS), ('select', _MENUS)):
+    if action.name == name and roles[action.args[0]] not in known:
+      raise ActionError(f'cannot {name} in a {roles[action.args[0]]}')
+
+
 def possible(nodes: Iterable[Node], texts: Sequence[str]) -> tuple[str, ...]:
   """The actions that a page offers.
 
@@ -166,8 +182,8 @@ def possible(nodes: Iterable[Node], texts: Sequence[str]) -> tuple[str, ...]:
       continue
     if not node.id or 'disabled' in node.states:
       continue
-    menu = node if node.role in ('combobox', 'listbox') else None
-    if node.role in _TYPED and node.role != 'combobox':
+    menu = node if node.role in _MENUS else None
+    if node.role in _FIELDS and node.role != 'combobox':
       for words in texts:
         found[str(Action('type', (node.id, words)))] = None
     found[str(Action('click', (node.id,)))] = None
