@@ -24,6 +24,9 @@ ENVIRONMENTS = {
   'textworld_express': (
     'early_experience.envs.textworld_express:TextWorldExpress'
   ),
+  'travelplanner': (
+    'early_experience.envs.travelplanner.environment:TravelPlanner'
+  ),
   'webarena': 'early_experience.envs.webarena:WebArena',
   'webshop': 'early_experience.envs.webshop.environment:WebShop',
 }

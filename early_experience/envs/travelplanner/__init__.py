@@ -1,0 +1,1 @@
+"""Plans of trips, filled in field by field from reference information."""
