@@ -1,5 +1,6 @@
 """Our own decoder on a checkpoint, asked as an endpoint is."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -47,7 +48,10 @@ class Decoder:
     words = tokenizer.beside(folder)
     if words is None:
       raise UserError(f'{where}.checkpoint={folder} has no tokenizer beside it')
-    self._cfg, _ = architecture.read(folder / initial.FOLDER)
+    saved, _ = architecture.read(folder / initial.FOLDER)
+    self._cfg = dataclasses.replace(
+      saved, dtype=saved.param_dtype, max_tokens=settings.context_tokens
+    )
     self._words = _load(words, settings.template_kwargs.to_dict())
     self._settings = settings
     self._mesh = sharding.make_mesh(config_lib.default().mesh)
@@ -125,9 +129,7 @@ class Decoder:
 
   def _too_long(self, prompt):
     most = self._cfg.max_tokens
-    return Failure(
-      'too long', f'{len(prompt)} tokens, and an answer, of {most}'
-    )
+    return Failure('too long', f'{len(prompt)} tokens and an answer, of {most}')
 
   def _key(self, chat):
     """All that the chance of an answer depends on."""

@@ -20,6 +20,7 @@ def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   config.temperatures = ()
   config.max_tokens = max_tokens
   config.seed = 0  # of a checkpoint's samples
+  config.context_tokens = 4096  # of a checkpoint: a chat with its answer
   config.concurrency = 16  # requests under way; rows of a checkpoint's batch
   config.retries = 5  # with exponential backoff
   config.timeout_seconds = 120.0  # of one request; a retry has its own
