@@ -4,10 +4,10 @@ import importlib.resources
 import os
 import pathlib
 import shutil
-import signal
+import subprocess
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from early_experience.envs.web import page
 from early_experience.envs.web.actions import ActionError
@@ -154,9 +154,9 @@ class Browser:
     self._driver = webdriver.Chrome(
       service=Service(driver, env=environment), options=options
     )
-    # Also where the process ends without `close`.
+    # At the latest when this process ends, however it does.
     self._end = weakref.finalize(
-      self, _quit, self._driver, _children(self._driver.service.process.pid)
+      self, _quit, self._driver, _undertaker(self._driver)
     )
     self._driver.set_page_load_timeout(60)
     self._driver.set_script_timeout(30)
@@ -276,13 +276,23 @@ _SELECT = """function(label) {
 }"""
 
 
-def _children(process: int) -> list[int]:
+def _undertaker(driver) -> subprocess.Popen:
+  """Ends driver and browser as soon as its input is closed: by us, or because
+  this process was killed. A driver that is killed leaves its browser behind.
+  """
+  process = driver.service.process.pid
   threads = pathlib.Path(f'/proc/{process}/task').glob('*/children')
-  return [int(pid) for path in threads for pid in path.read_text().split()]
+  children = [pid for path in threads for pid in path.read_text().split()]
+  profile = driver.capabilities['chrome']['userDataDir']
+  script = 'read _; profile=$1; shift; kill -9 "$@"; rm -rf "$profile"'
+  return subprocess.Popen(
+    ['sh', '-c', script, 'sh', profile, str(process), *children],
+    stdin=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+  )
 
 
-def _quit(driver, chromium):
+def _quit(driver, undertaker):
   driver.quit()
-  for process in chromium:  # is left behind where the driver crashed
-    with suppress(ProcessLookupError):
-      os.kill(process, signal.SIGKILL)
+  undertaker.stdin.close()
+  undertaker.wait()
