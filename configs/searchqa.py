@@ -5,23 +5,29 @@
   bamboogle.jsonl. The index is made once, for all processes:
     python -m early_experience.envs.searchqa.index --data=DATA --index=INDEX
   then
-    for stage in collect explore reflect prepare train evaluate report; do
+    for stage in collect explore summarise reflect prepare train evaluate report
+    do
       python -m early_experience.$stage --config=configs/searchqa.py \
           --config.env.kwargs.data=DATA --config.env.kwargs.index=INDEX \
           --config.init.hf=/checkpoints/Llama-3.1-8B-Instruct \
-          --config.explore.openai.base_url=URL --workdir=runs/searchqa
+          --config.explore.openai.base_url=URL \
+          --config.summarise.openai.base_url=URL \
+          --config.reflect.openai.base_url=URL --workdir=runs/searchqa
     done
   Without DATA a made-up world for tests is played, which is no benchmark.
 
-The paper's numbers (appendix B.5): 2,082 trajectories, 30 alternatives of the
-model itself at temperature 1, 2 of them in a reflection, batch 128, 3 epochs,
-paths of 8,192 tokens, 500 test questions. Its experts are rollouts of Search-R1
-(--config.env.kwargs.trajectories=FILE); without them an expert follows the
-decomposition that MuSiQue has of each question. What a search shows is learned
-as it is shown, or as a summary: the paper has summaries.
+The paper's numbers (appendix B.5): 2,082 trajectories of 7,691 decisions, 30
+alternatives of the model itself at temperature 1, what is no action among them,
+outcomes as summaries, 2 alternatives in a reflection, batch 128, 3 epochs,
+paths of 8,192 tokens, 500 questions of each test set. Its experts are rollouts
+of Search-R1 (--config.env.kwargs.trajectories=FILE); without them an expert
+follows the decomposition that MuSiQue has of each question.
 """
 
 from early_experience import cards, recipes
+
+_DECISIONS, _BATCH, _EPOCHS, _K = 7691, 128, 3, 30
+_TOKENS = 8192
 
 
 def get_config(recipe: str = 'world_model_then_imitation'):
@@ -33,18 +39,21 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.collect.trajectories = 2082
   config.collect.max_steps = 10
 
-  config.explore.k = 30
+  config.explore.k = _K
   config.explore.proposers.uniform = 0.0  # nothing lists the queries there are
   config.explore.proposers.openai = 1.0
   config.explore.openai.temperature = 1.0
+  config.explore.openai.max_tokens = 256
+  config.summarise.enabled = True
+  config.reflect.writer = 'openai'
   config.reflect.k = 2
 
-  config.prepare.row_tokens = 8192
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=30)
-  config.model.max_tokens = 8192
-  config.budget.steps = 3 * 7691 // 128  # decisions of 3 epochs, 128 at a time
-  config.budget.world_model_steps = 3 * 7691 // 128 // 2
-  config.train.batch_rows = 128
+  config.prepare.row_tokens = _TOKENS
+  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)
+  config.model.max_tokens = _TOKENS
+  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
+  config.budget.world_model_steps = config.budget.steps // 2
+  config.train.batch_rows = _BATCH
   config.train.microbatches = 8
 
   config.evaluate.splits = ('test', 'hotpotqa', '2wikimultihopqa', 'bamboogle')

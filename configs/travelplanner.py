@@ -36,6 +36,7 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.reflect.k = 30
 
   config.prepare.row_tokens = _TOKENS
+  config.prepare.answer_format = 'plain'  # a thought, a blank line, the JSON
   config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_ALL)
   config.model.max_tokens = _TOKENS
   config.budget.steps = _EPOCHS * _DECISIONS // _BATCH

@@ -6,6 +6,7 @@ the official engines and are not the same: Lucene rounds the lengths of texts,
 and Search-R1's default engine is a dense one.
 """
 
+import logging
 import pathlib
 import sys
 from collections.abc import Iterable
@@ -117,4 +118,5 @@ def _bm25s():
         del sys.modules['jax']
       else:
         sys.modules['jax'] = jax
+    logging.getLogger('bm25s').setLevel(logging.WARNING)
   return sys.modules['bm25s']

@@ -85,7 +85,7 @@ class SearchQA(Environment):
       raise UserError(
         f'env.kwargs.data is {data!r}: name a folder with {records.CORPUS} (of'
         ' Search-R1: wiki-18) and questions in train.jsonl (of MuSiQue or'
-        ' FlashRAG), and those of other splits'
+        ' FlashRAG) and of other splits; or fixture, a made-up world'
       )
     self.source = f'questions and passages in {data}'
     self._corpus = records.read_corpus(folder / records.CORPUS, index)

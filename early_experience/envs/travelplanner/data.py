@@ -245,7 +245,8 @@ def _first(folder, *names):
   raise UserError(
     f'env.kwargs.data is {folder!r}, which has no {" or ".join(names)}: name a'
     ' folder with the queries (of the data set osunlp/TravelPlanner) and the'
-    ' reference information (database/ of OSU-NLP-Group/TravelPlanner)'
+    ' reference information (database/ of OSU-NLP-Group/TravelPlanner); or'
+    ' fixture, made-up trips'
   )
 
 

@@ -106,7 +106,7 @@ def paths(folder: str) -> tuple[pathlib.Path, ...]:
       raise UserError(
         f'env.kwargs.data is {folder!r}, which has no {" or ".join(names)}:'
         ' name the folder of the data that setup.sh of princeton-nlp/WebShop'
-        ' downloads'
+        ' downloads; or fixture, a made-up shop'
       )
     found.append(there[0])
   return tuple(found)
