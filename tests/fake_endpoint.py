@@ -42,7 +42,10 @@ class FakeEndpoint:
       def log_message(self, *_):
         pass
 
-    self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+      request_queue_size = 128  # connections that may wait; else 5
+
+    self.server = Server(('127.0.0.1', 0), Handler)
     self.url = f'http://127.0.0.1:{self.server.server_port}/v1'
 
   def __enter__(self):
