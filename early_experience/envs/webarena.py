@@ -16,6 +16,7 @@ from early_experience.errors import UserError
 # The benchmark's tasks, and those of it that are for tests, corrected.
 ALL_FILE, LITE_FILE = 'test.raw.json', 'test_webarena_lite.raw.json'
 SITES = ('SHOPPING', 'SHOPPING_ADMIN', 'REDDIT', 'GITLAB', 'WIKIPEDIA', 'MAP')
+SUBSETS = ('chat', 'nav', 'tab', 'bid')  # of BrowserGym's actions
 _SCROLL = 600  # pixels
 
 
@@ -228,7 +229,7 @@ def _browser():
 
   # The action set parses calls of known functions with literal arguments, and
   # is only ever given those of `written`.
-  known = HighLevelActionSet(subsets=('chat', 'nav', 'tab', 'bid'))
+  known = HighLevelActionSet(subsets=SUBSETS)
   return BrowserEnv(
     functools.partial(dict), action_mapping=known.to_python_code
   )
