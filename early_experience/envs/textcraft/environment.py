@@ -5,7 +5,6 @@ data folder's default is no path; drawing a task grows the tables of recipes in
 place; orders depend on the hash seed and on the file system; it prints.
 """
 
-import collections
 import contextlib
 import copy
 import functools
@@ -19,13 +18,12 @@ from typing import Self
 from unittest import mock
 
 from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.envs.textcraft import planner
 from early_experience.errors import UserError
 
-_PREFIX = 'minecraft:'
 _DONE = ('Got ', 'Crafted ', 'Inventory: ')  # how answers begin that are no no
 _TEST_GOALS = 50
 _DISTRACTORS = 10  # recipes that the goal does not need, as in the package
-_ROUNDS = 16  # of gathering for one recipe, before a plan is given up
 
 
 class TextCraft(Environment):
@@ -72,18 +70,22 @@ class TextCraft(Environment):
         f'textcraft has no split {split!r}; there are: {", ".join(self.splits)}'
       )
     return [
-      Task(f'{_words(goal, "_")}-{draw}', split, f'depth {self._depths[goal]}')
+      Task(
+        f'{planner.words(goal, "_")}-{draw}',
+        split,
+        f'depth {self._depths[goal]}',
+      )
       for draw in range(self._draws if split == 'train' else 1)
       for goal in self._goals[split]
     ]
 
   def reset(self, task: Task) -> Turn:
     goal, _, draw = task.id.rpartition('-')
-    self._goal = _PREFIX + goal
+    self._goal = planner.PREFIX + goal
     self._listed = _draw(self._tree, self._goal, int(draw))
     self._game = copy.copy(self._start)
     self._game.goal, self._game.inventory = self._goal, {}
-    self.instruction = f'Goal: craft {_words(self._goal)}.'
+    self.instruction = f'Goal: craft {planner.words(self._goal)}.'
     commands = '\n'.join(recipe.recipe_str for recipe in self._listed)
     return Turn(f'Crafting commands:\n{commands}')
 
@@ -105,11 +107,11 @@ class TextCraft(Environment):
     for recipe in self._listed:
       chosen = []
       for needed in recipe.input_items:
-        if _is_base(self._tree, needed.item_tag):
-          gets[_get(needed.item_tag.item_id, needed.count)] = None
+        if planner.is_base(self._tree, needed.item_tag):
+          gets[planner.get(needed.item_tag.item_id, needed.count)] = None
         chosen.append(self._held(needed))
       if all(chosen):
-        crafts[_craft(recipe, chosen)] = None
+        crafts[planner.craft(recipe, chosen)] = None
     return ('inventory', *crafts, *gets)
 
   def clone(self) -> Self:
@@ -123,99 +125,20 @@ class TextCraft(Environment):
     return self._goal, tuple(self._game.inventory.items())
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
-    plan = _Plan(self._tree, self._listed)
+    plan = planner.Plan(self._tree, self._listed)
     made = plan.need(self._goal, 1, ())
-    yield from plan.actions if made else ()
+    # Not `yield from`: a list takes no answers.
+    for action in plan.actions if made else ():  # noqa: UP028
+      yield action
 
   def _held(self, needed):
     """An item of the inventory that serves as an ingredient."""
     for item, count in self._game.inventory.items():
-      if count >= needed.count and _serves(self._tree, item, needed.item_tag):
+      if count >= needed.count and planner.serves(
+        self._tree, item, needed.item_tag
+      ):
         return item
     return None
-
-
-class _Plan:
-  """Actions that make something, and what is held after them.
-
-  Args:
-    tree: of all recipes; says what belongs to a tag.
-    listed: the recipes that may be used.
-  """
-
-  def __init__(self, tree, listed):
-    self._tree = tree
-    self._recipes = collections.defaultdict(list)
-    for recipe in listed:
-      self._recipes[recipe.output_item.item_tag.item_id].append(recipe)
-    self.actions, self._held = [], collections.Counter()
-
-  def need(self, item: str, count: int, making: tuple[str, ...]) -> bool:
-    """Sees to it that so many of an item are held; False where it cannot be.
-
-    Args:
-      item: identifier.
-      count: of it.
-      making: what this is an ingredient of, for recipes go in circles.
-    """
-    if self._held[item] >= count:
-      return True
-    if not self._tree.is_craftable(item):
-      self.actions.append(_get(item, count))
-      self._held[item] += count
-      return True
-    if item in making:
-      return False
-    for recipe in sorted(self._recipes[item], key=self._effort):
-      before = len(self.actions), self._held.copy()
-      while self._held[item] < count and self._make(recipe, (*making, item)):
-        pass
-      if self._held[item] >= count:
-        return True
-      self.actions, self._held = self.actions[: before[0]], before[1]
-    return False
-
-  def _make(self, recipe, making):
-    """Applies a recipe once."""
-    chosen = []
-    for needed in recipe.input_items:
-      item = self._choose(needed, making)
-      if item is None:
-        return False
-      chosen.append(item)
-    # Making one ingredient may use up another.
-    wanted = collections.Counter()
-    for item, needed in zip(chosen, recipe.input_items, strict=True):
-      wanted[item] += needed.count
-    for _ in range(_ROUNDS):
-      if self._held >= wanted:
-        break
-      if not all(self.need(i, n, making) for i, n in wanted.items()):
-        return False
-    else:
-      return False
-    self._held.subtract(wanted)
-    output = recipe.output_item
-    self._held[output.item_tag.item_id] += output.count
-    self.actions.append(_craft(recipe, chosen))
-    return True
-
-  def _choose(self, needed, making):
-    """Which item to use for an ingredient; tries those of a tag in turn."""
-    tag = needed.item_tag
-    if tag.item_id is not None:
-      return tag.item_id
-    kinds = [i for i in self._recipes if _serves(self._tree, i, tag)]
-    for item in sorted(kinds, key=lambda i: -self._held[i]):
-      before = len(self.actions), self._held.copy()
-      if self.need(item, needed.count, making):
-        return item
-      self.actions, self._held = self.actions[: before[0]], before[1]
-    return None
-
-  def _effort(self, recipe):
-    depth = self._tree.get_min_depth
-    return max(depth(needed.item_tag.name) for needed in recipe.input_items)
 
 
 @functools.cache
@@ -267,39 +190,3 @@ def _draw(tree, goal, draw):
   recipes = [*listed.values(), *(others[name] for name in names)]
   rng.shuffle(recipes)
   return recipes
-
-
-def _is_base(tree, tag):
-  """Whether the world has an item without crafting."""
-  item = tag.item_id
-  return (
-    item is not None
-    and not tree.is_craftable(item)
-    and not tree.is_tag(item)
-    and tree.is_valid_item(item)
-  )
-
-
-def _serves(tree, item, tag):
-  if tag.item_id is not None:
-    return item == tag.item_id
-  return tree.item_id_to_tag.get(item) == tag.tag
-
-
-def _words(item, blank=' '):
-  return item.removeprefix(_PREFIX).replace('_', blank)
-
-
-def _get(item, count):
-  return f'get {count} {_words(item)}'
-
-
-def _craft(recipe, chosen):
-  """The command of a recipe with an item for each ingredient."""
-  output = recipe.output_item
-  used = ', '.join(
-    f'{needed.count} {_words(item)}'
-    for item, needed in zip(chosen, recipe.input_items, strict=True)
-  )
-  made = _words(output.item_tag.item_id)
-  return f'craft {output.count} {made} using {used}'

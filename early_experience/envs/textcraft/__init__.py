@@ -1,0 +1,1 @@
+"""TextCraft behind the environment interface."""
