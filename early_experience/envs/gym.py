@@ -1,8 +1,8 @@
 """Any text environment with gymnasium's reset and step, as it is.
 
-A user has `reset(seed=..., options=...) -> (observation, info)` and `step(action)
--> (observation, reward, terminated, truncated, info)`, where observations and
-actions are text. docs/TUTORIAL.md starts from one.
+What a user has: `reset(seed=..., options=...) -> (observation, info)` and
+`step(action) -> (observation, reward, terminated, truncated, info)`, where
+observations and actions are text. docs/TUTORIAL.md starts from one.
 """
 
 import copy
@@ -140,6 +140,8 @@ class Gym(Environment):
   def _call(self, method, *args, **kwargs):
     try:
       return getattr(self._env, method)(*args, **kwargs)
+    except UserError:
+      raise
     except Exception as error:  # whatever a user's own class may do
       given = ', '.join(map(repr, args))
       raise UserError(
@@ -210,6 +212,8 @@ def _make(path, kwargs):
     kwargs, maker = {'id': path, **kwargs}, gymnasium.make
   try:
     return maker(**kwargs)
+  except UserError:
+    raise
   except Exception as error:  # whatever a user's own class may do
     raise UserError(f'{key}={path}: {_told(error)}') from error
 

@@ -18,6 +18,7 @@ ENVIRONMENTS = {
   'bfcl': 'early_experience.envs.bfcl.environment:Bfcl',
   'gym': 'early_experience.envs.gym:Gym',
   'miniwob': 'early_experience.envs.miniwob.environment:MiniWob',
+  'openenv': 'early_experience.envs.openenv.environment:OpenEnv',
   'scienceworld': 'early_experience.envs.scienceworld:ScienceWorld',
   'searchqa': 'early_experience.envs.searchqa.environment:SearchQA',
   'tau2': 'early_experience.envs.tau2.environment:Tau2',
