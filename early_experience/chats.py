@@ -175,7 +175,7 @@ def export_chats(workdir: str, out: str, variant: chat_export.Variant) -> str:
   Raises:
     UserError: there are no records, or the folder is there already.
   """
-  names = ('reflect', 'explore', 'collect')
+  names = ('reflect', 'summarise', 'explore', 'collect')
   done = [n for n in names if stage.finished(pathlib.Path(workdir) / n)]
   source = stage.require(workdir, (done or ['collect'])[0])
   counts = dict.fromkeys(NAMES, 0)

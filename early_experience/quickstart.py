@@ -10,6 +10,7 @@ from early_experience.explore import explore
 from early_experience.progress import clock
 from early_experience.reflect import reflect
 from early_experience.report import report
+from early_experience.summarise import summarise
 
 
 def quickstart(config: ConfigDict, workdir: str) -> dict:
@@ -21,7 +22,8 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
   from early_experience.train import train
 
   start = time.monotonic()
-  for stage in (collect, explore, reflect, prepare):
+  summaries = (summarise,) if config.summarise.enabled else ()
+  for stage in (collect, explore, *summaries, reflect, prepare):
     stage(config, workdir)
   results = {}
   for recipe in config.quickstart.recipes:

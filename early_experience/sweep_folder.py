@@ -69,8 +69,9 @@ def jobs(
     UserError: there is no such stage or job, or it cannot be shared.
   """
   for one in stages:
-    if one not in (*sweeps.STAGES, 'report'):
-      raise UserError(f'--stages={one}: not one of {", ".join(sweeps.STAGES)}')
+    known = (*sweeps.READS, 'train', 'evaluate', 'report')
+    if one not in known:
+      raise UserError(f'--stages={one}: not one of {", ".join(known)}')
   folder = pathlib.Path(workdir) / SHARED
   if shared is None:
     shared = [

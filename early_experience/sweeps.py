@@ -35,10 +35,12 @@ LONGEST_NAME = 100  # characters
 READS = {
   'collect': ('env', 'collect'),
   'explore': ('seed', 'explore', 'prepare.answer_format'),
+  'summarise': ('summarise',),
   'reflect': ('seed', 'reflect'),
   'prepare': ('seed', 'prepare', 'init.hf'),
 }
-STAGES = (*READS, 'train', 'evaluate')
+# Of a run; summarise is one where --stages names it.
+STAGES = (*(name for name in READS if name != 'summarise'), 'train', 'evaluate')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,9 +107,13 @@ def test_a_run_has_what_its_stages_read(tmp_path):
     (
       'budget.lr_peak',
       [1e-3, 1e-2],
-      ['collect', 'explore', 'reflect', 'prepare'],
+      ['collect', 'explore', 'summarise', 'reflect', 'prepare'],
     ),
-    ('prepare.row_tokens', [256, 512], ['collect', 'explore', 'reflect']),
+    (
+      'prepare.row_tokens',
+      [256, 512],
+      ['collect', 'explore', 'summarise', 'reflect'],
+    ),
     ('explore.k', [1, 2], ['collect']),
     ('env.name', ['a', 'b'], []),
   ],
@@ -132,14 +136,15 @@ def test_runs_with_other_seeds_share_only_what_they_are_told_to(tmp_path):
   assert sweeps.shareable(runs) == ['collect']
   sweeps.check_shared(runs, sweeps.READS)
   with pytest.raises(
-    UserError, match='only collect, explore, reflect, prepare'
+    UserError, match='only collect, explore, summarise, reflect, prepare'
   ):
     sweeps.check_shared(runs, ['train'])
 
 
 def test_what_stages_read_is_known():
   """READS is whole: no stage before training reads another setting."""
-  aside = {'evaluate'}  # how a proposing policy decodes
+  # How a proposing policy decodes; who does the work.
+  aside = {'evaluate', 'cluster'}
   known = set()
   for name, keys in sweeps.READS.items():
     known |= {key.split('.')[0] for key in keys}

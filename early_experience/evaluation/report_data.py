@@ -25,7 +25,7 @@ TRAJECTORIES = 30
 ROLLOUTS = 20  # of each policy and split
 POINTS = 300  # of each learning curve
 
-STAGES = ('collect', 'explore', 'reflect', 'prepare')
+STAGES = ('collect', 'explore', 'summarise', 'reflect', 'prepare')
 _KINDS = ('random', 'untrained')  # baselines stand before trained policies
 _ROLLOUT = {
   'task_id': str,
@@ -178,7 +178,7 @@ def experience(workdir, seed: int) -> dict | None:
 
 def experience_folder(workdir) -> pathlib.Path | None:
   """Of the last finished stage that wrote trajectories, if any."""
-  for name in ('reflect', 'explore', 'collect'):
+  for name in ('reflect', 'summarise', 'explore', 'collect'):
     folder = pathlib.Path(workdir) / name
     if stage.finished(folder) is not None:
       return folder
@@ -241,7 +241,11 @@ def _sample_rollouts(some, seed):
 def _stages(workdir, names):
   """State, settings and summary of each stage, in the order of the loop."""
   listed = [
-    *STAGES,
+    *(
+      name
+      for name in STAGES
+      if name != 'summarise' or (workdir / name).exists()
+    ),
     *(f'train/{name}' for name in names),
     *(f'evaluate/{name}' for name in names),
   ]

@@ -84,9 +84,9 @@ def _decisions(trajectory):
 
 
 def _transitions(step, outcome, k):
-  yield step.action, outcome
+  yield step.action, outcome if step.summary is None else step.summary
   for other in step.alternatives[:k]:
-    yield other.action, other.observation
+    yield other.action, other.told
 
 
 def _message(role, content, weight=1):
