@@ -26,7 +26,7 @@ def collect(config: ConfigDict, workdir: str) -> dict:
   """
   with contextlib.closing(registry.make(config.env)) as env:
     play = functools.partial(
-      _play_in_own, config.env.to_json(), config.collect.max_steps
+      play_in_own, config.env.to_json(), config.collect.max_steps
     )
     return _collect(
       env, config, workdir, lambda *args: workers.run(play, *args)
@@ -128,8 +128,19 @@ def run_expert(
   return trajectory, failure
 
 
-def _play_in_own(settings, max_steps, task):
-  """`_play` in a worker's own environment."""
+def play_in_own(
+  settings: str, max_steps: int, task: Task
+) -> tuple[dict, str | None]:
+  """`run_expert` in a worker's own environment.
+
+  Args:
+    settings: `config.env` as JSON text.
+    max_steps: as `run_expert`.
+    task: likewise.
+
+  Returns:
+    The trajectory's record, and why it is not a success.
+  """
   with own.environment(settings) as env:
     return _play(env, max_steps, task)
 

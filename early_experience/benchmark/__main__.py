@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ('chats', 'engine', 'loader', 'loss', 'tree', 'weights')
+BENCHMARKS = ('branching', 'engine', 'loader', 'loss', 'tree', 'weights')
 
 
 def main() -> None:

@@ -1,0 +1,124 @@
+"""A few expert trajectories of an environment, with alternatives to try."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import random
+
+from ml_collections import ConfigDict
+
+from early_experience import workers
+from early_experience.collect import play_in_own
+from early_experience.config import default
+from early_experience.envs import registry
+from early_experience.envs.interface import Environment
+from early_experience.errors import UserError
+from early_experience.experience import records
+from early_experience.experience.records import Trajectory
+
+# What environments are made with where they cannot be made without.
+KWARGS = {
+  'searchqa': {'data': 'fixture'},
+  'travelplanner': {'data': 'fixture'},
+  'webarena': {'data': 'fixture'},
+  'webshop': {'data': 'fixture'},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+  """What is branched from.
+
+  Attributes:
+    config: names the environment.
+    kind: its class.
+    source: of its tasks.
+    units: arguments of `branching.branch`, one for each trajectory.
+  """
+
+  config: ConfigDict
+  kind: type[Environment]
+  source: str
+  units: list[tuple]
+
+
+def settings(name: str, trajectories: int) -> ConfigDict:
+  """The config of an environment's sample.
+
+  Raises:
+    UserError: it is unknown or not installed.
+  """
+  config = default()
+  config.env.name = name
+  config.env.kwargs.update(KWARGS.get(name, {}))
+  config.collect.trajectories = trajectories
+  config.collect.max_steps = 100
+  config.cluster.update(unit_timeout_seconds=120.0, tries=1)
+  kind = registry.kind_of(name)
+  if registry.missing(kind):
+    raise UserError(f'not installed; run: {kind.install}')
+  if not kind.expert_name:
+    raise UserError('no expert')
+  return config
+
+
+def take(config: ConfigDict, k: int, seed: int) -> Sample:
+  """Lets the expert play, and draws k alternatives for each state.
+
+  Tasks are spread evenly over the training split. Alternatives are drawn from
+  the admissible actions; where none are listed, from what the expert does
+  elsewhere in the sample.
+
+  Args:
+    config: of `settings`.
+    k: alternatives a state.
+    seed: of the draw.
+
+  Raises:
+    UserError: the expert had no success.
+  """
+  wanted = config.collect.trajectories
+  with contextlib.closing(registry.make(config.env)) as env:
+    tasks, source = env.tasks(env.splits[0]), env.source
+  # More than are wanted, for some fail.
+  spread = min(len(tasks), 4 * wanted)
+  chosen = [tasks[i * len(tasks) // spread] for i in range(spread)]
+  chosen = [task for shift in range(4) for task in chosen[shift::4]]
+  play = functools.partial(
+    play_in_own, config.env.to_json(), config.collect.max_steps
+  )
+  played, why = [], 'no tasks'
+  with contextlib.closing(
+    workers.run(play, chosen, config.cluster, wanted)
+  ) as results:
+    for task, result in results:
+      if isinstance(result, workers.Failure):
+        why = f'{result.reason}: {result.error}'
+      elif result[1] is not None:
+        why = result[1]
+      else:
+        played.append((task, records.from_json(_listed(result[0]), task.id)))
+      if len(played) == wanted:
+        break
+  if not played:
+    raise UserError(f'the expert had no success; the last one: {why}')
+  elsewhere = sorted({step.action for _, t in played for step in t.steps})
+  units = [(task, t, _proposals(t, elsewhere, k, seed)) for task, t in played]
+  return Sample(config, registry.kind_of(config.env.name), source, units)
+
+
+def _listed(record):
+  """The record as a file would give it back, with lists for tuples."""
+  return json.loads(json.dumps(record))
+
+
+def _proposals(trajectory: Trajectory, elsewhere, k, seed):
+  proposals = []
+  for index, step in enumerate(trajectory.steps):
+    rng = random.Random(f'{seed}/{trajectory.task_id}/{index}')
+    actions = list(elsewhere if step.admissible is None else step.admissible)
+    rng.shuffle(actions)
+    chosen = [action for action in actions if action != step.action][:k]
+    proposals.append([(action, 'uniform') for action in chosen])
+  return proposals
