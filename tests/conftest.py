@@ -1,18 +1,25 @@
-"""Eight fake devices, no silent broadcasting, and compilations kept on disk."""
+"""Eight fake devices, no silent broadcasting, and compilations kept on disk.
+
+Programs are compiled in a hurry: tests compile much and compute little.
+"""
 
 import os
 import pathlib
 
-_FLAG = '--xla_force_host_platform_device_count=8'
-if _FLAG not in os.environ.get('XLA_FLAGS', ''):  # before jax is imported
-  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FLAG}'.strip()
+IN_A_HURRY = '--xla_backend_optimization_level=0'
+_FLAGS = f'--xla_force_host_platform_device_count=8 {IN_A_HURRY}'
+if _FLAGS not in os.environ.get('XLA_FLAGS', ''):  # before jax is imported
+  os.environ['XLA_FLAGS'] = (
+    f'{os.environ.get("XLA_FLAGS", "")} {_FLAGS}'.strip()
+  )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Of the processes that tests start, too.
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR',
+  str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax'),
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
 import jax  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-jax.config.update(
-  'jax_compilation_cache_dir',
-  str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax'),
-)
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

@@ -64,7 +64,10 @@ setpriv --reuid=munge --regid=munge --clear-groups \
   --socket="$folder/munge/socket" --pid-file="$folder/munge/pid" \
   --seed-file="$folder/munge/seed" --log-file="$folder/munge/log" &
 daemons+=($!)
-until [ -S "$folder/munge/socket" ]; do sleep 0.1; done
+for _ in $(seq 300); do
+  [ ! -S "$folder/munge/socket" ] || break
+  sleep 0.1
+done
 slurmctld -D -c >"$folder/slurmctld.out" 2>&1 &
 daemons+=($!)
 slurmd -D -c >"$folder/slurmd.out" 2>&1 &

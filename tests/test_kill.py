@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from early_experience.cluster import AGAIN
+from tests import waiting
 from tests.test_processes import end, losses, params, start, wait_for
 from tests.training_case import prepared
 
@@ -39,15 +40,17 @@ def is_saving(workdir):
 
 def kill_in_a_save(process, workdir):
   """Kills when, the process standing still, a checkpoint is half written."""
-  for _ in range(120_000):
+
+  def look():
     if is_saving(workdir):
       process.send_signal(signal.SIGSTOP)
       if is_saving(workdir):
-        return process.kill()
+        return True
       process.send_signal(signal.SIGCONT)
     assert process.poll() is None, 'ended before it was seen to save'
-    time.sleep(0.001)
-  raise TimeoutError('it never saved')
+
+  waiting.until(look, 'checkpoint half written', poll=0.001)
+  process.kill()
 
 
 def test_ten_kills_leave_no_trace(straight, tmp_path):
@@ -59,7 +62,7 @@ def test_ten_kills_leave_no_trace(straight, tmp_path):
     else:
       time.sleep(2 + 6 * rng.random())
       process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=waiting.SECONDS)
   end([train(workdir)])
   assert losses(workdir) == losses(straight)
   jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))

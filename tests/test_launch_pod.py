@@ -5,9 +5,10 @@ import pathlib
 import shutil
 import subprocess
 import textwrap
-import time
 
 import pytest
+
+from tests import waiting
 
 ROOT = pathlib.Path(__file__).parent.parent
 POD = ('--name=pod', '--zone=us-east5-b')
@@ -130,8 +131,7 @@ def test_a_job_that_is_stopped_may_save(worker):
   save = 'trap "sleep 3; touch saved; exit 75" TERM; touch up'
   wait = 'while :; do sleep 0.1; done'
   job('start', 'sh', '-c', f'cd {folder}; {save}; {wait}')
-  while not (folder / 'up').exists():
-    time.sleep(0.05)
+  waiting.until((folder / 'up').exists, 'start')
   job('stop')
   assert (folder / 'saved').exists()
   assert job('wait') == 'exit 130\n'

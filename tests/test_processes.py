@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -16,6 +15,8 @@ import pytest
 
 from early_experience.cluster import AGAIN
 from early_experience.training import architecture, checkpoint, metrics
+from tests import waiting
+from tests.conftest import IN_A_HURRY
 from tests.training_case import mesh_of, prepared, to_numpy
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -44,7 +45,7 @@ def start(workdir, devices, process=0, processes=1, port=0, *flags):
     f'--coordinator=localhost:{port}',
     f'--processes={processes}',
     f'--process={process}',
-    '--start_timeout_seconds=60',
+    '--start_timeout_seconds=300',
   ]
   return subprocess.Popen(
     [
@@ -59,10 +60,10 @@ def start(workdir, devices, process=0, processes=1, port=0, *flags):
     cwd=ROOT,
     env=os.environ
     | {
-      'JAX_PLATFORMS': 'cpu',
-      'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.cache' / 'jax'),
       'PYTHONPATH': str(ROOT),
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+      'XLA_FLAGS': (
+        f'--xla_force_host_platform_device_count={devices} {IN_A_HURRY}'
+      ),
     },
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -83,7 +84,7 @@ def start_two(workdir, *flags):
 
 def end(processes, code=0):
   """Waits; returns what each said on stdout and stderr."""
-  said = [process.communicate(timeout=240) for process in processes]
+  said = [process.communicate(timeout=waiting.SECONDS) for process in processes]
   for process, (out, err) in zip(processes, said, strict=True):
     assert process.returncode == code, (out, err[-2000:])
   return said
@@ -92,11 +93,10 @@ def end(processes, code=0):
 def wait_for(workdir, step):
   """Until a line of the log has come so far."""
   path = workdir / 'train' / 'tiny' / metrics.METRICS
-  for _ in range(2400):
-    if path.exists() and len(path.read_text().splitlines()) >= step // 2:
-      return
-    time.sleep(0.05)
-  raise TimeoutError(path)
+  waiting.until(
+    lambda: path.exists() and len(path.read_text().splitlines()) >= step // 2,
+    f'update {step} in {path}',
+  )
 
 
 def losses(workdir):
@@ -191,7 +191,7 @@ def test_processes_may_share_a_row(one, tmp_path):
 def test_too_few_processes_are_told_after_the_time_given(one, tmp_path):
   workdir = copy(one, tmp_path)
   alone = start(workdir, 4, 0, 2, free_port(), '--start_timeout_seconds=3')
-  out, err = alone.communicate(timeout=120)
+  out, err = alone.communicate(timeout=waiting.SECONDS)
   assert alone.returncode != 0
   assert 'start_timeout_seconds=3' in err
 
@@ -201,7 +201,7 @@ def test_a_folder_in_use_is_refused(one, tmp_path):
   first = start(workdir, 8)
   wait_for(workdir, 2)
   second = start(workdir, 8)
-  _, err = second.communicate(timeout=120)
+  _, err = second.communicate(timeout=waiting.SECONDS)
   first.kill()
   first.communicate()
   assert second.returncode == 1

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from early_experience import sweep_folder
-from tests import training_case
+from tests import training_case, waiting
+from tests.conftest import IN_A_HURRY
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = """
@@ -54,7 +55,7 @@ def cluster(tmp_path_factory):
   )
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv('SLURM_CONF', str(folder / 'slurm.conf'))
-    patch.setenv('XLA_FLAGS', '')
+    patch.setenv('XLA_FLAGS', IN_A_HURRY)
     assert 'idle' in process.stdout.readline()
     yield
   process.stdin.close()
@@ -84,15 +85,10 @@ def submit(log, *flags, command, processes=2):
 
 def until(job, *states):
   """Waits until a job is in one of the states."""
-  state = ''
-  for _ in range(900):
-    state = ask(
-      'squeue', '--noheader', '--format=%T', '--states=all', '-j', job
-    )
-    if state in states:
-      return
-    time.sleep(0.2)
-  raise AssertionError(f'job {job} is {state}, not {states}')
+  state = 'squeue', '--noheader', '--format=%T', '--states=all', '-j', job
+  waiting.until(
+    lambda: ask(*state) in states, f'{states} of job {job}', poll=0.2
+  )
 
 
 def test_a_preempted_training_of_two_processes_goes_on(tmp_path):
@@ -107,10 +103,10 @@ def test_a_preempted_training_of_two_processes_goes_on(tmp_path):
       '--config.mesh.fsdp=2',
     ],
   )
-  for _ in range(1200):
-    if any(p.name.isdigit() for p in training.glob('checkpoints/*')):
-      break
-    time.sleep(0.1)
+  waiting.until(
+    lambda: any(p.name.isdigit() for p in training.glob('checkpoints/*')),
+    f'checkpoint in {training}',
+  )
   first = (training / 'metrics.jsonl').read_text().splitlines()[0]
   # What Slurm does to the script two minutes before the job's time is up.
   ask('scancel', '--signal=TERM', '--batch', job)
@@ -130,12 +126,10 @@ def test_a_cancelled_job_stays_cancelled(tmp_path):
   save = f'trap "touch {tmp_path}/saved; exit 75" TERM; touch {tmp_path}/up;'
   loop = 'while :; do sleep 0.1; done'
   job = submit(tmp_path / 'log', command=['bash', '-c', f'{save} {loop}'])
-  while not (tmp_path / 'up').exists():
-    time.sleep(0.1)
+  waiting.until((tmp_path / 'up').exists, 'start')
   ask('launch/slurm.sh', 'cancel', job)
   until(job, 'CANCELLED')
-  while not (tmp_path / 'saved').exists():
-    time.sleep(0.1)
+  waiting.until((tmp_path / 'saved').exists, 'save')
   time.sleep(3)
   until(job, 'CANCELLED')
 

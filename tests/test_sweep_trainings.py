@@ -7,13 +7,12 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 from early_experience import sweep_folder, sweeps
-from tests import training_case
+from tests import training_case, waiting
+from tests.conftest import IN_A_HURRY
 
 ROOT = pathlib.Path(__file__).parent.parent
-WAIT_SECONDS = 600
 
 # The third cannot be cut into its microbatches. The others are one program, so
 # that it is compiled once: the sweep shares what it has compiled.
@@ -47,12 +46,13 @@ class Trainings:
   def process(self, index, after=0):
     """Waits until a training has a checkpoint past an update; its process."""
     training = self.folders[index] / 'train' / 'tiny'
-    for _ in range(1200):
+
+    def look():
       saved = training.glob('checkpoints/[0-9]*')
-      if any(p.name.isdigit() and int(p.name) > after for p in saved):
-        return int((training / '.lock').read_text().split()[1])
-      time.sleep(0.05)
-    raise AssertionError(f'{training} has no checkpoint past {after}')
+      return any(p.name.isdigit() and int(p.name) > after for p in saved)
+
+    waiting.until(look, f'checkpoint past {after} in {training}')
+    return int((training / '.lock').read_text().split()[1])
 
   def first_update(self, index):
     log = self.folders[index] / 'train' / 'tiny' / 'metrics.jsonl'
@@ -60,17 +60,13 @@ class Trainings:
 
 
 def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
-  monkeypatch.setenv('XLA_FLAGS', '')
-  monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+  monkeypatch.setenv('XLA_FLAGS', IN_A_HURRY)
   path = tmp_path / 'swept.py'
   path.write_text(CONFIG)
   path = str(path)
   workdir = tmp_path / 'sweep'
   (workdir / 'shared').mkdir(parents=True)
   training_case.prepared(workdir / 'shared')
-  cache = ROOT / '.cache' / 'jax'  # of all tests
-  cache.mkdir(parents=True, exist_ok=True)
-  (workdir / 'jax_cache').symlink_to(cache)
   flags = [f'--config={path}', f'--workdir={workdir}', '--stages=train']
   flags += ['--shared=prepare']
 
@@ -81,7 +77,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
   process = subprocess.Popen(driver(*flags, '--index=TASK'), cwd=ROOT)
   trainings.process(3)
   process.send_signal(signal.SIGTERM)
-  assert process.wait(WAIT_SECONDS) == 75
+  assert process.wait(waiting.SECONDS) == 75
   assert [row['state'] for row in sweep_folder.rows(workdir)] == [
     *['waiting'] * 3,
     'begun',
@@ -97,7 +93,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
     text=True,
   )
   os.kill(trainings.process(1), signal.SIGKILL)
-  _, errors = process.communicate(timeout=WAIT_SECONDS)
+  _, errors = process.communicate(timeout=waiting.SECONDS)
   assert process.returncode == 1
   killed, refused = errors.splitlines()
   names = [folder.name for folder in trainings.folders]
@@ -117,7 +113,7 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
     if p.name.isdigit()
   )
   os.kill(trainings.process(1, after=saved), signal.SIGTERM)
-  output, _ = process.communicate(timeout=WAIT_SECONDS)
+  output, _ = process.communicate(timeout=waiting.SECONDS)
   assert process.returncode == 1
   done = [line for line in output.splitlines() if 'finished before' in line]
   assert done == [f'{names[i]}: finished before' for i in (0, 3)]
