@@ -109,6 +109,8 @@ def find_java() -> str:
 def _end(owner, gateway, process):
   if os.getpid() != owner:  # a fork of the process that started it
     return
+  # Else what Python still holds would ask the dead machine to forget it.
+  gateway._gateway_client.is_connected = False
   with contextlib.suppress(Exception):
     gateway.close()
   process.kill()
