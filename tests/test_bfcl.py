@@ -1,5 +1,6 @@
 """BFCL multi-turn: the gold calls, the official checks, branches, bad calls."""
 
+import json
 import os
 import random
 import subprocess
@@ -60,14 +61,16 @@ def test_spoiled_episodes_are_judged_as_by_the_official_checker():
 
 
 def spoiled(gold, others, rng):
-  """Gold calls with one left out, or strange ones in between."""
+  """Gold calls with one left out, made too early, or with strange ones."""
   plan = [list(turn) for turn in gold]
-  turn = rng.choice([turn for turn in plan if turn])
+  kind, turn = rng.choice(['omit', 'early', '']), rng.randrange(len(plan))
+  if kind == 'omit' and plan[turn]:
+    plan[turn].pop(rng.randrange(len(plan[turn])))
+  if kind == 'early' and turn:
+    plan[turn - 1] += plan[turn]
+    plan[turn] = []
   if rng.random() < 0.5:
-    turn.pop(rng.randrange(len(turn)))
-  for turn in plan:
-    if rng.random() < 0.3:
-      turn.insert(rng.randint(0, len(turn)), rng.choice(others))
+    plan[turn].insert(rng.randint(0, len(plan[turn])), rng.choice(others))
   return plan
 
 
@@ -108,6 +111,37 @@ def test_a_branch_is_a_replay_and_leaves_the_trunk_alone():
         turn = EVERYTHING.step(step.action)
         assert turn.observation == recorded.outcome(index)
       assert turn.success
+
+
+def test_what_a_branch_saw_the_trunk_did_not_see():
+  env, turn = start('multi_turn_base_1')
+  first, *rest = env.expert(turn)
+  assert env.clone().step(first).valid
+  for action in ('pwd()', *rest):
+    turn = env.step(action)
+  assert turn.done and not turn.success
+
+
+def test_an_episode_leaves_nothing_to_the_next():
+  """Some scenarios hold records of the simulator's module."""
+  entry = next(
+    entry
+    for entry in episode.entries('long_context')
+    if 'TravelAPI' in entry['involved_classes']
+  )
+  config = entry['initial_config']['TravelAPI']
+  token, seen = repr(config['access_token']), []
+  for _ in range(2):
+    env, _ = start(entry['id'])
+    cards = json.loads(env.step('get_all_credit_cards()').observation)
+    cards = cards['credit_card_list']
+    card = max(cards, key=lambda card: cards[card]['balance'])
+    assert card not in config['credit_card_list']
+    flight = '"2024-11-15", "SFO", "LAX", "economy"'
+    env.step(f'set_budget_limit({token}, 1.0)')
+    assert env.step(f'book_flight({token}, "{card}", {flight})').valid
+    seen.append(cards)
+  assert seen[0] == seen[1]
 
 
 def test_training_sees_no_scene_of_another_split():

@@ -109,8 +109,11 @@ def test_a_branch_is_a_replay_and_leaves_the_trunk_alone(name):
         assert env.fingerprint() == here
         changed += branch.fingerprint() != here
       past.append(step.action)
+      aside = env.clone()
       turn = env.step(step.action)
       assert turn.observation == recorded.outcome(index)
+      assert aside.fingerprint() == here
+      assert aside.step(step.action) == turn
     assert turn.success
   assert changed > 10
   assert domains.load(name).world.get_db_hash() == before

@@ -1,7 +1,6 @@
 """What the tau2 package has of a domain: database, tools, policy, tasks."""
 
 import ast
-import copy
 import dataclasses
 import functools
 import importlib
@@ -99,9 +98,7 @@ class Desk:
     """
     if name == 'calculate' and list(arguments) == ['expression']:
       return _calculate(arguments['expression'])
-    call = part('data_model.message').ToolCall(
-      name=name, arguments=copy.deepcopy(arguments)
-    )
+    call = part('data_model.message').ToolCall(name=name, arguments=arguments)
     answer = self._world.get_response(call)
     return answer.content, not answer.error
 
