@@ -48,7 +48,8 @@ class Session:
     self._base_url = base_url.rstrip('/')
     self._text, self._action = text, action
     self._timeout = timeout_seconds
-    self._socket, self._observation = None, {}
+    self._connection, self._socket = contextlib.ExitStack(), None
+    self._observation = {}
     self.rejected = False
 
   def reset(
@@ -89,10 +90,8 @@ class Session:
 
   def close(self) -> None:
     """Ends the session; `reset` begins another one."""
-    if self._socket is not None:
-      self._socket.close_timeout = 1
-      self._socket.close()
-      self._socket = None
+    self._connection.close()
+    self._socket = None
 
   def _sent(self, action):
     if self._action:
@@ -128,7 +127,7 @@ class Session:
 
     try:
       if self._socket is None:
-        self._socket = self._connect()
+        self._socket = self._connection.enter_context(self._connect())
       # Where the server has hung up, it may have said why.
       with contextlib.suppress(exceptions.ConnectionClosed):
         self._socket.send(json.dumps({'type': kind, 'data': data}))
@@ -136,9 +135,8 @@ class Session:
       known = answer['type'], answer['data'].get('code', '')
     except TimeoutError:
       raise self._fault(f'no answer in {self._timeout:g} s') from None
-    except exceptions.InvalidStatus as error:
-      status = error.response.status_code
-      raise self._fault(f'not an OpenEnv server: HTTP {status}') from None
+    except exceptions.InvalidHandshake as error:
+      raise self._fault(f'not an OpenEnv server: {error}') from None
     except (OSError, exceptions.WebSocketException) as error:
       raise self._fault(f'{type(error).__name__}: {error}') from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -157,6 +155,7 @@ class Session:
     return connect(
       url,
       open_timeout=self._timeout,
+      close_timeout=1,
       max_size=_MAX_BYTES,
       proxy=None if near else True,
     )

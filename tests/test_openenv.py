@@ -1,0 +1,241 @@
+"""OpenEnv servers are played as any environment; their faults are named."""
+
+import http.server
+import json
+import socket
+import threading
+
+import pytest
+from ml_collections import ConfigDict
+
+from early_experience import config as settings
+from early_experience.collect import collect, collect_from
+from early_experience.envs import registry
+from early_experience.envs.openenv.environment import OpenEnv
+from early_experience.errors import UserError
+from early_experience.experience import records
+from early_experience.explore import explore
+
+pytest.importorskip('openenv')
+boxes = pytest.importorskip('tests.openenv_boxes')
+
+KWARGS = {
+  'observation': 'text',
+  'action': {'message': '{action}', 'volume': 2},
+  'instruction': 'goal',
+  'admissible': 'can',
+  'tasks': {
+    'train': [0, 1, 2],
+    'test': [{'id': 'ajar', 'seed': 4, 'options': {'lid': 'ajar'}}],
+  },
+  'timeout_seconds': 1.0,
+}
+
+
+@pytest.fixture(scope='module')
+def url():
+  with boxes.served() as address:
+    yield address
+
+
+@pytest.fixture
+def env(url):
+  made = OpenEnv(url, **KWARGS)
+  yield made
+  made.close()
+
+
+def begin(env, split='train'):
+  return env.reset(env.tasks(split)[0])
+
+
+def test_an_episode(env):
+  assert begin(env).observation == 'Three boxes, all shut.'
+  assert env.instruction == 'Take the coin.'
+  assert env.admissible() == ('open 1', 'open 2', 'open 3')
+  assert env.step('open 1').observation == 'There is a coin.'
+  assert env.admissible() == ('open 2', 'open 3', 'take')
+  turn = env.step('take')
+  assert (turn.done, turn.success, turn.score) == (True, True, 1.0)
+  assert begin(env, 'test').observation == 'Three boxes, all ajar.'
+
+
+def test_an_action_that_it_rejects_is_an_answer_in_its_words(url):
+  env = OpenEnv(url, **KWARGS | {'admissible': '', 'action': {}})
+  begin(env)
+  say = '{"message": "%s"}'
+  turn = env.step(say % 'fly')
+  assert (turn.observation, turn.valid) == ('You cannot fly.', False)
+  turn = env.step('{"massage": "whisper"}')
+  assert turn.observation.startswith('Invalid message; message: Field required')
+  assert not turn.valid
+  turn = env.step('open 1')
+  assert turn.observation.startswith('This is no JSON object: ')
+  turn = env.step('[1]')
+  assert turn.observation == 'This is no JSON object: it is list'
+  turn = env.step('{"message": "whisper", "volume": 3}')
+  assert (turn.observation, turn.valid) == ('You whisper at 3.', True)
+  env.close()
+
+
+def test_objects_are_equal_whatever_their_order(url):
+  env = OpenEnv(url, **KWARGS | {'action': {}})
+  assert env.canonical('{"b": 1,  "a": 2}') == '{"a": 2, "b": 1}'
+  assert env.canonical(' open ') == 'open'
+  assert OpenEnv(url, **KWARGS).canonical('{"b":1}') == '{"b":1}'
+
+
+def test_all_of_the_observation_may_be_shown_and_a_key_say_success(url):
+  env = OpenEnv(url, **KWARGS | {'observation': '', 'success': 'won'})
+  assert json.loads(begin(env).observation)['text'] == 'Three boxes, all shut.'
+  env.step('open 1')
+  assert env.step('take').success
+  env.close()
+
+
+def test_sessions_are_independent(url, env):
+  other = OpenEnv(url, **KWARGS)
+  begin(env)
+  begin(other)
+  env.step('open 1')
+  assert 'open 1' in other.admissible()
+  assert not other.step('take').valid
+  other.close()
+
+
+def test_collect_and_explore_by_workers_that_replay(url, tmp_path):
+  path = tmp_path / 'expert.jsonl'
+  path.write_text(
+    ''.join(
+      json.dumps({'task': i, 'actions': [f'open {i + 1}', 'take']}) + '\n'
+      for i in range(3)
+    )
+  )
+  config = settings.default()
+  config.env.name = 'openenv'
+  config.env.kwargs = {
+    'base_url': url,
+    'demonstrations': str(path),
+    **KWARGS,
+    'timeout_seconds': 30.0,
+  }
+  config.collect.trajectories = 3
+  config.explore.k = 2
+  config.cluster.workers = 2
+  collect(config, str(tmp_path))
+  assert explore(config, str(tmp_path))['set_aside'] == {}
+  for trajectory in records.read(tmp_path / 'explore'):
+    coin = int(trajectory.task_id) + 1
+    first, second = trajectory.steps
+    for found in first.alternatives:
+      assert (found.observation, found.valid) == ('There is nothing.', True)
+    assert len(first.alternatives) == len(second.alternatives) == 2
+    assert f'open {coin}' not in [a.action for a in second.alternatives]
+
+
+def test_a_server_that_hangs_or_ends_its_session_is_begun_anew(env):
+  begin(env)
+  with pytest.raises(UserError, match=r'127.*: no answer in 1 s'):
+    env.step('sleep')
+  assert begin(env).observation == 'Three boxes, all shut.'
+
+
+def test_long_answers_arrive(env):
+  begin(env)
+  assert len(env.step('shout').observation) == 2 << 20
+
+
+def test_a_server_with_too_few_sessions_says_what_to_set():
+  with boxes.served(sessions=1) as url:
+    first, second = OpenEnv(url, **KWARGS), OpenEnv(url, **KWARGS)
+    begin(first)
+    with pytest.raises(
+      UserError, match='CAPACITY_REACHED.*config.cluster.workers=1'
+    ):
+      begin(second)
+    first.close()
+    begin(second)
+    second.close()
+
+
+def test_a_server_that_ends_is_named():
+  with boxes.served() as url:
+    env = OpenEnv(url, **KWARGS)
+    begin(env)
+  with pytest.raises(UserError, match=f'{url}: ConnectionClosed'):
+    env.step('open 1')
+  with pytest.raises(UserError, match=f'{url}: ConnectionRefused'):
+    begin(env)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+  """Any site: answers HTML to everything."""
+
+  protocol_version = 'HTTP/1.1'
+
+  def do_GET(self):
+    body = b'<html>Welcome</html>'
+    self.send_response(200)
+    self.send_header('Content-Length', str(len(body)))
+    self.end_headers()
+    self.wfile.write(body)
+
+  def log_message(self, *_):
+    pass
+
+
+def test_a_site_that_is_no_server_is_named():
+  site = http.server.HTTPServer(('127.0.0.1', 0), Page)
+  threading.Thread(target=site.serve_forever, daemon=True).start()
+  with pytest.raises(UserError, match='not an OpenEnv server: .*HTTP 200'):
+    begin(OpenEnv(f'http://127.0.0.1:{site.server_port}', **KWARGS))
+  site.shutdown()
+  site.server_close()
+
+
+def test_what_accepts_and_never_answers_is_named():
+  with socket.create_server(('127.0.0.1', 0)) as silent:
+    url = f'http://127.0.0.1:{silent.getsockname()[1]}'
+    with pytest.raises(UserError, match='no answer in 1 s'):
+      begin(OpenEnv(url, **KWARGS))
+
+
+@pytest.mark.parametrize('answer', ['<html>', '[]', '{"type": "observation"}'])
+def test_answers_of_another_protocol_are_named(answer):
+  from websockets.sync.server import serve
+
+  with serve(lambda w: w.send(answer), '127.0.0.1', 0) as server:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f'ws://127.0.0.1:{server.socket.getsockname()[1]}/'
+    with pytest.raises(UserError, match='not an answer of OpenEnv'):
+      begin(OpenEnv(url, **KWARGS))
+    server.shutdown()
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'base_url': ''}, 'base_url='),
+    ({'base_url': 'localhost:8000'}, 'base_url='),
+    ({'action': {'message': 'action'}}, "has no value '{action}'"),
+    ({'observation': 'txt'}, "no 'txt' .*'text'"),
+    ({'instruction': 'gaol'}, 'instruction=gaol'),
+    (
+      {'tasks': {'train': [{'id': 'a', 'options': {'lid': 'stuck'}}]}},
+      'no lid',
+    ),
+  ],
+)
+def test_wrong_settings_are_named(url, change, message):
+  with pytest.raises(UserError, match=message):
+    begin(OpenEnv(**{'base_url': url} | KWARGS | change))
+
+
+def test_it_is_registered(url):
+  env = registry.make(
+    ConfigDict({'name': 'openenv', 'kwargs': {'base_url': url, **KWARGS}})
+  )
+  assert isinstance(env, OpenEnv) and env.source == url
+  assert env.clone() is None
+  with pytest.raises(UserError, match='no expert'):
+    collect_from(env, settings.default(), '/nonexistent')
