@@ -142,3 +142,21 @@ def test_other_faults_have_their_reasons(text, expected):
 def test_the_end_must_support_the_action_and_no_other(end, expected):
   start = 'The coin is still missing, and box 1 is empty.'
   assert reason(ending(start, end)) == expected
+
+
+@pytest.mark.parametrize(
+  ('middle', 'expected'),
+  [
+    ('So I will open box 3.', 'drift'),
+    ('The best next step is to look around.', 'drift'),
+    ('I choose to look, which costs nothing.', 'drift'),
+    ('So I will not open box 3.', None),
+    ('I will now open box 2 rather than look.', None),
+    ('Therefore I should open box 2, and box 3 can wait.', None),
+    ('I could open box 3, or look around.', None),
+    ('If it is empty, the best step is to open box 3.', None),
+  ],
+)
+def test_no_sentence_may_decide_for_another_action(middle, expected):
+  start = 'The coin is still missing, and box 1 is empty.'
+  assert reason(f'{start} {middle} I will open box 2.') == expected

@@ -46,6 +46,19 @@ _META = re.compile(
   r'^(?:sure|certainly|of course)[,!.]',
   _FLAGS,
 )
+# What makes a sentence a decision, and what takes it back or puts it off.
+_DECIDES = re.compile(
+  r"\b(?:so|therefore|thus|hence),?\s+I(?:'ll|\s+(?:will|should|must|shall))\b|"
+  r"\bI(?:'ll|\s+will)\s+now\b|\bnow\s+I(?:'ll|\s+will)\b|"
+  r'\bI\s+(?:decide|choose|opt|prefer)\b|\bI\s+am\s+going\s+to\b|'
+  r'\bthe\s+best\s+(?:next\s+)?(?:step|move|choice|thing|idea)'
+  r'(?:\s+now)?\s+(?:is|would\s+be)\b',
+  _FLAGS,
+)
+_NOT_NOW = re.compile(
+  r"\b(?:not|never|than|instead|later|before|after|once|until|unless|if)\b|n't\b",
+  _FLAGS,
+)
 _MARKUP = re.compile(
   r'^\s*(?:#{1,6}\s|[-*+]\s|\d+[.)]\s|```|>\s)|\*\*|<\/?\w+>|'
   r'^\s*\w+(?:\s\w+)?:\s*$',
@@ -85,10 +98,7 @@ def concludes(text: str, decision: Decision) -> bool:
   The last sentence, or else the last two, must have more in common with it
   than with any other action on offer.
   """
-  sentences = re.split(r'(?<=[.!?])\s+', text.strip())
-  others = {other.action for other in decision.alternatives}
-  others |= set(decision.admissible or ())
-  others.discard(decision.action)
+  sentences, others = _sentences(text), _others(decision)
   for end in (sentences[-1:], sentences[-2:]):
     said = _bag(' '.join(end))
     wanted = _bag(decision.action)
@@ -96,6 +106,23 @@ def concludes(text: str, decision: Decision) -> bool:
       continue
     best = _overlap(wanted, said)
     return all(_overlap(_bag(other), said) < best for other in others)
+  return False
+
+
+def decides_otherwise(text: str, decision: Decision) -> bool:
+  """Whether a sentence, wherever it stands, decides for another action.
+
+  All words of the other action must be in it, and not all of the decision's.
+  """
+  wanted = _bag(decision.action)
+  others = [_bag(other) - wanted for other in _others(decision)]
+  for sentence in _sentences(text):
+    decides = _DECIDES.search(sentence)
+    if decides is None or _NOT_NOW.search(sentence):
+      continue
+    said = _bag(sentence[decides.end() :])
+    if not wanted <= said and any(own and own <= said for own in others):
+      return True
   return False
 
 
@@ -111,6 +138,16 @@ def tells_outcome(text: str, decision: Decision) -> bool:
     return True
   copied = _runs(text) & _all_runs(outcomes)
   return bool(copied and copied - _all_runs(decision.known))
+
+
+def _sentences(text):
+  return re.split(r'(?<=[.!?])\s+', text.strip())
+
+
+def _others(decision):
+  """The actions that could be taken in place of the decision's."""
+  others = {other.action for other in decision.alternatives}
+  return (others | set(decision.admissible or ())) - {decision.action}
 
 
 def _says(pattern, text, decision):
@@ -136,7 +173,9 @@ _CHECKS = {
   'short': lambda text, _: words.count(text) < MIN_WORDS,
   'long': lambda text, _: words.count(text) > MAX_WORDS,
   'truncated': _truncated,
-  'drift': lambda text, decision: not concludes(text, decision),
+  'drift': lambda text, decision: (
+    not concludes(text, decision) or decides_otherwise(text, decision)
+  ),
 }
 
 
