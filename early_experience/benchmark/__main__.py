@@ -3,7 +3,15 @@
 import importlib
 import sys
 
-BENCHMARKS = ('branching', 'engine', 'loader', 'loss', 'tree', 'weights')
+BENCHMARKS = (
+  'branching',
+  'chats',
+  'engine',
+  'loader',
+  'loss',
+  'tree',
+  'weights',
+)
 
 
 def main() -> None:
