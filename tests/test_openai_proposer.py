@@ -7,7 +7,7 @@ import pytest
 from early_experience import collect, explore
 from early_experience.config import default
 from early_experience.errors import UserError
-from early_experience.experience import records
+from early_experience.experience import records, sources
 from early_experience.served import action_in
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
@@ -183,6 +183,88 @@ def test_another_model_is_another_exploration_another_address_is_not(workdir):
 )
 def test_an_action_is_found_in_what_a_model_says(answer, action):
   assert action_in(answer) == action
+
+
+@pytest.mark.parametrize(
+  'answer, action',
+  [
+    ('I could take the co', ''),
+    ('take the coin\nThat is becau', ''),
+    ('Action: take the co', ''),
+    ('Action: take the coin\nThat is becau', 'take the coin'),
+    ('<action>take the coin</action> as', 'take the coin'),
+    ('Hm. <action>take the co', ''),
+  ],
+)
+def test_what_was_cut_off_is_no_action(answer, action):
+  assert action_in(answer, truncated=True) == action
+
+
+def test_a_truncated_answer_proposes_nothing_and_is_counted(workdir):
+  cut = {'message': {'content': 'go to the bo'}, 'finish_reason': 'length'}
+  answer = lambda _, attempt: (
+    'look' if attempt % 2 else (200, {'choices': [cut]})
+  )
+  summary, trajectories, _ = explored(workdir, answer)
+  assert summary['answers']['truncated'] == 11 == summary['branches']
+  actions = [
+    a.action for t in trajectories for s in t.steps for a in s.alternatives
+  ]
+  assert set(actions) == {'look'}
+
+
+def test_an_environment_may_hide_the_experts_tool_from_models(workdir):
+  class Tools(ToyEnv):
+    def without(self, instruction, action):
+      return f'{instruction} Do not {action.split()[0]}.'
+
+  _, trajectories, endpoint = explored(workdir, an_idea, env=Tools())
+  opened = [r['messages'][0]['content'] for *_, r in endpoint.requests]
+  starts = {text.split('\n')[0] for text in opened}
+  assert starts == {
+    'Take the coin. Do not open.',
+    'Take the coin. Do not take.',
+  }
+  assert trajectories[0].instruction == 'Take the coin.'
+
+
+def test_a_model_is_asked_for_its_share_alone(workdir):
+  config = settings(k=4, shares={'uniform': 1.0, 'openai': 1.0})
+  config.explore.openai.temperatures = (0.5, 0.8, 0.9)
+  _, _, endpoint = explored(workdir, an_idea, config)
+  assert len(endpoint.requests) == 2 * 6
+  asked = [request['temperature'] for *_, request in endpoint.requests]
+  assert asked == [0.5, 0.8] * 6
+
+
+def test_the_estimate_comes_before_the_first_request(workdir, capsys):
+  config = settings(max_total_tokens=1)
+  with pytest.raises(UserError, match='openai.max_total_tokens=1; .* --yes'):
+    explored(workdir, an_idea, config)
+  assert not (workdir / 'explore').exists()
+  explored(workdir, an_idea)
+  assert 'explore: asks tiny 22 times, 0 answered' in capsys.readouterr().out
+
+
+def test_the_world_model_may_learn_from_some_proposers_alone(workdir):
+  """Appendix B.1: from uniform ones, while reflections weigh the policy's."""
+  config = settings(k=4, shares={'uniform': 1.0, 'openai': 1.0})
+  explored(workdir, an_idea, config)
+  rows = {'datasets': ('world_model',), 'k': 4, 'proposers': ('uniform',)}
+  config.prepare.rows = {'world': rows}
+  source = sources.find(workdir, config.prepare, summarised=False)
+  source.split(0.0, 0)
+
+  class Coder:
+    encode_script = staticmethod(lambda script: [script])
+
+  groups = list(source.groups(config.prepare.rows.world, Coder()))
+  tried = [group.sequences[1:] for group in groups]  # but the episode itself
+  assert sum(map(len, tried)) == 2 * 11
+  assert not {'sit', 'fly', 'jump'} & {s[-2].text for t in tried for s in t}
+  config.prepare.rows.world.proposers = ('me',)
+  with pytest.raises(UserError, match="rows.world.proposers is 'me', not one"):
+    sources.find(workdir, config.prepare, summarised=False)
 
 
 def test_bad_input_ends_in_one_line_and_leaves_nothing(workdir, monkeypatch):

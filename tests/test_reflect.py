@@ -1,6 +1,8 @@
 """Reflecting: what is asked, what is kept, and the two writers."""
 
 import collections
+import dataclasses
+import shutil
 
 import pytest
 
@@ -79,6 +81,31 @@ def test_valid_alternatives_are_preferred_and_a_models_among_them(model):
   (decision,) = decisions_of(trajectory, 2, False, 0)
   first, second = decision.alternatives
   assert first.action == 'run' and second.valid
+
+
+def test_what_is_not_listed_or_rejected_gives_way_where_it_is_replaced():
+  """Appendix B.1; kept in B.2, whose reflections weigh it all the same."""
+  listed = ('go', 'sit', 'run')
+  step = records.Step(
+    'Here.',
+    'go',
+    admissible=listed,
+    alternatives=(
+      other('hum', proposer='openai'),  # works, but is not listed
+      other('fly', valid=False, proposer='openai'),
+      other('run', proposer='openai'),
+      other('sit'),
+    ),
+  )
+  trajectory = dataclasses.replace(explored(), steps=(step,))
+
+  def weighed(k, invalid):
+    (decision,) = decisions_of(trajectory, k, False, 0, invalid)
+    return {other.action for other in decision.alternatives}
+
+  assert weighed(2, 'replace') == {'run', 'sit'}
+  assert weighed(3, 'keep') == {'hum', 'fly', 'run'}
+  assert len(weighed(4, 'replace')) == 4, 'where there are too few others'
 
 
 def test_without_alternatives_there_is_nothing_to_compare():
@@ -213,6 +240,27 @@ def test_openai_is_asked_with_the_versioned_prompt(workdir, monkeypatch, capfd):
   assert 'sk-very' not in written + ''.join(capfd.readouterr())
 
 
+def test_what_the_model_answered_is_counted_and_paid_once(
+  workdir, monkeypatch, capsys
+):
+  def answer(prompt, _):
+    message = {'message': {'content': good(prompt)}}
+    used = {'prompt_tokens': 100, 'completion_tokens': 10}
+    return 200, {'choices': [message], 'usage': used}
+
+  summary, endpoint = ask(workdir, answer, monkeypatch, input_price=1e4)
+  asked, found = len(endpoint.requests), summary['answers']
+  assert found['requests'] == 11 and found['cached'] == 11 - asked
+  assert found['cost'] == pytest.approx(asked * 100 * 1e4 / 1e6)
+  said = capsys.readouterr().out
+  assert 'reflect: asks tiny 11 times, 0 answered already' in said
+  assert f'{asked * 100:,} tokens in, {asked * 10:,} out, cost' in said
+  shutil.rmtree(workdir / 'reflect')
+  again, endpoint = ask(workdir, answer, monkeypatch, input_price=1e4)
+  assert not endpoint.requests and again['answers']['cost'] == 0
+  assert again['rationales'] == summary['rationales']
+
+
 def test_the_alternatives_are_neither_numbered_nor_labelled(
   workdir, monkeypatch
 ):
@@ -299,6 +347,8 @@ def test_an_endpoint_that_works_may_refuse_what_is_too_long(
 
 
 def test_bad_input_ends_in_one_line(workdir, monkeypatch, tmp_path):
+  with pytest.raises(UserError, match="'drop', not one of: replace, keep"):
+    reflect.reflect(settings(invalid='drop'), workdir)
   with pytest.raises(UserError, match='run first: .*explore'):
     reflect.reflect(settings(), tmp_path / 'nothing')
   with pytest.raises(UserError, match="'oracle', not one of: grounded, openai"):
