@@ -15,6 +15,9 @@ from early_experience.errors import UserError
 # it is made, so that all of them can be listed.
 ENVIRONMENTS = {
   'alfworld': 'early_experience.envs.alfworld.environment:AlfWorld',
+  'alfworld_official': (
+    'early_experience.envs.alfworld.official:AlfWorldOfficial'
+  ),
   'bfcl': 'early_experience.envs.bfcl.environment:Bfcl',
   'gym': 'early_experience.envs.gym:Gym',
   'miniwob': 'early_experience.envs.miniwob.environment:MiniWob',

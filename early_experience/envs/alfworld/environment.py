@@ -38,6 +38,7 @@ class AlfWorld(Environment):
     train_games: int = 3553,
     seen_games: int = 140,
     unseen_games: int = 134,
+    expert: str = 'search',
   ):
     """Chooses the games.
 
@@ -52,12 +53,15 @@ class AlfWorld(Environment):
         sizes of the official splits.
       seen_games: likewise; training rooms, other placements.
       unseen_games: likewise; rooms that training never shows.
+      expert: `search` looks for things as an agent must; `walkthrough` is the
+        gold path of the game's file, which knows where all things are.
 
     Raises:
       UserError: an argument is none of its choices, or nothing can be played.
     """
     key = 'env.kwargs.'
     check_choice(f'{key}source', source, ('auto', 'official', 'generated'))
+    check_choice(f'{key}expert', expert, ('search', 'walkthrough'))
     for kind in rooms:
       check_choice(f'{key}rooms', kind, tables.ROOM_KINDS)
     for kind in task_types:
@@ -77,7 +81,10 @@ class AlfWorld(Environment):
         distractors=distractors,
       )
     self.source = self._games.source
-    self._engine = None
+    self._walks = expert == 'walkthrough'
+    if self._walks:
+      self.expert_name, self.expert_probes = expert, False
+    self._task = self._engine = None
 
   def tasks(self, split: str) -> Sequence[Task]:
     if split not in self.splits:
@@ -87,6 +94,7 @@ class AlfWorld(Environment):
     return self._games.tasks(split)
 
   def reset(self, task: Task) -> Turn:
+    self._task = task
     problem, self.instruction = self._games.read(task)
     self._engine = Engine(Rules(problem, task.id))
     return Turn(self._engine.rules.opening())
@@ -107,4 +115,15 @@ class AlfWorld(Environment):
     return other
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
-    return expert.act(self.instruction, turn)
+    if not self._walks:
+      return expert.act(self.instruction, turn)
+    return (action for action in self._walkthrough())
+
+  def _walkthrough(self):
+    path = self._games.data(self._task).get('walkthrough')
+    if not path:
+      raise UserError(
+        f'{self._task.id} has no walkthrough: config.env.name ='
+        ' alfworld_official plans one'
+      )
+    return path

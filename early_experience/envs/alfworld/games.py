@@ -37,6 +37,10 @@ class Generated:
     game = generate.build(generate.Spec.from_id(task.id))
     return game.problem, game.instruction
 
+  def data(self, task: Task) -> dict:
+    """What the official engine reads."""
+    return generate.data(generate.build(generate.Spec.from_id(task.id)))
+
 
 class Official:
   """The games of the ALFWorld release, as far as they are on this disk."""
@@ -80,13 +84,20 @@ class Official:
 
   def read(self, task: Task) -> tuple[str, str]:
     """The PDDL problem and the instruction."""
-    folder = self._root / _FOLDERS[task.split]
-    path = folder.joinpath(*task.id.split('__'), 'game.tw-pddl')
+    path = self._path(task)
     data = _data(path)
     match = _TASK.search(data['grammar'])
     if not match:
       raise UserError(f'{path}: the grammar names no task')
     return data['pddl_problem'], match[1]
+
+  def data(self, task: Task) -> dict:
+    """What the official engine reads."""
+    return _data(self._path(task))
+
+  def _path(self, task):
+    folder = self._root / _FOLDERS[task.split]
+    return folder.joinpath(*task.id.split('__'), 'game.tw-pddl')
 
 
 def official_root() -> pathlib.Path:

@@ -214,18 +214,23 @@ def build(spec: Spec) -> Game:
   )
 
 
-def write(folder: str | pathlib.Path, game: Game) -> pathlib.Path:
-  """Writes a game for the official engine; returns its `game.tw-pddl`."""
-  known, folder = tables.load(), pathlib.Path(folder)
-  data = {
+def data(game: Game) -> dict:
+  """What the official engine reads of a game: its `game.tw-pddl`."""
+  known = tables.load()
+  return {
     'pddl_domain': known.domain,
     'grammar': known.grammar.replace('UNKNOWN GOAL.', game.instruction),
     'pddl_problem': game.problem,
     'solvable': True,
     'walkthrough': None,
   }
+
+
+def write(folder: str | pathlib.Path, game: Game) -> pathlib.Path:
+  """Writes a game for the official engine; returns its `game.tw-pddl`."""
+  folder = pathlib.Path(folder)
   files.write_json(folder / 'traj_data.json', game.trajectory)
-  files.write_atomic(folder / 'game.tw-pddl', json.dumps(data))
+  files.write_atomic(folder / 'game.tw-pddl', json.dumps(data(game)))
   return folder / 'game.tw-pddl'
 
 

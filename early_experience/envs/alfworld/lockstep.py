@@ -9,7 +9,6 @@ import argparse
 import collections
 import dataclasses
 import itertools
-import os
 import pathlib
 import random
 import re
@@ -19,9 +18,10 @@ from collections.abc import Iterator
 
 from early_experience.envs.alfworld import expert, generate, tables
 from early_experience.envs.alfworld.engine import Engine
+from early_experience.envs.alfworld.official import official_engine
 from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.interface import Turn
-from early_experience.errors import UserError, need_extra
+from early_experience.errors import UserError
 
 _LIST = re.compile(r'(you see|You are facing the) ([^.]*)\.')
 _INTRO = '-= Welcome to TextWorld, ALFRED! =-\n\n{}\n\nYour task is to: {}'
@@ -67,7 +67,7 @@ def compare(games: int, steps: int, seed: int = 0) -> Result:
   """
   result = Result()
   with tempfile.TemporaryDirectory() as folder:
-    official = _official_engine(folder)
+    official = official_engine()
     for spec in itertools.islice(_specs(seed), games):
       game = generate.build(spec)
       path = generate.write(pathlib.Path(folder) / spec.id, game)
@@ -76,20 +76,6 @@ def compare(games: int, steps: int, seed: int = 0) -> Result:
       result.games += 1
       result.kinds.add((spec.task_type, tables.room(spec.room).kind))
   return result
-
-
-def _official_engine(folder):
-  # Without this, importing alfworld makes a folder in the user's home.
-  os.environ.setdefault('ALFWORLD_DATA', folder)
-  try:
-    import textworld
-    from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
-    from textworld.envs import PddlEnv
-
-    infos = textworld.EnvInfos(admissible_commands=True, won=True)
-    return AlfredDemangler(PddlEnv(infos))
-  except ImportError as error:
-    raise need_extra(error.name or 'textworld', 'alfworld') from error
 
 
 def _specs(seed) -> Iterator[generate.Spec]:
