@@ -122,7 +122,7 @@ def test_collect_and_explore_by_workers_that_replay(url, tmp_path):
   config.collect.trajectories = 3
   config.explore.k = 2
   config.cluster.workers = 2
-  collect(config, str(tmp_path))
+  assert collect(config, str(tmp_path))['trajectories'] == 3
   assert explore(config, str(tmp_path))['set_aside'] == {}
   for trajectory in records.read(tmp_path / 'explore'):
     coin = int(trajectory.task_id) + 1
