@@ -1,68 +1,23 @@
 """A Chromium of our own, driven over its debugging protocol."""
 
-import importlib.resources
-import os
-import pathlib
-import shutil
-import subprocess
-import weakref
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from early_experience.envs.miniwob import chromium
 from early_experience.envs.web import page
 from early_experience.envs.web.actions import ActionError
-from early_experience.errors import UserError
-
-_FLAGS = (
-  'headless=new',
-  'no-sandbox',  # Chromium refuses to run as root with it
-  'disable-gpu',
-  'disable-dev-shm-usage',
-  'host-resolver-rules=MAP * ~NOTFOUND',  # nothing is asked of any network
-  'disable-background-networking',
-  'disable-component-update',
-  'disable-sync',
-  'no-first-run',
-  'lang=en-US',
-  'window-size=800,800',
-)
 
 
 class BrowserCrashed(RuntimeError):
   """Chromium or its driver is gone; the next page starts another."""
 
 
-def binaries() -> tuple[str, str]:
-  """Paths of Chromium and its driver.
-
-  $MINIWOB_CHROME_BINARY and $MINIWOB_CHROMEDRIVER name others than those on
-  the path.
-
-  Raises:
-    UserError: one is missing.
-  """
-  found = []
-  for variable, names in (
-    ('MINIWOB_CHROME_BINARY', ('chromium', 'google-chrome')),
-    ('MINIWOB_CHROMEDRIVER', ('chromedriver',)),
-  ):
-    given = os.environ.get(variable)
-    paths = map(shutil.which, [given] if given else names)
-    path = next(filter(None, paths), None)
-    if path is None:
-      raise UserError(
-        f'environment miniwob: no {given or names[0]} to run; apt-get install'
-        f' chromium chromium-driver, or set {variable}'
-      )
-    found.append(path)
-  return tuple(found)
-
-
 class Browser:
   """One window; it starts with the first page and is used for all."""
 
   def __init__(self):
-    self._paths = binaries()
+    self._paths = chromium.binaries()
     self._driver = None
     self._nodes = {}
 
@@ -70,7 +25,7 @@ class Browser:
     """Opens a page afresh, its clock standing still."""
     with self._watched():
       if self._driver is None:
-        self._start()
+        self._driver, self._end = chromium.start(self, *self._paths)
       self._driver.get(url)
       self._nodes = {}
 
@@ -110,25 +65,16 @@ class Browser:
 
   def type(self, element: str, text: str) -> None:
     """Replaces what a field holds, key by key."""
-    self.press(element, 'Control+a')
-    self.press(element, 'Delete')
-    self._keys(list(text))
+    self._focus(element)  # once: the field may then be disabled
+    self._keys(['a'], held=[_key('Control')])
+    self._keys([_key('Delete'), *text])
 
   def press(self, element: str, combination: str) -> None:
     """Presses keys together in an element: `Enter`, `Control+a`."""
-    from selenium.webdriver.common.keys import Keys
-
-    keys = []
-    for name in combination.split('+') if combination != '+' else ['+']:
-      special = ''.join(
-        f'_{c}' if c.isupper() and i else c for i, c in enumerate(name)
-      ).upper()
-      if len(name) != 1 and not hasattr(Keys, special):
-        raise ActionError(f'there is no key {name}')
-      keys.append(name if len(name) == 1 else getattr(Keys, special))
-    with self._watched():
-      self._cdp('DOM.focus', backendNodeId=self._node(element))
-    self._keys(keys[-1:], keys[:-1])
+    names = combination.split('+') if combination != '+' else ['+']
+    *held, last = map(_key, names)
+    self._focus(element)
+    self._keys([last], held)
 
   def select(self, element: str, label: str) -> None:
     """Chooses an option by its label."""
@@ -140,28 +86,6 @@ class Browser:
     if self._driver is not None:
       self._driver = None
       self._end()
-
-  def _start(self):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location, driver = self._paths
-    for flag in _FLAGS:
-      options.add_argument(f'--{flag}')
-    options.unhandled_prompt_behavior = 'accept'
-    environment = {**os.environ, 'TZ': 'UTC'}
-    self._driver = webdriver.Chrome(
-      service=Service(driver, env=environment), options=options
-    )
-    # At the latest when this process ends, however it does.
-    self._end = weakref.finalize(
-      self, _quit, self._driver, _undertaker(self._driver)
-    )
-    self._driver.set_page_load_timeout(60)
-    self._driver.set_script_timeout(30)
-    clock = importlib.resources.files(__package__).joinpath('clock.js')
-    self._cdp('Page.addScriptToEvaluateOnNewDocument', source=clock.read_text())
 
   @contextmanager
   def _watched(self) -> Iterator[None]:
@@ -238,6 +162,10 @@ class Browser:
         clickCount=count,
       )
 
+  def _focus(self, element):
+    with self._watched():
+      self._cdp('DOM.focus', backendNodeId=self._node(element))
+
   def _keys(self, keys, held=()):
     from selenium.webdriver.common.action_chains import ActionChains
 
@@ -276,23 +204,13 @@ _SELECT = """function(label) {
 }"""
 
 
-def _undertaker(driver) -> subprocess.Popen:
-  """Ends driver and browser as soon as its input is closed: by us, or because
-  this process was killed. A driver that is killed leaves its browser behind.
-  """
-  process = driver.service.process.pid
-  threads = pathlib.Path(f'/proc/{process}/task').glob('*/children')
-  children = [pid for path in threads for pid in path.read_text().split()]
-  profile = driver.capabilities['chrome']['userDataDir']
-  script = 'read _; profile=$1; shift; kill -9 "$@"; rm -rf "$profile"'
-  return subprocess.Popen(
-    ['sh', '-c', script, 'sh', profile, str(process), *children],
-    stdin=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-  )
+def _key(name: str) -> str:
+  """A key by its name; Selenium writes `ArrowUp` as ARROW_UP."""
+  from selenium.webdriver.common.keys import Keys
 
-
-def _quit(driver, undertaker):
-  driver.quit()
-  undertaker.stdin.close()
-  undertaker.wait()
+  if len(name) == 1:
+    return name
+  known = re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).upper()
+  if not re.fullmatch('[A-Z0-9_]+', known) or not hasattr(Keys, known):
+    raise ActionError(f'there is no key {name!r}')
+  return getattr(Keys, known)

@@ -2,7 +2,7 @@
 // actions. So animations and timers are the same in every run.
 (() => {
   const RealDate = Date;
-  let now = RealDate.UTC(2020, 5, 15, 12), next = 1, seed = 1;
+  let now = RealDate.UTC(2020, 5, 15, 12), next = 1;
   const timers = new Map();
   const add = (fn, delay, every, args) => {
     if (typeof fn !== 'function') return 0;
@@ -23,8 +23,6 @@
     apply: () => new RealDate(now).toString(),
     get: (kind, key) => key === 'now' ? () => now : kind[key],
   });
-  // Until the task is seeded.
-  Math.random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
   window.advanceClock = ms => {
     const end = now + ms;
     for (;;) {

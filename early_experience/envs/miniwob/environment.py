@@ -7,7 +7,7 @@ from collections.abc import Generator, Hashable, Sequence
 
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.miniwob import experts
-from early_experience.envs.miniwob.browser import Browser, binaries
+from early_experience.envs.miniwob.browser import Browser
 from early_experience.envs.web import actions, page
 from early_experience.errors import UserError
 
@@ -98,7 +98,6 @@ class MiniWob(Environment):
       raise UserError(
         f'env.kwargs.unseen_types: {min(both)} is among train_types too'
       )
-    binaries()
     self._browser = Browser()
 
   def tasks(self, split: str) -> Sequence[Task]:
@@ -142,9 +141,10 @@ class MiniWob(Environment):
     return actions.canonical(action)
 
   def admissible(self) -> tuple[str, ...]:
-    """Clicks, choices, and typing what the instruction gives.
+    """Clicks, choices, and typing what can be read.
 
-    Those texts are the fields of the package, for its tasks that have them.
+    That is the fields of the instruction, as the package has them, and what
+    tables hold. Other texts can be typed too: the result of a sum.
     """
     from miniwob import fields
 
@@ -152,7 +152,9 @@ class MiniWob(Environment):
       found = fields.get_field_extractor(self._task.type)(self.instruction)
     except (KeyError, ValueError):
       found = []
-    return page.possible(self._nodes, [str(value) for _, value in found])
+    texts = [str(value) for _, value in found]
+    texts += [node.name for node in self._nodes if node.role == 'cell']
+    return page.possible(self._nodes, texts)
 
   def fingerprint(self) -> Hashable:
     # The page's scripts have variables that nobody can see; but what was done
