@@ -40,6 +40,8 @@ def test_the_annotated_plan_of_every_trip_passes(env):
     for task in tasks:
       trajectory, failure = run_expert(env, task, max_steps=43)
       assert failure is None and trajectory.score == 1
+      made = plan.days(env._query, env._plan)
+      assert plan.spent(env._plan) == rules.total_cost(env._query, made)
       days = int(task.type[0])
       assert len(trajectory.steps) == 6 * days + 1  # 1,395 for the official 45
 
@@ -139,10 +141,10 @@ def test_a_copy_goes_its_own_way(env):
 
 def test_staying_at_home_is_a_plan_too_and_fails(env):
   start(env)
-  while True:
-    turn = env.step(env.admissible()[-1])
-    if turn.done:
-      break
+  while env.admissible() != (plan.COMPLETE,):
+    env.step(env.admissible()[-1])
+  assert not env.step('{"action_type": "SKIP_MEAL"}').valid
+  turn = env.step(plan.COMPLETE)
   kept = rules.judge(env._query, plan.days(env._query, env._plan))
   broken = {name for name, fine in kept.items() if not fine}
   assert not turn.success and turn.score == pytest.approx(
@@ -219,6 +221,12 @@ def test_each_constraint_is_seen_to_be_broken(rule):
   assert rule in broken
   if rule in rules.HARD:
     assert broken <= {rule, 'Room Rule', 'Room Type'}
+
+
+def test_a_plan_visits_as_many_cities_as_asked_for():
+  query, days = hard_trip()
+  query = dataclasses.replace(query, cities=query.cities + 1)
+  assert not rules.judge(query, days)['Complete Information']
 
 
 @pytest.mark.parametrize(

@@ -216,10 +216,16 @@ def test_attributes_count_where_they_are_close_or_can_be_read():
 
 
 def test_options_are_compared_by_their_colors_and_words():
-  goal = dataclasses.replace(
-    shop()[1], options=('cool powder snow', 'xl', 'dark navy', 'pack of 12')
-  )
-  assert reward.options_found(('powder snow', 'dark red', 'xl'), goal) == 3
+  found = {
+    ('cool powder snow', 'powder snow'): 1,
+    ('dark navy', 'dark red'): 1,  # both are dark
+    ('offwhite', 'pearlwhite'): 1,
+    ('navy', 'red'): 0,
+    ('medium', 'premium'): 0,
+  }
+  for (wanted, chosen), count in found.items():
+    goal = dataclasses.replace(shop()[1], options=('xl', wanted))
+    assert reward.options_found((chosen, 'xl'), goal) == 1 + count
 
 
 def test_a_price_above_the_bound_costs_a_point():
