@@ -60,23 +60,22 @@ class Cache:
     text, truncated, *tokens = row
     return Answer(text, bool(truncated), False, *tokens, cached=True)
 
-  def keep(self, request: str, model: str, prompt: str, answer: Answer) -> None:
-    """Writes an answer, unless another process was faster."""
-    # A model may write half a surrogate pair, which is no text on disk.
-    text = answer.text.encode(errors='replace').decode()
+  def keep(self, request: str, model: str, prompt: str, answer: Answer) -> bool:
+    """Writes an answer; False where another process was faster."""
     with self._told():
-      self._table.execute(
+      written = self._table.execute(
         'insert or ignore into answers values (?, ?, ?, ?, ?, ?, ?)',
         (
           request,
           model,
           prompt,
-          text,
+          answer.text,
           answer.truncated,
           answer.input_tokens,
           answer.output_tokens,
         ),
       )
+    return written.rowcount == 1
 
   def close(self) -> None:
     self._table.close()

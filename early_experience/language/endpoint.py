@@ -163,6 +163,8 @@ class Endpoint:
       raise TypeError('the content is no text')
     used = completion.get('usage') or {}
     tokens = [used.get(f'{k}_tokens') for k in ('prompt', 'completion')]
+    # Half a surrogate pair is JSON, but no text on disk.
+    text = text.encode(errors='replace').decode()
     return Answer(
       self._without_key(text),
       choice.get('finish_reason') == 'length',

@@ -61,7 +61,6 @@ class LanguageModel:
     settings: as `config.endpoint()` makes them.
     where: their place, e.g. `config.reflect.openai`; errors name it.
     workdir: of the run, which has the answers; None: `settings.cache` has.
-    backend: who answers; else the settings say it.
 
   Attributes:
     name: of the model.
@@ -76,10 +75,9 @@ class LanguageModel:
     settings: ConfigDict,
     where: str,
     workdir: str | pathlib.Path | None = None,
-    backend: Backend | None = None,
   ):
     self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
-    self._backend = backend or _backend(settings, where)
+    self._backend: Backend = _backend(settings, where)
     self.name, self.where = self._backend.name, where
     self.prices = Prices.of(settings)
     path = settings.cache or (workdir and f'{workdir}/{cache_lib.FILE}')
@@ -99,16 +97,22 @@ class LanguageModel:
     found = {name: self._cache.find(name) for name in dict.fromkeys(requests)}
     first = {name: chat for name, chat in zip(requests, chats, strict=True)}
     new = [name for name, answer in found.items() if answer is None]
+    earlier = {}  # what other processes have written meanwhile
 
     def keep(place, answer):
       name = new[place]
-      self._cache.keep(name, self.name, first[name].prompt, answer)
+      if not self._cache.keep(name, self.name, first[name].prompt, answer):
+        # It is what all are told, and this one is paid all the same.
+        there = self._cache.find(name)
+        earlier[name] = dataclasses.replace(
+          answer, text=there.text, truncated=there.truncated
+        )
 
     asked = [(first[name], self._temperature(first[name])) for name in new]
     self._answered |= len(new) < len(found)
     answers = self._backend.answer(asked, keep) if new else []
     self._check(answers)
-    found |= zip(new, answers, strict=True)
+    found |= dict(zip(new, answers, strict=True)) | earlier
     result = []
     for name in requests:
       result.append(judged(found[name]))
@@ -133,12 +137,16 @@ class LanguageModel:
   def estimate(self, chats: Iterable[Chat]) -> Estimate:
     """What asking would take at most, before it is done."""
     requests = cached = tokens = 0
+    messages, length = None, 0
     for chat in chats:
       requests += 1
       if self._cache.find(self._digest(chat)) is not None:
         cached += 1
-      else:
-        tokens += self._backend.count_tokens(chat.messages)
+        continue
+      if chat.messages is not messages:  # samples of a chat share them
+        messages = chat.messages
+        length = self._backend.count_tokens(messages)
+      tokens += length
     most = (requests - cached) * self._backend.request['max_tokens']
     return Estimate(
       requests, cached, tokens, most, self.prices.cost(tokens, most)

@@ -1,0 +1,87 @@
+"""What asking language models takes: estimated before, counted after."""
+
+import pytest
+
+from early_experience.errors import UserError
+from early_experience.language import accounting
+from early_experience.language.answer import Chat
+from early_experience.language.model import LanguageModel
+from early_experience.language.settings import endpoint
+from tests.fake_endpoint import FakeEndpoint
+
+pytest.importorskip('openai')
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+  monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret')
+
+
+def settings(**changes):
+  config = endpoint(temperature=0.0, max_tokens=20)
+  config.update({'model': 'tiny', 'retries': 0, **changes})
+  return config
+
+
+def asks(folder, chats):
+  with FakeEndpoint(lambda *_: completion('yes')) as server:
+    config = settings(base_url=server.url)
+    return LanguageModel(config, 'config.x', folder).ask(chats)
+
+
+def completion(text):
+  return 200, {
+    'choices': [{'message': {'content': text}}],
+    'usage': {'prompt_tokens': 100, 'completion_tokens': 20},
+  }
+
+
+def say(text):
+  return Chat([{'role': 'user', 'content': text}])
+
+
+def test_tokens_are_counted_as_the_server_does_and_paid_once(tmp_path):
+  chats = [say('a'), say('b'), say('a')]
+  answers = asks(tmp_path, chats)
+  prices = settings(input_price=2.0, output_price=10.0)
+  found = accounting.total([accounting.count(answers)], prices)
+  assert (found['input_tokens'], found['output_tokens']) == (200, 40)
+  assert found['cost'] == pytest.approx((200 * 2 + 40 * 10) / 1e6)
+  assert (found['requests'], found['cached'], found['failed']) == (3, 1, {})
+  again = asks(tmp_path, chats)
+  assert accounting.total([accounting.count(again)], prices)['cost'] == 0
+
+
+def test_an_estimate_counts_what_is_not_on_disk(tmp_path, capsys):
+  asks(tmp_path, [say('a')])
+  asked = LanguageModel(settings(output_price=1e5), 'config.x', tmp_path)
+  found = asked.estimate([say('a'), say('x' * 41), say('é' * 4)])
+  assert (found.requests, found.cached) == (3, 1)
+  assert found.input_tokens == (4 + 11) + (4 + 2), (
+    'a token for 4 bytes of UTF-8'
+  )
+  assert found.output_tokens == 2 * 20
+  assert found.cost == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+  'limits, above',
+  [
+    ({'max_cost': 1.9}, 'max_cost=1.9'),
+    ({'max_total_tokens': 24}, 'max_total_tokens=24'),
+    ({'max_cost': 2.0, 'max_total_tokens': 25}, None),
+    ({}, None),
+  ],
+)
+def test_above_a_limit_the_user_has_to_say_yes(limits, above, capsys):
+  config = settings(output_price=1e5, **limits)
+  asked = LanguageModel(config, 'config.x')
+  if above is None:
+    accounting.announce('explore', asked, [say('a')])
+  else:
+    with pytest.raises(UserError, match=f'config.x.{above}; .* --yes'):
+      accounting.announce('explore', asked, [say('a')])
+    accounting.announce('explore', asked, [say('a')], confirmed=True)
+  said = capsys.readouterr().out
+  assert 'asks tiny 1 times, 0 answered already; about 5 tokens in' in said
+  assert 'at most 20 out, cost at most 2.00' in said
