@@ -67,7 +67,7 @@ def run(
   if cluster.address:
     from early_experience import ray_engine  # an extra
 
-    engine = ray_engine.Ray(function, cluster)
+    engine = ray_engine.Ray(function, cluster, most)
   else:
     engine = _Local(function, cluster, most)
   with contextlib.closing(engine):

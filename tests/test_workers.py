@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ import pytest
 from early_experience import collect, explore, files, reflect, stage, workers
 from early_experience.config import default
 from early_experience.errors import UserError
-from early_experience.experience import records
 from tests.toy_env import ToyEnv
 
 
@@ -155,35 +153,22 @@ def test_where_nothing_works_the_run_ends_with_the_first_error(tmp_path):
 def test_a_killed_driver_takes_its_workers_along_and_can_be_run_again(
   tmp_path, undisturbed
 ):
-  config = settings(faults={'train-5': 'hang'})
+  config = settings(faults={'train-5': 'hang'}, once=str(tmp_path / 'marks'))
   config.cluster.unit_timeout_seconds = 60.0
-  (tmp_path / 'config.py').write_text(
-    f'import json\nfrom ml_collections import ConfigDict\n'
-    f'def get_config():\n'
-    f'  return ConfigDict(json.loads({config.to_json()!r}))\n'
-  )
-  driver = subprocess.Popen(
-    [
-      *(sys.executable, '-m', 'early_experience.collect'),
-      *(f'--config={tmp_path}/config.py', f'--workdir={tmp_path}/run'),
-    ]
-  )
-  shard = tmp_path / 'run' / 'collect' / 'trajectories-00000.jsonl'
+  (tmp_path / 'marks').mkdir()
+  run = tmp_path / 'run'
+  driver = start('collect', config, run)
+  shard = run / 'collect' / 'trajectories-00000.jsonl'
   wait(lambda: shard.exists() and shard.read_bytes().count(b'\n') == 4)
+  wait((tmp_path / 'marks' / 'train-5').exists)
   pool = children(driver.pid)
   assert len(pool) >= 2
-  driver.send_signal(signal.SIGKILL)
+  driver.kill()
   driver.wait()
   wait(lambda: not any(map(alive, pool)))
-  config.env.kwargs.faults = {}
-  files.write_json(
-    tmp_path / 'run' / 'collect' / stage.SETTINGS,
-    {'env': config.env.to_dict(), 'collect': config.collect.to_dict()},
-  )
-  collect.collect(config, tmp_path / 'run')
-  explore.explore(config, tmp_path / 'run')
-  assert written(tmp_path / 'run') == undisturbed
-  assert len(list(records.read(tmp_path / 'run' / 'collect'))) == 6
+  collect.collect(config, run)
+  explore.explore(config, run)
+  assert written(run) == undisturbed
 
 
 def test_many_processes_reflect_as_one_does(tmp_path, monkeypatch):
@@ -195,6 +180,21 @@ def test_many_processes_reflect_as_one_does(tmp_path, monkeypatch):
   monkeypatch.setattr(reflect, 'POOL', 0)
   reflect.reflect(settings(), tmp_path)
   assert written(tmp_path) == alone
+
+
+def start(stage, config, workdir):
+  file = workdir.parent / 'config.py'
+  file.write_text(
+    'import json\nfrom ml_collections import ConfigDict\n'
+    'def get_config():\n'
+    f'  return ConfigDict(json.loads({config.to_json()!r}))\n'
+  )
+  return subprocess.Popen(
+    [
+      *(sys.executable, '-m', f'early_experience.{stage}'),
+      *(f'--config={file}', f'--workdir={workdir}'),
+    ]
+  )
 
 
 def wait(condition, seconds=30):

@@ -7,8 +7,10 @@ BENCHMARKS = (
   'branching',
   'chats',
   'engine',
+  'envs',
   'loader',
   'loss',
+  'scale',
   'tree',
   'weights',
 )

@@ -1,0 +1,194 @@
+"""What early experience of each environment amounts to, and how fast it comes.
+
+python -m early_experience.benchmark envs [--env=NAME ...]
+
+Writes the table in docs/ENVIRONMENTS.md, of every environment that can be made
+here. Rows of environments that are not measured now stay as they are.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import pathlib
+import re
+import sys
+import tempfile
+import time
+
+from ml_collections import ConfigDict
+
+from early_experience import branching, files, stage, workers
+from early_experience.benchmark import sample as sample_lib
+from early_experience.benchmark.branching import ours
+from early_experience.benchmark.sample import Sample
+from early_experience.envs import registry
+from early_experience.errors import UserError
+from early_experience.experience import records
+from early_experience.prepare import prepare
+
+BEGIN = '<!-- python -m early_experience.benchmark envs -->'
+END = '<!-- end -->'
+_HEAD = (
+  '| environment | tasks from | trajectories | states | branches | invalid |'
+  ' tokens flat | tree | flat / tree | steps/s | branches/s |\n'
+  '|---|---|---|---|---|---|---|---|---|---|---|'
+)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--env', action='append', help='default: every one here')
+  parser.add_argument('--trajectories', type=int, default=12)
+  parser.add_argument('--k', type=int, default=4, help='alternatives a state')
+  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument(
+    '--seconds', type=float, default=5.0, help='of each speed, at least'
+  )
+  parser.add_argument('--file', default='docs/ENVIRONMENTS.md')
+  arguments = parser.parse_args(sys.argv[1:])
+  names = arguments.env or sorted(registry.ENVIRONMENTS)
+  rows = {}
+  try:
+    for name in names:
+      try:
+        row = _markdown(name, measure(name, arguments))
+      except Exception as error:
+        print(f'{name}: {workers.in_a_line(error)}', flush=True)
+        continue
+      print(row, flush=True)
+      rows[name] = row
+    if rows:
+      note = (
+        f'k={arguments.k}, seed {arguments.seed}, tokens of a vocabulary of'
+        ' 512 learnt from each; steps/s of one process, branches/s of'
+        f' {workers.count(sample_lib.settings(names[0], 1).cluster)}'
+      )
+      insert(pathlib.Path(arguments.file), rows, note)
+      print(f'-> {arguments.file}')
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+def measure(name: str, how: argparse.Namespace) -> dict:
+  """The figures of one environment.
+
+  Args:
+    name: of the environment.
+    how: the command's arguments.
+
+  Raises:
+    UserError: it cannot be made here, or a trajectory failed.
+  """
+  config = sample_lib.settings(name, how.trajectories)
+  sample = sample_lib.take(config, how.k, how.seed)
+  with tempfile.TemporaryDirectory() as folder:
+    counts = _counts(sample, how.k, pathlib.Path(folder))
+  return counts | {
+    'source': sample.source,
+    'trajectories': len(sample.units),
+    'steps_per_s': steps_per_s(sample, how.seconds),
+    'branches_per_s': ours(sample, how.seconds)[1],
+  }
+
+
+def steps_per_s(sample: Sample, seconds: float) -> float:
+  """Steps of the expert in one process, actions listed, resets included."""
+  count = 0
+  with contextlib.closing(registry.make(sample.config.env)) as env:
+    env.reset(sample.units[0][0])
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+      task, trajectory, _ = sample.units[count % len(sample.units)]
+      env.reset(task)
+      for step in trajectory.steps:
+        env.admissible()
+        env.step(step.action)
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def _counts(sample, k, workdir):
+  """Explores once and prepares rows; counts what came of it."""
+  branch = functools.partial(
+    branching.branch_in_own, sample.config.env.to_json()
+  )
+  states = branches = invalid = 0
+  folder = stage.begin(workdir, 'explore', {'k': k})
+  units = len(sample.units)
+  with (
+    files.JsonlWriter(folder, records.STEM) as writer,
+    contextlib.closing(
+      workers.run(branch, sample.units, sample.config.cluster, units)
+    ) as results,
+  ):
+    for _, record in results:
+      if isinstance(record, workers.Failure):
+        raise UserError(f'{record.reason}: {record.error}')
+      writer.write(record)
+      for step in record['steps']:
+        states += 1
+        branches += len(step['alternatives'])
+        invalid += sum(not a['valid'] for a in step['alternatives'])
+  stage.finish(folder, {})
+  config = sample.config
+  config.prepare.update(row_tokens=1 << 17, overlong='drop', held_out=0.0)
+  datasets = ('imitation', 'world_model')
+  config.prepare.rows = ConfigDict({'world': {'datasets': datasets, 'k': k}})
+  with contextlib.redirect_stdout(io.StringIO()):
+    rows = prepare(config, str(workdir))['rows']['world']
+  return {
+    'states': states,
+    'branches': branches,
+    'invalid': invalid,
+    'flat_tokens': rows['flat_tokens'],
+    'tree_tokens': rows['tree_tokens'],
+  }
+
+
+def _markdown(name, found):
+  share = found['invalid'] / max(1, found['branches'])
+  ratio = found['flat_tokens'] / found['tree_tokens']
+  cells = (
+    name,
+    found['source'].replace('|', '/'),
+    *(f'{found[key]:,}' for key in ('trajectories', 'states', 'branches')),
+    f'{share:.0%}',
+    *(f'{found[key]:,}' for key in ('flat_tokens', 'tree_tokens')),
+    f'{ratio:.1f}',
+    *(_rate(found[key]) for key in ('steps_per_s', 'branches_per_s')),
+  )
+  return f'| {" | ".join(cells)} |'
+
+
+def _rate(value):
+  return f'{value:,.0f}' if value >= 100 else f'{value:.1f}'
+
+
+def insert(path: pathlib.Path, rows: dict[str, str], note: str) -> None:
+  """Puts rows into the generated block of a file, beside its other ones.
+
+  Args:
+    path: of the file; one that is not there is made.
+    rows: a line of Markdown for each environment.
+    note: below the table, on how it was measured.
+
+  Raises:
+    UserError: the file has no such block.
+  """
+  text = path.read_text() if path.exists() else f'{BEGIN}\n{END}\n'
+  try:
+    before, rest = text.split(BEGIN)
+    block, after = rest.split(END)
+  except ValueError:
+    raise UserError(f'{path} needs one {BEGIN} with one {END} below') from None
+  old = dict(re.findall(r'^(?=\| (\S+) \| )(.*)$', block, re.MULTILINE))
+  old.pop('environment', None)
+  body = '\n'.join(row for _, row in sorted((old | rows).items()))
+  block = f'\n\n{_HEAD}\n{body}\n\n{note}.\n\n'
+  files.write_atomic(path, f'{before}{BEGIN}{block}{END}{after}')
+
+
+if __name__ == '__main__':
+  main()

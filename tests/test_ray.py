@@ -1,0 +1,64 @@
+"""A real Ray cluster on this machine: workers and drivers die, nothing else."""
+
+import pytest
+
+from early_experience import collect, explore
+from early_experience.errors import UserError
+from tests.test_workers import set_aside, settings, start, wait, written
+from tests.toy_env import ToyEnv
+
+ray = pytest.importorskip('ray')
+
+
+@pytest.fixture(scope='module')
+def address():
+  from ray.cluster_utils import Cluster
+
+  cluster = Cluster(
+    initialize_head=True,
+    head_node_args={'num_cpus': 2, 'include_dashboard': False},
+  )
+  yield cluster.address
+  cluster.shutdown()
+
+
+def test_killed_workers_and_drivers_change_no_record(tmp_path, address):
+  collect.collect_from(ToyEnv(), settings(), tmp_path / 'undisturbed')
+  explore.explore_in(ToyEnv(), settings(), tmp_path / 'undisturbed')
+  # Task 1 kills its worker, task 2 raises; task 4 hangs until the driver is
+  # killed.
+  config = settings(
+    faults={'train-1': 'kill', 'train-2': 'raise', 'train-4': 'hang'},
+    once=str(tmp_path / 'marks'),
+  )
+  config.cluster.update(address=address, unit_timeout_seconds=60.0)
+  run = tmp_path / 'run'
+  collect.collect_from(ToyEnv(), config, run)
+  (tmp_path / 'marks').mkdir()
+  shard = run / 'explore' / 'trajectories-00000.jsonl'
+  driver = start('explore', config, run)
+  wait(lambda: shard.exists() and shard.read_bytes().count(b'\n') == 3, 60)
+  wait((tmp_path / 'marks' / 'train-4').exists)
+  driver.kill()
+  driver.wait()
+  assert len(list((tmp_path / 'marks').iterdir())) == 3
+  assert start('explore', config, run).wait(60) == 0
+  assert written(run) == written(tmp_path / 'undisturbed')
+
+
+def test_what_hangs_or_kills_its_worker_each_time_is_set_aside(
+  tmp_path, address
+):
+  config = settings(faults={'train-0': 'hang', 'train-1': 'crash'})
+  config.cluster.update(address=address, tries=2, unit_timeout_seconds=1.0)
+  summary = collect.collect(config, tmp_path)
+  assert summary['set_aside'] == {'crash': 1, 'hang': 1}
+  assert list(set_aside(tmp_path / 'collect')) == ['train-0', 'train-1']
+  assert summary['trajectories'] == 4
+
+
+def test_no_cluster_is_said_in_one_line(tmp_path):
+  config = settings()
+  config.cluster.address = '127.0.0.1:1'
+  with pytest.raises(UserError, match='address=127.0.0.1:1: no Ray cluster'):
+    collect.collect(config, tmp_path)
