@@ -34,9 +34,11 @@ PAGES = {
 class FixtureArena(WebArena):
   """The adapter with the fixture's tasks in place of the servers'."""
 
-  def __init__(self, *, site: str = '', **kwargs):
+  def __init__(
+    self, *, site: str = '', data: str = '', demonstrations: str = ''
+  ):
     self._site = site
-    super().__init__(**kwargs)
+    super().__init__(data=data, demonstrations=demonstrations)
     self.source = 'fixture made for tests, not the benchmark'
 
   def prepare(self):
