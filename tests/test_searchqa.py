@@ -137,7 +137,12 @@ def folder(tmp_path):
   )
   write(
     tmp_path / 'bamboogle.jsonl',
-    {'id': 'test/7', 'question': 'Where?', 'golden_answers': ['Oslo', 'Bonn']},
+    {
+      'id': 'test/7',
+      'question': 'Where?',
+      'golden_answers': ['Oslo', 'Bonn'],
+      'metadata': {'type': 'bridge'},
+    },
   )
   return tmp_path
 
@@ -149,7 +154,7 @@ def test_a_users_files_are_played(folder):
   assert task.type == '2hop'
   assert run_expert(env, task, 9)[1] is None
   (other,) = env.tasks('bamboogle')
-  assert other.id == 'test_7'
+  assert (other.id, other.type) == ('test_7', 'bridge')
   assert env.expert(env.reset(other)) is None
 
 
@@ -168,18 +173,26 @@ def test_a_saved_index_finds_what_one_in_memory_finds(folder):
     SearchQA(data=str(folder), index=str(folder / 'index'))
 
 
-def test_rollouts_of_an_agent_are_experts(folder):
+def test_a_rollout_of_an_agent_that_is_right_is_the_expert(folder):
   rollout = (
     '<think>a</think><search>Ada</search><information>Doc 1 <search>x</search>'
     '</information><answer>Rhine</answer>'
   )
   path = folder / 'rollouts.jsonl'
-  write(path, {'id': '2hop__1_2', 'trace_text': rollout})
+  wrong = [['assistant', '<answer>Elbe</answer>'], ['user', 'no']]
+  write(
+    path,
+    {'id': '2hop__1_2', 'dialog_log': wrong},
+    {'id': '2hop__1_2', 'trace_text': rollout},
+  )
   env = SearchQA(data=str(folder), trajectories=str(path))
   trajectory, failure = run_expert(env, env.tasks('train')[0], 9)
   assert failure is None and trajectory.expert == 'demonstrations'
-  actions = [step.action for step in trajectory.steps]
-  assert actions == ['<search>Ada</search>', '<answer>Rhine</answer>']
+  made = [(step.thought, step.action) for step in trajectory.steps]
+  assert made == [
+    ('a', '<search>Ada</search>'),
+    (None, '<answer>Rhine</answer>'),
+  ]
 
 
 @pytest.mark.parametrize(

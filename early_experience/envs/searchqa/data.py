@@ -16,7 +16,11 @@ CORPUS = 'corpus.jsonl'
 _OFFSETS, _ABOUT = 'offsets.npy', 'corpus.json'
 _UNSAFE = re.compile(r'[^\w.-]')
 _INFORMATION = re.compile(r'<information>.*?</information>', re.DOTALL)
-_ACTION = re.compile(r'<(search|answer)>(.*?)</\1>', re.DOTALL)
+# A thought, and the action that follows it.
+_DECISION = re.compile(
+  r'(?:<think>(.*?)</think>\s*)?(<(search|answer)>.*?</\3>)', re.DOTALL
+)
+Decision = tuple[str, str]  # an action and its thought, '' where there is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,8 @@ def read_questions(path: pathlib.Path) -> list[Question]:
   """Reads questions, one JSON object a line.
 
   As MuSiQue has them (`id`, `question`, `answer`, `answer_aliases`,
-  `question_decomposition`), or FlashRAG (`golden_answers`).
+  `question_decomposition`), or FlashRAG (`golden_answers`, and what else a set
+  has in `metadata`).
 
   Raises:
     UserError: the file is missing, or a line is no question; the message
@@ -83,6 +88,8 @@ def read_questions(path: pathlib.Path) -> list[Question]:
 
 def to_question(where: str, value: dict) -> Question:
   """One question from its JSON object; `where` is for errors."""
+  if isinstance(value.get('metadata'), dict):
+    value = value['metadata'] | value
   text = _text(where, value, 'question')
   if 'golden_answers' in value:
     golden = value['golden_answers']
@@ -164,12 +171,12 @@ def contents(where: str, value: dict) -> str:
   return f'{_text(where, value, "title")}\n{_text(where, value, "text")}'
 
 
-def read_trajectories(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
-  """Reads an agent's rollouts: the actions of each question.
+def read_trajectories(path: pathlib.Path) -> dict[str, list[list[Decision]]]:
+  """Reads an agent's rollouts: what it thought and did about each question.
 
   One JSON object a line: `id` of the question, and `trace_text`, all that was
-  written, or `dialog_log`, its ["assistant" | "user", text] turns. Of several
-  for one question the first counts.
+  written, or `dialog_log`, its ["assistant" | "user", text] turns. There may be
+  several of a question.
 
   Raises:
     UserError: the file is missing, or a line has no action; the message names
@@ -189,10 +196,11 @@ def read_trajectories(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
     else:
       text = _text(where, value, 'trace_text')
     text = _INFORMATION.sub('', text)
-    actions = tuple(match.group(0) for match in _ACTION.finditer(text))
-    if not actions:
+    made = _DECISION.findall(text)
+    if not made:
       raise UserError(f'{where}: no <search> and no <answer> in it')
-    found.setdefault(name, actions)
+    decisions = [(action, ' '.join(th.split())) for th, action, _ in made]
+    found.setdefault(name, []).append(decisions)
   return found
 
 

@@ -142,11 +142,20 @@ class SearchQA(Environment):
   def fingerprint(self) -> tuple[str, int]:
     return self._question.text, self._searches
 
-  def expert(self, turn: Turn) -> Generator[str, Turn, None] | None:
+  def expert(
+    self, turn: Turn
+  ) -> Generator[str | tuple[str, str], Turn, None] | None:
     question = self._question
     if self._experts is not None:
-      return (action for action in self._experts.get(question.id, ()))
+      rollouts = self._experts.get(question.id, [[]])
+      chosen = next(filter(self._is_right, rollouts), rollouts[0])
+      return (made if made[1] else made[0] for made in chosen)
     return _decomposed(question) if question.steps else None
+
+  def _is_right(self, rollout: list[records.Decision]) -> bool:
+    match = _ACTION.search(rollout[-1][0]) if rollout else None
+    golden = self._question.golden
+    return bool(match) and metrics.exact_match(match.group(2), golden)
 
   def canonical(self, action: str) -> str:
     match = _ACTION.search(action)

@@ -35,7 +35,9 @@ class WebShop(Environment):
   goals of a category that is held out of the others; it is empty unless
   `held_out` names one.
 
-  The official engine is Lucene; here it is BM25 with its parameters.
+  The official engine is Lucene; here it is BM25 with its parameters. Searches
+  that begin with <r>, <a>, <c> or <q>, which list products past it there, are
+  like any other here.
   """
 
   name = 'webshop'
