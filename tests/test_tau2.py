@@ -1,8 +1,12 @@
 """tau2: gold calls, the official score, branches of databases, users."""
 
 import copy
+import hashlib
 import json
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -117,6 +121,29 @@ def test_a_branch_is_a_replay_and_leaves_the_trunk_alone(name):
     assert turn.success
   assert changed > 10
   assert domains.load(name).world.get_db_hash() == before
+
+
+def trace():
+  """Of the gold calls of all training tasks, as text."""
+  env, found = Tau2(), []
+  for task in env.tasks('train'):
+    env.reset(task)
+    found.append(env.instruction)
+    found += [env.step(call).observation for call in gold_of(env, task)]
+    found.append(env.fingerprint())
+  return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def test_what_happens_does_not_depend_on_the_process():
+  command = 'from tests.test_tau2 import trace; print(trace())'
+  other = subprocess.run(
+    [sys.executable, '-c', command],
+    env={**os.environ, 'PYTHONHASHSEED': '1'},
+    capture_output=True,
+    check=True,
+    text=True,
+  ).stdout
+  assert other.split() == [trace()]
 
 
 def test_a_fingerprint_changes_with_the_state_alone():

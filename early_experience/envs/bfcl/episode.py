@@ -130,7 +130,7 @@ class Episode:
   def clone(self) -> Self:
     """A copy that shares only what no call changes."""
     other = copy.copy(self)
-    other._simulators = copy.deepcopy(self._simulators)
+    other._simulators = _copy(self._simulators)
     return other
 
   def _step(self):
@@ -191,7 +191,7 @@ def _load(entry):
       simulator._load_scenario(scenario, long_context=long_context)
     simulators[name] = simulator
   # Some scenarios hold records of the module itself, which calls then change.
-  return copy.deepcopy(simulators)
+  return _copy(simulators)
 
 
 def _play(simulators, gold):
@@ -199,8 +199,14 @@ def _play(simulators, gold):
   answers = []
   for turn in gold:
     outputs = [_execute(calls.read(text)[0], simulators)[0] for text in turn]
-    answers.append((copy.deepcopy(simulators) if turn else None, outputs))
+    answers.append((_copy(simulators) if turn else None, outputs))
   return answers
+
+
+def _copy(simulators):
+  """A deep copy. Dice have hundreds of numbers, none of which ever changes."""
+  dice = [getattr(s, '_random', None) for s in simulators.values()]
+  return copy.deepcopy(simulators, {id(die): copy.copy(die) for die in dice})
 
 
 def _execute(call, simulators):

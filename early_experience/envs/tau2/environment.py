@@ -191,10 +191,8 @@ class Tau2(Environment):
     return self._talker.reply(messages)
 
   def _succeeds(self):
-    gold = domains.Desk(self._desk.domain)
-    for action in self._task.evaluation_criteria.actions or ():
-      gold.call(action.name, action.arguments)
-    if gold.hash() != self._desk.hash():
+    gold = domains.gold_hash(self._desk.domain.name, self._task.id)
+    if self._desk.hash() != gold:
       return False
     message = domains.part('data_model.message').AssistantMessage
     evaluator = domains.part('evaluator.evaluator_communicate')
