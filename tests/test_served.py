@@ -82,8 +82,8 @@ def config(server, monkeypatch):
   config = default()
   config.env.name = 'toy'
   config.collect.trajectories = 4
-  config.explore.k = 2
-  config.explore.proposers = {'openai': 1.0}
+  config.explore.k = 4
+  config.explore.proposers = {'openai': 1.0, 'uniform': 1.0}
   config.reflect.writer = 'openai'
   for settings in (config.explore.openai, config.reflect.openai):
     settings.base_url = url

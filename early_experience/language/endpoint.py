@@ -32,8 +32,8 @@ class Endpoint:
 
   Rate limits (429), server errors, timeouts and broken connections are tried
   again by the library, `retries` times, after a wait that doubles each time or
-  that the server names. The key comes from the environment and goes nowhere
-  but to the endpoint.
+  that the server names, if it is not above a minute. The key comes from the
+  environment and goes nowhere but to the endpoint.
 
   Args:
     settings: as `config.endpoint()` makes them.
