@@ -208,7 +208,7 @@ def test_listing_the_actions_throws_no_dice(env):
 
 
 def test_a_task_that_has_failed_ends_without_a_score(env):
-  env.reset(TASKS[2])
+  env.reset(TASKS[0])
   turn = env.step('focus on agent')
   assert (turn.done, turn.success, turn.score) == (True, False, 0)
   assert turn.valid
