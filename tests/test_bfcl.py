@@ -163,7 +163,10 @@ def test_training_sees_no_scene_of_another_split():
     ("cd(folder='document', deep=True)", 'unexpected keyword argument'),
     ("teleport(to='moon')", "name 'teleport' is not defined"),
     ('cd(folder=document)', "name 'document' is not defined"),
-    ("cd(folder='document'", 'was never closed'),
+    ("cd(folder='document'", "']' does not match opening parenthesis '('"),
+    ("cd(folder='document", 'unterminated string literal'),
+    ("os.system('ls')", "name 'os' is not defined"),
+    ('[pwd()] + [pwd()]', 'not a list of function calls'),
     ("[cd(folder='document'), 3]", 'not a function call'),
     ("cd(**{'folder': 'document'})", 'cannot be unpacked'),
     ("cd(folder=__import__('os').getcwd())", "'__import__' is not defined"),
@@ -201,6 +204,8 @@ def test_several_calls_in_one_action_are_all_answered():
       "[mv(source='a', destination='b')]",
     ),
     ('ls()', '[ls()]'),
+    ('ls(), pwd()', '[ls(), pwd()]'),
+    ('```\n[ls()]\n```', '[ls()]'),
     ('ls(True, True)', '[ls(True, True)]'),  # it takes one
     (' finish_turn( )', 'finish_turn()'),
     ('I have moved  the file.', 'finish_turn()'),
@@ -268,7 +273,7 @@ def test_calls_are_read_and_never_run():
   assert calls.read('f(-1, a=[1, {"b": None}])') == [
     calls.Call('f', (-1,), {'a': [1, {'b': None}]})
   ]
-  for action in ('os.system("x")', '(lambda: 1)()', '3', 'f', ''):
+  for action in ('(lambda: 1)()', '[]', '3', 'f', ''):
     assert calls.read(action) == []
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 # What starts like a call, or like a list of calls, is meant as one.
-_CALL = re.compile(r'\s*\[?\s*[A-Za-z_]\w*\(')
+_CALL = re.compile(r'\[?\s*[A-Za-z_][\w.]*\(')
 _ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError)
 
 
@@ -34,22 +34,26 @@ class Call:
 def read(action: str) -> list[Call]:
   """The calls of `f(a=1)` or `[f(a=1), g()]`; none where it is prose.
 
-  Arguments are literals. Nothing is evaluated, so the order of sets, which
-  differs between processes, is nothing to rely on: they are refused too.
+  Brackets may be missing, and a code block's marks do not count, as in the
+  official `default_decode_execute_prompting`. Arguments are literals. Nothing
+  is evaluated; sets are refused, for their order differs between processes.
 
   Raises:
     ValueError: it is meant as calls and cannot be read; in Python's words.
   """
-  if not _CALL.match(action):
+  text = action.strip('` \n\r\t')
+  if not _CALL.match(text):
     return []
+  text = text if text.startswith('[') else f'[{text}'
+  text = text if text.endswith(']') else f'{text}]'
   try:
     with warnings.catch_warnings(action='ignore'):  # of escapes in strings
-      body = ast.parse(action.strip(), mode='eval').body
+      body = ast.parse(text, mode='eval').body
   except _ERRORS as error:
     raise ValueError(getattr(error, 'msg', str(error))) from None
-  return [
-    _call(n) for n in (body.elts if isinstance(body, ast.List) else [body])
-  ]
+  if not isinstance(body, ast.List):
+    raise ValueError('not a list of function calls')
+  return [_call(node) for node in body.elts]
 
 
 def write(calls: Sequence[Call]) -> str:
@@ -76,8 +80,10 @@ def bind(call: Call, parameters: Mapping[str, Sequence[str]]) -> Call:
 
 
 def _call(node):
-  if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+  if not isinstance(node, ast.Call):
     raise ValueError('not a function call')
+  if not isinstance(node.func, ast.Name):
+    raise ValueError(f"name '{_root(node.func)}' is not defined")
   if any(keyword.arg is None for keyword in node.keywords):
     raise ValueError('arguments cannot be unpacked')
   names = [keyword.arg for keyword in node.keywords]
@@ -85,6 +91,12 @@ def _call(node):
     raise ValueError('keyword argument repeated')
   kwargs = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
   return Call(node.func.id, tuple(map(_literal, node.args)), kwargs)
+
+
+def _root(node):
+  while isinstance(node, ast.Attribute):
+    node = node.value
+  return node.id if isinstance(node, ast.Name) else '?'
 
 
 def _literal(node):
