@@ -40,7 +40,7 @@ def url():
 
 @pytest.fixture
 def env(url):
-  made = OpenEnv(url, **KWARGS)
+  made = OpenEnv(base_url=url, **KWARGS)
   yield made
   made.close()
 
@@ -61,7 +61,7 @@ def test_an_episode(env):
 
 
 def test_an_action_that_it_rejects_is_an_answer_in_its_words(url):
-  env = OpenEnv(url, **KWARGS | {'admissible': '', 'action': {}})
+  env = OpenEnv(base_url=url, **KWARGS | {'admissible': '', 'action': {}})
   begin(env)
   say = '{"message": "%s"}'
   turn = env.step(say % 'fly')
@@ -79,14 +79,14 @@ def test_an_action_that_it_rejects_is_an_answer_in_its_words(url):
 
 
 def test_objects_are_equal_whatever_their_order(url):
-  env = OpenEnv(url, **KWARGS | {'action': {}})
+  env = OpenEnv(base_url=url, **KWARGS | {'action': {}})
   assert env.canonical('{"b": 1,  "a": 2}') == '{"a": 2, "b": 1}'
   assert env.canonical(' open ') == 'open'
-  assert OpenEnv(url, **KWARGS).canonical('{"b":1}') == '{"b":1}'
+  assert OpenEnv(base_url=url, **KWARGS).canonical('{"b":1}') == '{"b":1}'
 
 
 def test_all_of_the_observation_may_be_shown_and_a_key_say_success(url):
-  env = OpenEnv(url, **KWARGS | {'observation': '', 'success': 'won'})
+  env = OpenEnv(base_url=url, **KWARGS | {'observation': '', 'success': 'won'})
   assert json.loads(begin(env).observation)['text'] == 'Three boxes, all shut.'
   env.step('open 1')
   assert env.step('take').success
@@ -94,7 +94,7 @@ def test_all_of_the_observation_may_be_shown_and_a_key_say_success(url):
 
 
 def test_sessions_are_independent(url, env):
-  other = OpenEnv(url, **KWARGS)
+  other = OpenEnv(base_url=url, **KWARGS)
   begin(env)
   begin(other)
   env.step('open 1')
@@ -147,7 +147,10 @@ def test_long_answers_arrive(env):
 
 def test_a_server_with_too_few_sessions_says_what_to_set():
   with boxes.served(sessions=1) as url:
-    first, second = OpenEnv(url, **KWARGS), OpenEnv(url, **KWARGS)
+    first, second = (
+      OpenEnv(base_url=url, **KWARGS),
+      OpenEnv(base_url=url, **KWARGS),
+    )
     begin(first)
     with pytest.raises(
       UserError, match='CAPACITY_REACHED.*config.cluster.workers=1'
@@ -160,7 +163,7 @@ def test_a_server_with_too_few_sessions_says_what_to_set():
 
 def test_a_server_that_ends_is_named():
   with boxes.served() as url:
-    env = OpenEnv(url, **KWARGS)
+    env = OpenEnv(base_url=url, **KWARGS)
     begin(env)
   with pytest.raises(UserError, match=f'{url}: ConnectionClosed'):
     env.step('open 1')
@@ -188,7 +191,7 @@ def test_a_site_that_is_no_server_is_named():
   site = http.server.HTTPServer(('127.0.0.1', 0), Page)
   threading.Thread(target=site.serve_forever, daemon=True).start()
   with pytest.raises(UserError, match='not an OpenEnv server: .*HTTP 200'):
-    begin(OpenEnv(f'http://127.0.0.1:{site.server_port}', **KWARGS))
+    begin(OpenEnv(base_url=f'http://127.0.0.1:{site.server_port}', **KWARGS))
   site.shutdown()
   site.server_close()
 
@@ -197,7 +200,7 @@ def test_what_accepts_and_never_answers_is_named():
   with socket.create_server(('127.0.0.1', 0)) as silent:
     url = f'http://127.0.0.1:{silent.getsockname()[1]}'
     with pytest.raises(UserError, match='no answer in 1 s'):
-      begin(OpenEnv(url, **KWARGS))
+      begin(OpenEnv(base_url=url, **KWARGS))
 
 
 @pytest.mark.parametrize('answer', ['<html>', '[]', '{"type": "observation"}'])
@@ -208,7 +211,7 @@ def test_answers_of_another_protocol_are_named(answer):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f'ws://127.0.0.1:{server.socket.getsockname()[1]}/'
     with pytest.raises(UserError, match='not an answer of OpenEnv'):
-      begin(OpenEnv(url, **KWARGS))
+      begin(OpenEnv(base_url=url, **KWARGS))
     server.shutdown()
 
 

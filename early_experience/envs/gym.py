@@ -7,7 +7,8 @@ observations and actions are text. docs/TUTORIAL.md starts from one.
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from typing import Self
 
 from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.interface import Environment, Task, Turn
@@ -18,30 +19,7 @@ _TASK_KEYS = ('id', 'seed', 'options', 'type')
 
 
 class Gym(Environment):
-  """An environment of one's own; which split is out of domain is up to it.
-
-  Args:
-    make: `package.module:name` of a class or function that makes it (gymnasium
-      need not be installed), or the id of one that gymnasium knows.
-    kwargs: arguments of that.
-    tasks: {split: tasks}, the training split first. A task is a seed, or
-      {'id': text, 'seed': number, 'options': object, 'type': text}, where the
-      id alone is needed. The id of a seed is its number.
-    demonstrations: JSONL file of the expert, as demonstrations.py has it.
-    success: key of `info` with whether (or how far, from 0 to 1) the task is
-      done; read when the episode ends.
-    win_reward: in place of it, the sum of rewards that is a success.
-    instruction: key of the `info` of `reset` with the task in words; '' = the
-      first observation says it.
-    admissible: key of `info` with the list of possible actions; '' = not known.
-    valid: key of `info` with whether the last action was one; '' = those not in
-      the list were not.
-    copyable: whether copy.deepcopy makes an independent copy. Where it does
-      not, `explore` finds states that are not the recorded ones.
-
-  Raises:
-    UserError: an argument is wrong, or there is no such environment.
-  """
+  """An environment of one's own; which split is out of domain is up to it."""
 
   name, splits = 'gym', ('train', 'test')
   licence = "the user's"
@@ -49,6 +27,7 @@ class Gym(Environment):
 
   def __init__(
     self,
+    *,
     make: str = '',
     kwargs: Mapping | None = None,
     tasks: Mapping[str, Sequence] | None = None,
@@ -60,7 +39,34 @@ class Gym(Environment):
     valid: str = '',
     copyable: bool = False,
   ):
-    self._tasks, self._starts = _tasks(tasks or {})
+    """Makes the environment.
+
+    Args:
+      make: `package.module:name` of a class or function that makes it
+        (gymnasium need not be installed), or the id of one that gymnasium
+        knows.
+      kwargs: arguments of that.
+      tasks: {split: tasks}, the training split first. A task is a seed, or
+        {'id': text, 'seed': number, 'options': object, 'type': text}, where
+        the id alone is needed. The id of a seed is its number.
+      demonstrations: JSONL file of the expert, as demonstrations.py has it.
+      success: key of `info` with whether (or how far, from 0 to 1) the task is
+        done; read when the episode ends.
+      win_reward: in place of it, the sum of rewards that is a success.
+      instruction: key of the `info` of `reset` with the task in words; '' =
+        the first observation says it.
+      admissible: key of `info` with the list of possible actions; '' = they
+        are not known.
+      valid: key of `info` with whether the last action was one; '' = those not
+        in the list were not.
+      copyable: whether copy.deepcopy makes an independent copy. Where it does
+        not, `explore` finds states that are not the recorded ones.
+
+    Raises:
+      UserError: an argument is wrong, or there is no such environment.
+    """
+    self._env = _make(make, dict(kwargs or {}))
+    self._tasks, self._starts = _tasks(tasks)
     self.splits = tuple(self._tasks)
     self.source = make
     self._demonstrations = None
@@ -72,10 +78,9 @@ class Gym(Environment):
     self._instruction, self._admissible = instruction, admissible
     self._valid, self._copyable = valid, copyable
     self.branching = 'clone' if copyable else 'replay'
-    self._env = _make(make, dict(kwargs or {}))
     self._actions = None
 
-  def tasks(self, split):
+  def tasks(self, split: str) -> Sequence[Task]:
     if split not in self._tasks:
       raise UserError(
         f'config.env.kwargs.tasks has no split {split!r}; there are:'
@@ -83,7 +88,7 @@ class Gym(Environment):
       )
     return self._tasks[split]
 
-  def reset(self, task):
+  def reset(self, task: Task) -> Turn:
     self._task, self._total = task, 0.0
     answer = self._call('reset', **self._starts[task.id])
     observation, info = self._unpack('reset', answer, ('observation', 'info'))
@@ -93,7 +98,7 @@ class Gym(Environment):
     self._list(info)
     return Turn(observation)
 
-  def step(self, action):
+  def step(self, action: str) -> Turn:
     possible = self._actions is None or action in self._actions
     answer = self._call('step', action)
     observation, reward, terminated, truncated, info = self._unpack(
@@ -109,10 +114,10 @@ class Gym(Environment):
     score = self._measure(info, done)
     return Turn(observation, done, score == 1, score, possible)
 
-  def admissible(self):
+  def admissible(self) -> tuple[str, ...] | None:
     return self._actions
 
-  def clone(self):
+  def clone(self) -> Self | None:
     if not self._copyable:
       return None
     twin = copy.copy(self)
@@ -125,16 +130,18 @@ class Gym(Environment):
       ) from None
     return twin
 
-  def close(self):
+  def close(self) -> None:
     if hasattr(self._env, 'close'):
       self._env.close()
 
-  def expert(self, turn):
+  def expert(
+    self, turn: Turn
+  ) -> Generator[str | tuple[str, str], Turn, None] | None:
     if self._demonstrations is None:
       return None
     return self._demonstrations.play(self._task.id, turn)
 
-  def canonical(self, action):
+  def canonical(self, action: str) -> str:
     return action.strip()  # what is within may matter: code, columns
 
   def _call(self, method, *args, **kwargs):
@@ -225,11 +232,13 @@ def _told(error):
 def _tasks(splits):
   """Tasks by split, and the arguments of `reset` by id."""
   key = 'config.env.kwargs.tasks'
-  if not splits:
-    raise UserError(f"{key} is empty: {{'train': [seed, ...], 'test': [...]}}")
+  if not isinstance(splits, Mapping) or not splits:
+    raise UserError(f"{key} is no {{'train': [seed, ...], 'test': [...]}}")
   tasks, starts = {}, {}
   for split, entries in splits.items():
     tasks[split] = []
+    if not isinstance(entries, list | tuple):
+      raise UserError(f'{key}.{split} is {entries!r}, no list')
     for entry in entries:
       if type(entry) is int:
         entry = {'id': str(entry), 'seed': entry}
