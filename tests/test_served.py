@@ -5,18 +5,14 @@ Each server is tried that is installed; see real_servers.py.
 
 import json
 
-import jax
 import pytest
 
 from early_experience import collect, convert, explore, reflect
 from early_experience.config import default
-from early_experience.evaluation.contexts import Contexts
 from early_experience.experience import chat, render, tokenizer
 from early_experience.experience.answer_format import find_format
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel
-from early_experience.model import sharding
-from early_experience.training import architecture, checkpoint
 from tests import real_servers
 from tests.toy_env import ToyEnv
 
@@ -107,35 +103,18 @@ def test_explore_and_reflect_are_answered(config, tmp_path):
 
 
 def test_the_server_says_what_our_own_decoder_says(config, server):
-  scripts = [render.history(*history) for history in HISTORIES]
-  config.explore.openai.temperature = 0.0
-  model = LanguageModel(config.explore.openai, 'config.explore.openai')
-  answers = model.ask(
-    [Chat(chat.messages(s, find_format('plain'))) for s in scripts]
+  chats = [
+    Chat(chat.messages(render.history(*history), find_format('plain')))
+    for history in HISTORIES
+  ]
+  there = config.explore.openai
+  there.temperature = 0.0
+  here = there.copy_and_resolve_references()
+  here.update(base_url='', model='', checkpoint=str(server[1] / 'ours'))
+  served, own = (
+    # One server shows the bytes of an unfinished character, another does not.
+    [answer.text.strip().rstrip('\ufffd') for answer in model.ask(chats)]
+    for model in (LanguageModel(there, 'there'), LanguageModel(here, 'here'))
   )
-  served = [answer.text for answer in answers]
-  own = decoded(server[1] / 'ours', scripts)
-  assert len(set(own)) == len(scripts) and all(map(len, own))
-  # One server shows the bytes of an unfinished character, another does not.
-  assert [text.rstrip('\ufffd') for text in served] == own
-
-
-def decoded(folder, scripts):
-  """What the imported model says greedily, by the decoder of `evaluate`."""
-  words = tokenizer.load(folder / 'tokenizer', template_kwargs=TEMPLATE)
-  cfg, _ = architecture.read(folder / 'checkpoints')
-  mesh = sharding.make_mesh(default().mesh)
-  params = checkpoint.load_params(folder / 'checkpoints', cfg, mesh)
-  with jax.set_mesh(mesh):
-    contexts = Contexts(params, cfg, words, mesh, len(scripts))
-    prompts = [words.encode_prompt(script, 'action') for script in scripts]
-    prompts += [None] * (contexts.rows - len(prompts))
-    logits_BV, ready = contexts.read(prompts, patience=1.0)
-    answers = contexts.write(
-      logits_BV, ready, [''] * contexts.rows, ANSWER_TOKENS + 1, temperature=0.0
-    )
-  plain = tokenizers.Tokenizer.from_file(
-    str(folder / 'tokenizer/tokenizer.json')
-  )
-  texts = [plain.decode(ids) for ids in answers[: len(scripts)]]
-  return [text.rstrip('\ufffd') for text in texts]
+  assert len(set(own)) == len(chats) and all(map(len, own))
+  assert served == own
