@@ -79,10 +79,13 @@ def test_pages_tabs_and_answers(env):
   assert '/lamps.html\npage "Lamps"' in turn.observation
   assert '17 coins' not in turn.observation
   before = turn.observation
-  turn = env.step('import os')
-  assert not turn.valid and turn.observation.endswith(before)
-  turn = env.step('click(99)')
-  assert not turn.valid and turn.observation.endswith(before)
+  same = env.fingerprint()
+  for action in ('import os', 'click(99)', 'tab_focus(b)'):
+    turn = env.step(action)
+    assert not turn.valid and turn.observation.endswith(before)
+  assert env.fingerprint() == same
+  turn = env.step('type(5, "a")')  # only the browser knows that it cannot
+  assert not turn.valid and turn.observation.startswith('Not possible: ')
   more = next(line for line in before.splitlines() if 'Show the' in line)
   turn = env.step(f'click({more.split("]")[0].strip(" [")})')
   assert 'text "17 coins"' in turn.observation

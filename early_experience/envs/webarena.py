@@ -1,12 +1,13 @@
 """WebArena-Lite on a user's own servers, through BrowserGym."""
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 
 from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.interface import Environment, Task, Turn
@@ -113,20 +114,25 @@ class WebArena(Environment):
 
   def reset(self, task: Task) -> Turn:
     row = next(r for r in self._rows[task.split] if str(original(r)) == task.id)
-    self._task = task
-    if self._browser is None:
-      self._browser = _browser()
-    self._browser.task_entrypoint = self.entry(row)
-    observation = self._start()
+    self._task, self._done_so_far = task, ()
+    with self._fresh_after_failure():
+      if self._browser is None:
+        self._browser = _browser()
+      self._browser.task_entrypoint = self.entry(row)
+      observation, _ = self._browser.reset(seed=0)
     self.instruction = observation['goal']
     return self._turn(observation)
 
   def step(self, action: str) -> Turn:
     try:
-      code = written(actions.parse(action))
+      known = actions.parse(action)
+      code = written(known)
+      self._check(known)
     except actions.ActionError as error:
       return Turn(f'Not possible: {error}.\n{self._text}', valid=False)
-    observation, reward, done, _, _ = self._browser.step(code)
+    self._done_so_far += (code,)
+    with self._fresh_after_failure():
+      observation, reward, done, _, _ = self._browser.step(code)
     turn = self._turn(observation, done, float(reward))
     if fault := observation['last_action_error']:
       said = f'Not possible: {fault.splitlines()[0]}\n{turn.observation}'
@@ -140,6 +146,10 @@ class WebArena(Environment):
     """Clicks and choices; what can be typed is open."""
     return page.possible(self._nodes, ())
 
+  def fingerprint(self) -> Hashable:
+    # Of this session: what was done determines it as far as any replay can.
+    return self._task.id, self._done_so_far
+
   def close(self) -> None:
     if self._browser is not None:
       self._browser.close()
@@ -148,17 +158,29 @@ class WebArena(Environment):
   def expert(self, turn: Turn) -> Generator[str, Turn, None] | None:
     return self._expert and self._expert.play(self._task.id, turn)
 
-  def _start(self):
+  @contextlib.contextmanager
+  def _fresh_after_failure(self):
+    """Another browser for the next task, where this one fails."""
     from playwright.sync_api import Error
 
     try:
-      return self._browser.reset(seed=0)[0]
-    except Error as error:
-      if "Executable doesn't exist" in str(error):
+      yield
+    except Exception as error:
+      with contextlib.suppress(Exception):
+        self._browser.close()
+      self._browser = None
+      if isinstance(error, Error) and "Executable doesn't" in str(error):
         raise UserError(
           'environment webarena: no browser; run: playwright install chromium'
         ) from None
       raise
+
+  def _check(self, action):
+    """Refuses what would only wait for an element in vain."""
+    kinds = actions.FORMS[action.name]
+    for arg, kind in zip(action.args, kinds, strict=True):
+      if kind == 'id' and action.name != 'tab_focus' and arg not in self._ids:
+        raise actions.ActionError(f'there is no element {arg}')
 
   def _turn(self, observation, done=False, score=0.0):
     extra = observation['extra_element_properties']
@@ -166,8 +188,10 @@ class WebArena(Environment):
     def clickable(node):
       return extra.get(node.get('browsergym_id'), {}).get('clickable', False)
 
+    tree = observation['axtree_object']['nodes']
+    self._ids = {node.get('browsergym_id') for node in tree}
     self._nodes = page.read(
-      observation['axtree_object']['nodes'],
+      tree,
       lambda node: node.get('browsergym_id', ''),
       clickable,
     )
@@ -180,7 +204,7 @@ class WebArena(Environment):
         for i, title in enumerate(tabs)
       ]
     self._text = '\n'.join([*lines, page.text(self._nodes)])
-    return Turn(self._text, done, score > 0, max(0.0, min(1.0, score)))
+    return Turn(self._text, done, score >= 1, max(0.0, min(1.0, score)))
 
 
 def read_tasks(folder: pathlib.Path) -> dict[str, list[dict]]:
