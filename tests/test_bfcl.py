@@ -211,7 +211,7 @@ def test_several_calls_in_one_action_are_all_answered():
     ('I have moved  the file.', 'finish_turn()'),
     ('Is that (really) so?', 'finish_turn()'),
     ('', ''),
-    ("mv(source='a',  ", "mv(source='a',"),
+    ("mv('a',  '\n'", "mv('a',  '\n'"),  # not readable
   ],
 )
 def test_equal_actions_have_one_form(action, form):

@@ -117,7 +117,7 @@ class Bfcl(Environment):
     try:
       found = calls.read(action)
     except ValueError:
-      return super().canonical(action)
+      return action.strip()  # with other white space it may be readable
     if found and found != [FINISH]:
       parameters = episode.parameters()
       return calls.write([calls.bind(call, parameters) for call in found])

@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import operator
+import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Self
@@ -109,7 +110,8 @@ class Desk:
     if name == 'calculate' and list(arguments) == ['expression']:
       return _calculate(arguments['expression'])
     call = part('data_model.message').ToolCall(name=name, arguments=arguments)
-    answer = self._world.get_response(call)
+    with warnings.catch_warnings(action='ignore'):  # of odd values in records
+      answer = self._world.get_response(call)
     return answer.content, not answer.error
 
   def clone(self) -> Self:

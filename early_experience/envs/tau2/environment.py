@@ -166,7 +166,7 @@ class Tau2(Environment):
     try:
       call = read(action)
     except ValueError:
-      call = None
+      return action.strip()  # with other white space it may be readable
     return write(*call) if call else super().canonical(action)
 
   def _say(self, text):
