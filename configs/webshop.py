@@ -61,4 +61,5 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.evaluate.splits = ('test', 'dev')
   config.evaluate.tasks = 500
   config.evaluate.max_steps = 15
+  config.evaluate.max_action_tokens = 128  # a search may be all of the task
   return recipes.select(config, recipe)
