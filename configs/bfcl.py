@@ -12,8 +12,10 @@ evaluated, with their counterparts in the three other categories; 10
 alternatives of the model that is trained; batch 16, learning rate 1e-5. It does
 not state the epochs (2 here, as in ALFWorld), how many alternatives a
 rationale weighs (3 here), nor how actions are sampled (greedily here). Its
-experts are not named; the gold calls are here. Instructions list all functions
-at length, so that rows are long.
+experts are not named; the gold calls are here. Its world model learns effects
+in a few words; here what a call returns, or with
+--config.summarise.enabled=True, after `explore`, a summary of it. Instructions
+list all functions at length, so that rows are long.
 """
 
 from early_experience import cards, recipes
