@@ -34,10 +34,11 @@ def test_the_best_matches_come_first_and_no_others(index, query, found):
 
 
 def test_no_more_are_found_than_asked_for_and_equals_keep_their_order():
-  index = Index.build(['same words'] * 90 + ['other'])
-  assert index.search('words', 4) == [0, 1, 2, 3]
-  assert index.search('words', 20) == list(range(20))
-  assert len(index) == 91
+  index = Index.build(['same words', 'words words'] * 50 + ['other'])
+  best, others = list(range(1, 100, 2)), list(range(0, 100, 2))
+  assert index.search('words', 4) == best[:4]
+  assert index.search('words', 200) == best + others
+  assert len(index) == 101
 
 
 def test_texts_without_words_are_refused(tmp_path):
@@ -52,7 +53,7 @@ def test_searching_leaves_the_accelerator_alone():
     'import sys\n'
     'from early_experience.envs.retrieval import Index\n'
     'assert Index.build(["some words"]).search("word", 1) == [0]\n'
-    'assert "jax" not in sys.modules\n'
+    'assert not [m for m in sys.modules if m.startswith("jax")]\n'
     'import jax\n'  # it can be had all the same
   )
   subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
