@@ -210,8 +210,7 @@ def _copy(simulators):
 
 
 def _execute(call, simulators):
-  """The output as the official harness words it, and whether it is none of an
-  error."""
+  """What a call gives, in the official harness' words, and whether it worked."""
   try:
     result = _method(call.name, simulators)(*call.args, **call.kwargs)
   except Exception as error:
@@ -282,7 +281,7 @@ def _lines(*path):
     pathlib.Path(importlib.import_module(_PACKAGE).__file__).parent / 'data'
   )
   text = root.joinpath(*path).read_text('utf-8')
-  return [json.loads(line) for line in text.splitlines() if line.strip()]
+  return [json.loads(line) for line in text.split('\n') if line.strip()]
 
 
 def _constants(name):
