@@ -50,5 +50,5 @@ def get_config(recipe: str = 'joint'):
   config.evaluate.tasks = 100
   config.evaluate.max_steps = 15
   config.evaluate.max_action_tokens = 24
-  config.evaluate.batch_tasks = 50
+  config.evaluate.batch_tasks = 4  # each has a browser of its own
   return recipes.select(config, recipe)
