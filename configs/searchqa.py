@@ -47,6 +47,7 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.summarise.enabled = True
   config.reflect.writer = 'openai'
   config.reflect.k = 2
+  config.reflect.invalid = 'keep'
 
   config.prepare.row_tokens = _TOKENS
   config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)

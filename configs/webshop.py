@@ -40,7 +40,6 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.env.kwargs.trajectories = ''
   config.env.kwargs.held_out = ''
   config.collect.trajectories = 1571
-  config.collect.max_steps = 14
 
   config.explore.k = _K
   config.explore.proposers.openai = float(len(_TEMPERATURES))
@@ -49,6 +48,7 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.summarise.enabled = True
   config.reflect.writer = 'openai'
   config.reflect.k = 3
+  config.reflect.max_steps = 14
   config.reflect.invalid = 'keep'
 
   config.prepare.row_tokens = 8192  # pages of results are long

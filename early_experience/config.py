@@ -63,6 +63,7 @@ def default() -> ConfigDict:
   config.reflect = ConfigDict()
   config.reflect.writer = 'grounded'  # grounded | openai
   config.reflect.k = 3  # alternatives a rationale weighs; paper, B.1
+  config.reflect.max_steps = 0  # longer episodes are left out; 0 = none (B.2)
   config.reflect.per_alternative = False  # one rationale for each instead
   # Alternatives that cannot be done: replace (weighed only where there are too
   # few others; paper, B.1) | keep (B.2)

@@ -132,6 +132,7 @@ def _settings(config, source):
     'seed': config.seed,
     'writer': chosen.writer,
     'k': chosen.k,
+    'max_steps': chosen.max_steps,
     'per_alternative': chosen.per_alternative,
     'invalid': chosen.invalid,
     'explored': files.read_json(source / stage.SETTINGS),
@@ -193,6 +194,7 @@ def _decisions(config):
     per_alternative=chosen.per_alternative,
     seed=config.seed,
     invalid=chosen.invalid,
+    max_steps=chosen.max_steps,
   )
 
 

@@ -106,6 +106,13 @@ def test_what_is_not_listed_or_rejected_gives_way_where_it_is_replaced():
   assert len(weighed(4, 'replace')) == 4, 'where there are too few others'
 
 
+def test_long_episodes_may_be_left_out(workdir):
+  lengths = [len(t.steps) for t in records.read(workdir / 'explore')]
+  summary = reflect.reflect(settings(max_steps=3), workdir)
+  assert summary['rationales'] == sum(n for n in lengths if n <= 3)
+  assert summary['trajectories'] == len(lengths) and max(lengths) > 3
+
+
 def test_without_alternatives_there_is_nothing_to_compare():
   assert decisions_of(explored(), 2, False, 0) == []
   assert len(decisions_of(explored(other('sit')), 0, False, 0)) == 1

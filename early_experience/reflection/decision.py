@@ -81,6 +81,7 @@ def decisions_of(
   per_alternative: bool,
   seed: int,
   invalid: str = 'replace',
+  max_steps: int = 0,
 ) -> list[Decision]:
   """The decisions of a trajectory that a writer is asked about.
 
@@ -96,8 +97,11 @@ def decisions_of(
     invalid: `replace`: what the environment rejected or does not list gives way
       to any other (arXiv 2510.08558, appendix B.1), so that it is weighed only
       where there are too few; `keep` (B.2): it counts like the rest.
+    max_steps: a longer trajectory is left out (B.2); 0 = none is.
   """
   found = []
+  if max_steps and len(trajectory.steps) > max_steps:
+    return found
   observations = tuple(step.observation for step in trajectory.steps)
   actions = tuple(step.action for step in trajectory.steps)
   for i, step in enumerate(trajectory.steps):
