@@ -21,7 +21,6 @@ from early_experience.experience.records import Trajectory
 KWARGS = {
   'searchqa': {'data': 'fixture'},
   'travelplanner': {'data': 'fixture'},
-  'webarena': {'data': 'fixture'},
   'webshop': {'data': 'fixture'},
 }
 
@@ -54,7 +53,7 @@ def settings(name: str, trajectories: int) -> ConfigDict:
   config.env.kwargs.update(KWARGS.get(name, {}))
   config.collect.trajectories = trajectories
   config.collect.max_steps = 100
-  config.cluster.update(unit_timeout_seconds=120.0, tries=1)
+  config.cluster.update(unit_timeout_seconds=600.0, tries=1)
   kind = registry.kind_of(name)
   if registry.missing(kind):
     raise UserError(f'not installed; run: {kind.install}')
@@ -68,7 +67,7 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
 
   Tasks are spread evenly over the training split. Alternatives are drawn from
   the admissible actions; where none are listed, from what the expert does
-  elsewhere in the sample.
+  elsewhere: in the same episode, else in others.
 
   Args:
     config: of `settings`.
@@ -114,11 +113,12 @@ def _listed(record):
 
 
 def _proposals(trajectory: Trajectory, elsewhere, k, seed):
+  own = sorted({step.action for step in trajectory.steps})
   proposals = []
   for index, step in enumerate(trajectory.steps):
     rng = random.Random(f'{seed}/{trajectory.task_id}/{index}')
-    actions = list(elsewhere if step.admissible is None else step.admissible)
-    rng.shuffle(actions)
-    chosen = [action for action in actions if action != step.action][:k]
+    pools = [own, elsewhere] if step.admissible is None else [step.admissible]
+    actions = [a for pool in pools for a in rng.sample(pool, len(pool))]
+    chosen = list(dict.fromkeys(a for a in actions if a != step.action))[:k]
     proposals.append([(action, 'uniform') for action in chosen])
   return proposals
