@@ -150,7 +150,7 @@ def test_demonstrations_that_cannot_be_played_are_counted_by_reason(tmp_path):
   errors = [
     v['error'] for _, v in files.read_jsonl(tmp_path / 'collect', 'set_aside')
   ]
-  assert '1 lines have no task, as line 2: not JSON in UTF-8' in errors[0]
+  assert 'lines without a task: 1, as line 2: not JSON in UTF-8' in errors[0]
   assert 'expert.jsonl line 5: "actions" is no list of texts' in errors[2]
 
 
@@ -239,6 +239,7 @@ def test_wrong_settings_are_named(change, message):
     ({'instruction': 'gaol'}, "instruction=gaol: .* there are: .*'goal'"),
     ({'success': 'win'}, "success=win: .* there are: .*'won'"),
     ({'admissible': 'goal'}, r"info\['goal'\] of .* is no list of texts"),
+    ({'kwargs': {'can': {'a', 'b'}}}, 'is no list of texts'),
     ({'kwargs': {'observation': ('a', 'b')}}, 'observes tuple, not text'),
     (
       {'make': 'tests.test_gym:Old'},

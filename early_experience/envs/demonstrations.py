@@ -89,7 +89,7 @@ class Demonstrations:
       return self._by_task[task_id]
     lost = ''
     if self._lost:
-      lost = f' ({len(self._lost)} lines have no task, as {self._lost[0]})'
+      lost = f' (lines without a task: {len(self._lost)}, as {self._lost[0]})'
     raise Misbehaves('no demonstration', f'{self._path} has none{lost}')
 
 

@@ -181,7 +181,8 @@ class Gym(Environment):
     if not self._admissible or (done and self._admissible not in info):
       return
     found = self._read(info, 'admissible')
-    if isinstance(found, str) or not all(isinstance(a, str) for a in found):
+    texts = isinstance(found, list | tuple)  # in an order, as a set is not
+    if not texts or not all(isinstance(action, str) for action in found):
       raise UserError(
         f'info[{self._admissible!r}] of {self.source} is no list of texts'
       )
