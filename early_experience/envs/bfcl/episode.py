@@ -210,7 +210,7 @@ def _copy(simulators):
 
 
 def _execute(call, simulators):
-  """What a call gives, in the official harness' words, and whether it worked."""
+  """What a call gives, as the official harness words it; whether it worked."""
   try:
     result = _method(call.name, simulators)(*call.args, **call.kwargs)
   except Exception as error:
