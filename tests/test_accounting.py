@@ -3,6 +3,7 @@
 import pytest
 
 from early_experience.errors import UserError
+from early_experience.language import __main__ as language
 from early_experience.language import accounting
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel
@@ -85,3 +86,17 @@ def test_above_a_limit_the_user_has_to_say_yes(limits, above, capsys):
   said = capsys.readouterr().out
   assert 'asks tiny 1 times, 0 answered already; about 5 tokens in' in said
   assert 'at most 20 out, cost at most 2.00' in said
+
+
+def test_all_that_was_paid_is_listed(tmp_path):
+  asks(tmp_path, [say('a'), say('b')])
+  asks(tmp_path, [Chat(say('a').messages, 'summary-1'), say('a')])
+  lines = language.table(str(tmp_path)).splitlines()
+  assert [line.split() for line in lines] == [
+    ['model', 'prompt', 'answers', 'tokens', 'in', 'tokens', 'out'],
+    ['tiny', '-', '2', '200', '40'],
+    ['tiny', 'summary-1', '1', '100', '20'],
+    ['all', '3', '300', '60'],
+  ]
+  with pytest.raises(UserError, match='nothing does not exist'):
+    language.table(str(tmp_path / 'nothing'))

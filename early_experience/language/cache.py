@@ -77,8 +77,13 @@ class Cache:
       )
     return written.rowcount == 1
 
-  def close(self) -> None:
-    self._table.close()
+  def paid(self) -> list[tuple[str, str, int, int, int]]:
+    """(model, prompt, answers, tokens in, tokens out) of all that is kept."""
+    with self._told():
+      return self._table.execute(
+        'select model, prompt, count(*), sum(input_tokens), sum(output_tokens)'
+        ' from answers group by model, prompt order by model, prompt'
+      ).fetchall()
 
   @contextlib.contextmanager
   def _told(self):
