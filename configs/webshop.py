@@ -19,7 +19,9 @@
 The paper's numbers (appendix B.2): 1,571 demonstrations of 15,464 decisions, of
 which those below 15 steps are reflected on; alternatives of the model itself at
 temperatures 0.5, 0.8 and 0.9 and up to 5 uniform ones, outcomes as summaries, 3
-alternatives in a reflection, those that cannot be done among them; batch 4. How
+alternatives in a reflection, those that cannot be done among them; batch 4.
+Its test goals are Verl-Agent's, which by default are synthetic ones of the
+1,000 products (--config.env.kwargs.goals=synthetic), the first 500. How
 many of the model it asks for and the epochs are not stated: one for each
 temperature, and those of ALFWorld.
 """
@@ -39,6 +41,7 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.env.kwargs.index = ''
   config.env.kwargs.trajectories = ''
   config.env.kwargs.held_out = ''
+  config.env.kwargs.goals = 'human'
   config.collect.trajectories = 1571
 
   config.explore.k = _K

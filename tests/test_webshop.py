@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -51,6 +52,33 @@ def test_a_category_is_held_out_of_every_other_split(env):
     assert 'garden' not in {task.type for task in env.tasks(split)}
   assert {task.type for task in env.tasks('unseen')} == {'garden'}
   assert not WebShop(data='fixture').tasks('unseen')
+
+
+def test_synthetic_goals_are_all_combinations_of_options():
+  env = WebShop(data='fixture', goals='synthetic')
+  goals = env._shop.goals
+  products = env._shop.products.values()
+  assert len(goals) == sum(
+    math.prod(map(len, product.options.values())) for product in products
+  )
+  tea = [g.instruction for g in goals if g.asin == 'FX00000072']
+  assert sorted(tea)[0].startswith(
+    'find me caffeine free green tea with size: 20 bags, and price lower than'
+  )
+  for task in env.tasks('test'):
+    assert run_expert(env, task, 9)[1] is None
+
+
+def test_a_synthetic_option_is_compared_with_its_name():
+  _, goal, _ = shop()
+  goal = dataclasses.replace(goal, options=('red', '2 feet'))
+  named = dataclasses.replace(goal, option_names=('color', 'size'))
+  for chosen, count, with_names in (
+    (('red', '2 feet'), 2, 2),
+    (('size', 'color'), 0, 1),  # red stands alone
+  ):
+    assert reward.options_found(chosen, goal) == count
+    assert reward.options_found(chosen, named) == with_names
 
 
 def test_pages_show_what_the_text_shop_shows(env):
@@ -365,6 +393,8 @@ def test_missing_files_and_wrong_arguments_are_named(tmp_path):
     WebShop(data=str(tmp_path))
   with pytest.raises(UserError, match="held_out is 'cars', not one of: beauty"):
     WebShop(data='fixture', held_out='cars')
+  with pytest.raises(UserError, match="env.kwargs.goals is 'all', not one of"):
+    WebShop(data='fixture', goals='all')
   with pytest.raises(UserError, match='products'):
     WebShop(data='fixture', products=-1)
   (tmp_path / 'demos').write_text('{"actions": []}\n')

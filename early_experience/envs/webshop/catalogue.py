@@ -1,11 +1,13 @@
 """Products and goals out of the official files, each entry checked.
 
-Source: WebShop, `load_products`, `generate_product_prices`, `get_human_goals`.
+Source: WebShop, `load_products`, `generate_product_prices`, `get_human_goals`,
+`get_synthetic_goals`.
 Prices within a range and price bounds are drawn without a seed there, so that
 they differ from run to run; here each is drawn from its product's number.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import random
@@ -57,6 +59,7 @@ class Goal:
     instruction: what the agent reads.
     attributes, options: that the product must have.
     price_upper: in dollars.
+    option_names: of the options, where the goal is synthetic.
   """
 
   number: int
@@ -65,6 +68,7 @@ class Goal:
   attributes: tuple[str, ...]
   options: tuple[str, ...]
   price_upper: float
+  option_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +79,13 @@ class Catalogue:
   goals: tuple[Goal, ...]
 
 
-def read(folder: str, limit: int = 0) -> Catalogue:
+def read(folder: str, limit: int = 0, goals: str = 'human') -> Catalogue:
   """Reads the official files.
 
   Args:
     folder: has them; the full ones are taken where there are small ones too.
     limit: only so many products, the first; 0 = all.
+    goals: `human` or `synthetic`.
 
   Raises:
     UserError: a file is missing or malformed; the message names it, and the
@@ -93,6 +98,7 @@ def read(folder: str, limit: int = 0) -> Catalogue:
     _json(attributes, dict),
     _json(instructions, dict),
     str(items),
+    goals,
   )
 
 
@@ -113,7 +119,11 @@ def paths(folder: str) -> tuple[pathlib.Path, ...]:
 
 
 def build(
-  items: list[dict], attributes: dict, instructions: dict, where: str
+  items: list[dict],
+  attributes: dict,
+  instructions: dict,
+  where: str,
+  kind: str = 'human',
 ) -> Catalogue:
   """Makes products and goals of what the official files hold.
 
@@ -122,6 +132,8 @@ def build(
     attributes: by product number.
     instructions: those that people wrote, by product number.
     where: names the products' file in errors.
+    kind: of goals: `human`, those that people wrote; or `synthetic`, one for
+      each combination of the options of a product.
   """
   products, goals = {}, []
   for place, item in enumerate(items):
@@ -131,10 +143,14 @@ def build(
       if asin == 'nan' or len(asin) > 10 or asin in products:
         continue
       spot = f'{where} product {place} ({asin})'
-      own = attributes.get(asin, {}).get('attributes', ['DUMMY_ATTR'])
-      products[asin] = _product(item, own)
-      spot = f'{INSTRUCTIONS} of {asin}'
-      goals += _goals(products[asin], instructions.get(asin, []))
+      own = attributes.get(asin, {})
+      products[asin] = _product(item, own.get('attributes', ['DUMMY_ATTR']))
+      if kind == 'human':
+        spot = f'{INSTRUCTIONS} of {asin}'
+        goals += _human(products[asin], instructions.get(asin, []))
+      else:
+        spot = f'{ATTRIBUTES[0]} of {asin}'
+        goals += _synthetic(products[asin], own)
     except KeyError as error:
       raise UserError(f'{spot}: has no {error.args[0]!r}') from None
     except (AttributeError, TypeError, ValueError) as error:
@@ -184,7 +200,7 @@ def _prices(pricing):
   return prices[:2], ' to '.join(f'${price}' for price in prices[:2])
 
 
-def _goals(product, instructions):
+def _human(product, instructions):
   found = []
   for place, value in enumerate(instructions):
     attributes = tuple(_text(a) for a in value['instruction_attributes'])
@@ -200,8 +216,31 @@ def _goals(product, instructions):
         asin=product.asin,
         instruction=_text(value['instruction']).strip('.') + bound,
         attributes=attributes,
-        options=tuple(_text(option) for option in options),
+        options=tuple(' '.join(_text(o).split()) for o in options),
         price_upper=upper,
+      )
+    )
+  return found
+
+
+def _synthetic(product, value):
+  if value.get('instruction') is None:
+    return []
+  upper, bound = _bound(product, 'synthetic')
+  names = sorted(product.options)
+  found = []
+  for options in itertools.product(*(product.options[n] for n in names)):
+    chosen = [f'{n}: {v}' for n, v in zip(names, options, strict=True)]
+    wish = f' with {", and ".join(chosen)}' if chosen else ''
+    found.append(
+      Goal(
+        number=0,
+        asin=product.asin,
+        instruction=f'{_text(value["instruction"])}{wish}{bound}',
+        attributes=tuple(_text(a) for a in value['instruction_attributes']),
+        options=options,
+        price_upper=upper,
+        option_names=tuple(names),
       )
     )
   return found

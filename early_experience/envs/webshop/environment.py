@@ -5,6 +5,7 @@ import re
 from collections.abc import Generator, Hashable, Sequence
 from typing import Self
 
+from early_experience.config import check_choice
 from early_experience.envs import retrieval
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.webshop import (
@@ -29,9 +30,9 @@ class WebShop(Environment):
   """Find and buy the product that an instruction describes.
 
   Actions are `search[words]` and `click[button]`. Success is a purchase of
-  reward 1, the score is its reward. Splits are the official ones of the goals
-  that people wrote: test 0-500, dev 500-1500, train the rest; the same shop and
-  the same kinds of products. `unseen`, the one that is out of domain, has all
+  reward 1, the score is its reward. Splits are the official ones of the goals:
+  test 0-500, dev 500-1500, train the rest; the same shop and the same kinds of
+  products. `unseen`, the one that is out of domain, has all
   goals of a category that is held out of the others; it is empty unless
   `held_out` names one.
 
@@ -56,6 +57,7 @@ class WebShop(Environment):
     index: str = '',
     trajectories: str = '',
     held_out: str = '',
+    goals: str = 'human',
   ):
     """Opens the shop.
 
@@ -68,17 +70,21 @@ class WebShop(Environment):
       trajectories: the official il_trajs_finalized_images.jsonl, what people
         did; '' = a scripted expert that knows the product.
       held_out: a category whose goals are all in the split `unseen`.
+      goals: `human`, those that people wrote; or `synthetic`, which Verl-Agent
+        has by default, of 1,000 products.
 
     Raises:
       UserError: an argument is wrong, or a file is missing or malformed.
     """
     if not isinstance(products, int) or products < 0:
       raise UserError(f'env.kwargs.products is {products!r}, not 0 or more')
+    check_choice('env.kwargs.goals', goals, ('human', 'synthetic'))
     if data == 'fixture':
-      self.source, self._shop = fixture.SOURCE, fixture.catalogue()
+      self.source, self._shop = fixture.SOURCE, fixture.catalogue(goals)
     else:
-      self._shop = catalogue.read(data, products)
-      self.source = f'WebShop, {len(self._shop.products)} products in {data}'
+      self._shop = catalogue.read(data, products, goals)
+      count = len(self._shop.products)
+      self.source = f'WebShop, {count} products in {data}, {goals} goals'
     self._asins = tuple(self._shop.products)
     self._index = self._open_index(index)
     self._splits = _split(self._shop, held_out)

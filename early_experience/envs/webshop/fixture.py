@@ -38,8 +38,8 @@ _BRANDS = ('Alder', 'Birchly', 'Corvane', 'Dunmore', 'Elsway', 'Fenwick')
 _EXTRAS = ('eco friendly', 'long lasting', 'travel sized')
 
 
-def catalogue() -> catalogues.Catalogue:
-  """The shop with its goals."""
+def catalogue(goals: str = 'human') -> catalogues.Catalogue:
+  """The shop with its goals, `human` or `synthetic`."""
   items, attributes, instructions = [], {}, {}
   numbers = itertools.count()
   for category, kinds in _SHELVES.items():
@@ -49,11 +49,15 @@ def catalogue() -> catalogues.Catalogue:
         asin = f'FX{number:08d}'
         own = [*features, _EXTRAS[number % len(_EXTRAS)]]
         items.append(_item(asin, number, category, kind, brand, option, values))
-        attributes[asin] = {'attributes': own}
+        attributes[asin] = {
+          'attributes': own,
+          'instruction': f'find me {own[0]} {kind.lower()}',
+          'instruction_attributes': own[:1],
+        }
         if brand in _BRANDS[:4]:
           value = values[number % len(values)]
           instructions[asin] = [_instruction(kind, brand, own, option, value)]
-  return catalogues.build(items, attributes, instructions, 'the fixture')
+  return catalogues.build(items, attributes, instructions, 'the fixture', goals)
 
 
 def _item(asin, number, category, kind, brand, option, values):

@@ -79,14 +79,16 @@ def attributes_found(product: Product, goal: Goal) -> int:
 def options_found(chosen: Iterable[str], goal: Goal) -> int:
   """How many of the goal's options are among the chosen ones."""
   chosen = [_color(option) for option in chosen]
-  return sum(
-    any(_close(option, _color(wanted)) for option in chosen)
-    for wanted in goal.options
-  )
+  wanted = [_color(option) for option in goal.options]
+  if goal.option_names:  # compared with their names there, but for bare colours
+    named = zip(goal.option_names, goal.options, strict=True)
+    colors = _COLORS.split()
+    wanted = [v if v in colors else f'{name} {v}' for name, v in named]
+  return sum(any(_close(option, w) for option in chosen) for w in wanted)
 
 
 def option_matches(option: str, wanted: str) -> bool:
-  """Whether an option counts as the wanted one."""
+  """Whether an option counts as the one that a person asked for."""
   return _close(_color(option), _color(wanted))
 
 
