@@ -92,7 +92,7 @@ def default() -> ConfigDict:
   config.prepare.layout = 'tree'  # tree | flat
   config.prepare.overlong = 'error'  # error | drop: paths longer than a row
   # inline: the environment's turn after the action, as the policy sees it;
-  # instructed: behind an instruction of its own (paper dossier, section 8)
+  # instructed: behind an instruction of its own (the authors' files are)
   config.prepare.world_model = 'inline'
   # Share of trajectories kept from training; of imported chats none is.
   config.prepare.held_out = 0.02
