@@ -58,6 +58,8 @@ def test_equal_actions_are_equal_text(written, canonical):
     ('scroll(left)', 'scroll takes one of: up, down'),
     ('click("a b")', "click takes the number of an element, not 'a b'"),
     ('click(1) or click(2)', 'texts are quoted'),
+    ('answer("\\ud83d")', 'is no text in quotes'),
+    (f'answer("{"x" * 9999}")', 'a text has at most 2000 characters'),
   ],
 )
 def test_what_is_no_action_is_told_why(written, why):

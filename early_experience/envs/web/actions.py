@@ -38,6 +38,8 @@ _ALIASES = {
   'send_msg_to_user': 'answer',
 }
 
+MAX_TEXT = 2000  # characters; typing takes its time
+
 _CALL = re.compile(r'\s*([A-Za-z_]\w*)\s*\((.*)\)\s*;?\s*', re.DOTALL)
 _ARGUMENT = re.compile(
   r"""\s*(?:(?P<double>"(?:[^"\\]|\\.)*")|(?P<single>'(?:[^'\\]|\\.)*')"""
@@ -122,7 +124,11 @@ def _value(found):
   else:  # as Python writes a text; JSON knows no \' and needs its own quotes
     inside = found['single'][1:-1].replace("\\'", "'")
     quoted = '"' + re.sub(r'(?<!\\)"', r'\"', inside) + '"'
+  if len(quoted) > MAX_TEXT:
+    raise ActionError(f'a text has at most {MAX_TEXT} characters')
   try:
-    return json.loads(quoted, strict=False)
+    value = json.loads(quoted, strict=False)
+    value.encode()  # JSON can say half a character
   except ValueError:
     raise ActionError(f'{quoted} is no text in quotes') from None
+  return value
