@@ -63,7 +63,7 @@ def test_equal_actions_are_equal_text(written, canonical):
   ],
 )
 def test_what_is_no_action_is_told_why(written, why):
-  with pytest.raises(actions.ActionError, match='^.*') as error:
+  with pytest.raises(actions.ActionError) as error:
     actions.parse(written)
   assert why in str(error.value)
 

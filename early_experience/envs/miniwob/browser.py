@@ -10,7 +10,13 @@ from early_experience.envs.web.actions import ActionError
 
 
 class BrowserCrashed(RuntimeError):
-  """Chromium or its driver is gone; the next page starts another."""
+  """Chromium or its driver is gone; the next page starts another.
+
+  Attributes:
+    reason: of a few words; summaries count by it.
+  """
+
+  reason = 'browser crashed'
 
 
 class Browser:
