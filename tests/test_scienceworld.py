@@ -214,6 +214,13 @@ def test_a_task_that_has_failed_ends_without_a_score(env):
   assert turn.valid
 
 
+def test_a_solution_does_not_depend_on_those_found_before(env):
+  """Of this task, the simulator's second would be another than its first."""
+  task = Task('test-conductivity-5', 'train', 'test-conductivity')
+  first, second = (list(env.expert(env.reset(task))) for _ in range(2))
+  assert first == second
+
+
 def test_splits_are_the_official_ones_and_kinds_take_turns(env):
   assert {split: len(env.tasks(split)) for split in env.splits} == ALL
   ids = [task.id for split in env.splits for task in env.tasks(split)]

@@ -185,25 +185,16 @@ class _World:
     )
     self.statics = None  # while another world has the machine
 
-  def load(self, kind, variation, simplifications):
+  def load(self, kind, variation, simplifications, gold=False):
     self._simulator.enter(self)
-    before = self.server.getSimplificationsUsed()
-    self._load(kind, variation, simplifications, False)
-    # A world is built before its simplifications are put in force, with those
-    # of the one before.
-    if self.server.getSimplificationsUsed() != before:
-      self._load(kind, variation, simplifications, False)
-
-  def gold(self, kind, variation, simplifications):
-    self._simulator.enter(self)
-    self._simulator.forget_paths()
-    self._load(kind, variation, simplifications, True)
-    return list(self.server.getGoldActionSequence())
-
-  def _load(self, *args):
-    error = self.server.load(*args)
+    error = self.server.load(kind, variation, simplifications, gold)
     if error:
       raise RuntimeError(error)
+
+  def gold(self, kind, variation, simplifications):
+    self._simulator.forget_paths()
+    self.load(kind, variation, simplifications, gold=True)
+    return list(self.server.getGoldActionSequence())
 
   def step(self, action):
     self._simulator.enter(self)
