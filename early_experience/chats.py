@@ -7,6 +7,7 @@ python -m early_experience.chats import --source=FOLDER --workdir=DIR
 python -m early_experience.chats export --workdir=DIR --out=FOLDER
   writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
   collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.
+  It does not read `weight`: reflections need its `mask_history: true`.
 """
 
 import argparse

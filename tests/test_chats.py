@@ -1,6 +1,8 @@
 """Chat files of others train here, and ours elsewhere, and learn the same."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -173,7 +175,10 @@ def test_what_is_exported_comes_back_as_the_same_tokens(
   workdir, coders, family, answers
 ):
   coder = coders(family, answer_format=answers)
-  for trajectory in records.read(workdir / 'reflect'):
+  whole = next(records.read(workdir / 'reflect'))
+  first = dataclasses.replace(whole.steps[0], thought='I look\nhere.')
+  thinks = dataclasses.replace(whole, steps=(first, *whole.steps[1:]))
+  for trajectory in (whole, thinks):
     there = {'imitation': [], 'reflection': [], 'world_model': []}
     for name, value in chat_export.export(
       trajectory, Variant('turns', answers)
@@ -243,6 +248,28 @@ def test_imported_records_train_and_score_what_ours_do(
   if layout == 'turns' and answers == 'labels':
     nll = train(config, run)['stages'][-1]['nll']
     assert all(0 < nll[objective] < 20 for objective in render.OBJECTIVES)
+
+
+def test_chats_are_prepared_by_a_chat_template_too(workdir, tmp_path, coders):
+  folder = tiny_tokenizers.write(tmp_path / 'model', 'qwen2')
+  chats.export_chats(str(workdir), str(tmp_path / 'files'), Variant())
+  chats.import_chats(str(tmp_path / 'run'), str(tmp_path / 'files'))
+  config = settings(
+    source='import', tokenizer=str(folder), row_tokens=2048, layout='flat'
+  )
+  summary = prepare(config, str(tmp_path / 'run'))
+  scored = summary['rows']['joint']['scored']
+  ours = prepare(
+    settings(tokenizer=str(folder), row_tokens=2048),
+    str(clone_of(workdir, tmp_path / 'ours')),
+  )
+  assert scored == ours['rows']['joint']['scored']
+
+
+def clone_of(workdir, folder):
+  for name in ('collect', 'explore', 'reflect'):
+    shutil.copytree(workdir / name, folder / name)
+  return folder
 
 
 def test_a_file_may_be_an_array_and_have_any_of_the_names(tmp_path):
