@@ -1,5 +1,6 @@
 """TravelPlanner: filling a plan, the official constraints, a user's files."""
 
+import ast
 import csv
 import dataclasses
 import json
@@ -288,6 +289,24 @@ def test_a_users_files_are_played(tmp_path, table):
   assert env.splits == ('train', 'unseen')
   found = [run_expert(env, task, 43)[1] for task in env.tasks('train')]
   assert found == [None, None, 'gave up']  # the reference has no Dream
+
+
+def test_annotated_plans_may_write_things_their_own_way(tmp_path):
+  row, info = fixture.files(1, 5, 'medium')
+  days = ast.literal_eval(row['annotated_plan'])[1]
+  for day in filter(None, days):
+    for field in ('breakfast', 'lunch', 'dinner', 'accommodation'):
+      if day[field] != '-':
+        day[field] += '(Norland)'
+    if day['attraction'] != '-':
+      day['attraction'] += 'Some Other Park, Elsewhere;'  # the first counts
+    flight, way, *_ = day['transportation'].split(', ') + ['']
+    if way:
+      day['transportation'] = f'{flight}, {way}(Norland)'
+  write(tmp_path / 'train.jsonl', [row | {'annotated_plan': str(days)}])
+  write(tmp_path / 'train_ref_info.jsonl', [info])
+  env = TravelPlanner(data=str(tmp_path))
+  assert run_expert(env, env.tasks('train')[0], 43)[1] is None
 
 
 def test_validation_has_no_annotated_plans(tmp_path):

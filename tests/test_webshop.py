@@ -3,11 +3,18 @@
 import dataclasses
 import json
 import math
+import random
 
 import pytest
 
 from early_experience.collect import run_expert
-from early_experience.envs.webshop import fixture, index, reward
+from early_experience.envs.webshop import (
+  catalogue,
+  environment,
+  fixture,
+  index,
+  reward,
+)
 from early_experience.envs.webshop.environment import WebShop, queries
 from early_experience.errors import UserError
 
@@ -33,9 +40,9 @@ def walk(env, *actions):
 
 
 def shop():
-  catalogue = fixture.catalogue()
-  goal = catalogue.goals[0]
-  return catalogue.products, goal, catalogue.products[goal.asin]
+  found = fixture.catalogue()
+  goal = found.goals[0]
+  return found.products, goal, found.products[goal.asin]
 
 
 def test_the_expert_buys_every_goal_of_the_fixture(env):
@@ -310,6 +317,22 @@ def test_a_users_files_are_played(tmp_path):
   assert trajectory.steps[-2].action == 'click[red | green]'
   assert '$1010.0' in trajectory.steps[2].observation
   assert len(WebShop(data=str(tmp_path), products=2).tasks('train')) == 2
+
+
+def test_goals_have_the_official_order_and_splits(tmp_path):
+  items = official(tmp_path, count=5)
+  again, nameless, long = items[0], items[0] | {'asin': 'nan'}, items[1]
+  items = [*items, again, nameless, long | {'asin': 'B0000000001'}]
+  (tmp_path / 'items_shuffle_1000.json').write_text(json.dumps(items))
+  shop = catalogue.read(str(tmp_path))
+  order = [0, 1, 2, 3, 4]
+  random.Random(233).shuffle(order)
+  assert [int(goal.asin[1:]) for goal in shop.goals] == order
+  assert [goal.number for goal in shop.goals] == [0, 1, 2, 3, 4]
+  many = [dataclasses.replace(shop.goals[n % 5], number=n) for n in range(1600)]
+  splits = environment.split(dataclasses.replace(shop, goals=tuple(many)), '')
+  sizes = {name: len(goals) for name, goals in splits.items()}
+  assert sizes == {'test': 500, 'dev': 1000, 'train': 100, 'unseen': 0}
 
 
 def test_a_saved_index_finds_what_one_in_memory_finds(tmp_path):

@@ -81,14 +81,15 @@ def spent(plan: Plan) -> float:
 
 
 def cities(query: Query, plan: Plan, day: int) -> tuple[str, ...]:
-  """Where a day is spent: a city, or the two of a journey in order."""
+  """Where a day is spent: a city, or the two of a journey in order.
+
+  Of a day that has not begun it is where the day before was spent.
+  """
   here = (query.org,)
   for choice in plan[: (day - 1) * len(FIELDS) + 1 : len(FIELDS)]:
     here = here[-1:]
     if choice.destination:
       here = (*here, choice.destination)
-  if (day - 1) * len(FIELDS) >= len(plan):  # that day has not begun
-    here = here[-1:]
   return here
 
 

@@ -87,7 +87,7 @@ class WebShop(Environment):
       self.source = f'WebShop, {count} products in {data}, {goals} goals'
     self._asins = tuple(self._shop.products)
     self._index = self._open_index(index)
-    self._splits = _split(self._shop, held_out)
+    self._splits = split(self._shop, held_out)
     self._experts = None
     if trajectories:
       self._experts = demonstrations.read(trajectories)
@@ -244,8 +244,12 @@ def _content(text):
   return ' '.join(word for word in words if word not in filler)
 
 
-def _split(shop, held_out):
-  """Goals of each split; small sets are cut at a fifth and two fifths."""
+def split(shop: catalogue.Catalogue, held_out: str) -> dict[str, list]:
+  """Goals of each split; small sets are cut at a fifth and two fifths.
+
+  Raises:
+    UserError: there is no such category to hold out.
+  """
   categories = {product.category for product in shop.products.values()}
   if held_out and held_out not in categories:
     raise UserError(
