@@ -1,6 +1,7 @@
 """OpenEnv servers are played as any environment; their faults are named."""
 
 import http.server
+import importlib
 import json
 import socket
 import threading
@@ -16,8 +17,7 @@ from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.explore import explore
 
-pytest.importorskip('openenv')
-boxes = pytest.importorskip('tests.openenv_boxes')
+pytest.importorskip('websockets')
 
 KWARGS = {
   'observation': 'text',
@@ -33,7 +33,13 @@ KWARGS = {
 
 
 @pytest.fixture(scope='module')
-def url():
+def boxes():
+  pytest.importorskip('openenv', reason='pip install openenv-core==0.3.0')
+  return importlib.import_module('tests.openenv_boxes')
+
+
+@pytest.fixture(scope='module')
+def url(boxes):
   with boxes.served() as address:
     yield address
 
@@ -145,7 +151,7 @@ def test_long_answers_arrive(env):
   assert len(env.step('shout').observation) == 2 << 20
 
 
-def test_a_server_with_too_few_sessions_says_what_to_set():
+def test_a_server_with_too_few_sessions_says_what_to_set(boxes):
   with boxes.served(sessions=1) as url:
     first, second = (
       OpenEnv(base_url=url, **KWARGS),
@@ -161,7 +167,7 @@ def test_a_server_with_too_few_sessions_says_what_to_set():
     second.close()
 
 
-def test_a_server_that_ends_is_named():
+def test_a_server_that_ends_is_named(boxes):
   with boxes.served() as url:
     env = OpenEnv(base_url=url, **KWARGS)
     begin(env)
@@ -221,6 +227,16 @@ def test_answers_of_another_protocol_are_named(answer):
     ({'base_url': ''}, 'base_url='),
     ({'base_url': 'localhost:8000'}, 'base_url='),
     ({'action': {'message': 'action'}}, "has no value '{action}'"),
+  ],
+)
+def test_wrong_settings_are_named(change, message):
+  with pytest.raises(UserError, match=message):
+    OpenEnv(**{'base_url': 'http://x'} | KWARGS | change)
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
     ({'observation': 'txt'}, "no 'txt' .*'text'"),
     ({'instruction': 'gaol'}, 'instruction=gaol'),
     (
@@ -229,9 +245,11 @@ def test_answers_of_another_protocol_are_named(answer):
     ),
   ],
 )
-def test_wrong_settings_are_named(url, change, message):
+def test_what_the_server_does_not_have_is_named(url, change, message):
+  env = OpenEnv(base_url=url, **KWARGS | change)
   with pytest.raises(UserError, match=message):
-    begin(OpenEnv(**{'base_url': url} | KWARGS | change))
+    begin(env)
+  env.close()
 
 
 def test_it_is_registered(url):
