@@ -51,10 +51,11 @@ def test_all_that_is_registered_can_be_described_without_its_packages():
   code = (
     'import sys\n'
     'from early_experience.envs import registry\n'
+    'before = set(sys.modules)\n'
     'for name in registry.ENVIRONMENTS:\n'
     '  kind = registry.kind_of(name)\n'
-    '  missing = [n for n in kind.needs if n in sys.modules]\n'
-    '  assert not missing, (name, missing)\n'
+    '  loaded = (set(sys.modules) - before).intersection(kind.needs)\n'
+    '  assert not loaded, (name, loaded)\n'
     '  assert kind.licence and kind.splits, name\n'
     '  assert kind.branching in ("clone", "fork", "replay"), name\n'
     '  assert kind.install or not kind.needs, name\n'
