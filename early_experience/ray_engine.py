@@ -2,7 +2,6 @@
 
 import contextlib
 import faulthandler
-import os
 import signal
 import socket
 import time
@@ -33,7 +32,6 @@ class Ray:
 
   def __init__(self, function, cluster: ConfigDict, most: int):
     try:
-      os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
       import ray
     except ImportError:
       raise need_extra('ray', 'ray') from None
