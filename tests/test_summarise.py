@@ -25,7 +25,8 @@ def settings(**openai):
   config.explore.k = 3
   config.reflect.k = 2
   config.summarise.enabled = True
-  config.summarise.openai.update({'model': 'tiny', 'retries': 0, **openai})
+  asked = {'model': 'tiny', 'retries': 0, 'concurrency': 1}
+  config.summarise.openai.update(asked | openai)
   config.prepare.vocab_size = 320
   config.prepare.held_out = 0.0
   config.prepare.rows = {'world': {'datasets': ('world_model',), 'k': 3}}
