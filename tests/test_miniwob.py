@@ -143,6 +143,16 @@ def test_every_text_can_be_typed(env):
   assert '[1] textbox value="é中😀\\"x\\\\ Ab!" (focused)' in turn.observation
 
 
+def test_nothing_is_left_of_the_episode_before(env):
+  env.reset(task('enter-text'))
+  for action in ('type(1, "old")', 'press(1, "Control+a")'):
+    env.step(action)
+  env.step('press(1, "Control+c")')
+  env.reset(task('enter-text'))
+  turn = env.step('press(1, "Control+v")')
+  assert '[1] textbox value="" (focused)' in turn.observation
+
+
 def test_a_double_click_on_the_end_starts_nothing_new(env):
   env.reset(task('enter-text'))
   assert env.step('dblclick(2)').done

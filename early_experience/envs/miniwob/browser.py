@@ -8,6 +8,8 @@ from early_experience.envs.miniwob import chromium
 from early_experience.envs.web import page
 from early_experience.envs.web.actions import ActionError
 
+_CORNER = (790, 590)  # where no page has anything
+
 
 class BrowserCrashed(RuntimeError):
   """Chromium or its driver is gone; the next page starts another.
@@ -32,6 +34,7 @@ class Browser:
     with self._watched():
       if self._driver is None:
         self._driver, self._end = chromium.start(self, *self._paths)
+      self._mouse('mouseMoved', *_CORNER, held=False)
       self._driver.get(url)
       self._nodes = {}
 
@@ -102,12 +105,12 @@ class Browser:
     try:
       yield
     except (exceptions.WebDriverException, HTTPError, OSError) as error:
+      line = (getattr(error, 'msg', None) or str(error)).partition('\n')[0]
       if self._alive():
-        line = (getattr(error, 'msg', None) or str(error)).splitlines()[0]
         raise ActionError(line) from None
       self.close()
       raise BrowserCrashed(
-        f'chromium ended in the middle of an episode ({type(error).__name__})'
+        f'chromium ended: {type(error).__name__}: {line}'
       ) from None
 
   def _alive(self):

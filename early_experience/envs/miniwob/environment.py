@@ -14,6 +14,12 @@ from early_experience.errors import UserError
 _DONE_IN_TIME = 2_000_000_000  # ms; the longest that a timer can wait
 # What is not the task's: shown beside it, or given as the instruction.
 _BEGIN = """
+  const empty = event => {
+    event.clipboardData.setData('text/plain', '');
+    event.preventDefault();
+  };
+  document.addEventListener('copy', empty, {once: true});
+  document.execCommand('copy');  // what an earlier episode copied
   core.EPISODE_MAX_TIME = arguments[0];
   Math.seedrandom(arguments[1]);
   core.setDataMode('train');
