@@ -158,8 +158,8 @@ def test_bad_arguments_are_named(kwargs, message):
 
 
 def test_unknown_environments_and_splits_are_answered_with_those_there_are():
-  with pytest.raises(UserError, match="'webshop', not one of: alfworld"):
-    registry.make(ConfigDict({'name': 'webshop', 'kwargs': {}}))
+  with pytest.raises(UserError, match="'nowhere', not one of: alfworld"):
+    registry.make(ConfigDict({'name': 'nowhere', 'kwargs': {}}))
   with pytest.raises(
     UserError, match="no split 'test'; there are: train, seen, unseen"
   ):
