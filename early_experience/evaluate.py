@@ -1,6 +1,7 @@
 """Evaluates a policy: success by split and type, and its model of the world."""
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
@@ -41,13 +42,23 @@ def evaluate_in(
   The tasks and the held-out states are the same for every policy.
 
   Args:
-    make: makes an environment; called once for each episode side by side.
+    make: makes an environment; called once for each episode side by side. It
+      is closed in the end.
     config: `evaluate` says how, `name` which policy.
     workdir: of the run.
 
   Raises:
     UserError: there is no such split, or a stage before this is not done.
   """
+  with contextlib.ExitStack() as opened:
+
+    def make_one():
+      return opened.enter_context(contextlib.closing(make()))
+
+    return _evaluate(make_one, config, workdir)
+
+
+def _evaluate(make, config, workdir):
   how = config.evaluate
   check_choice('evaluate.policy', how.policy, POLICIES)
   environment = make()

@@ -189,6 +189,25 @@ def fails(match, config, workdir):
   assert not (workdir / 'evaluate' / config.name).exists()
 
 
+def test_every_environment_is_closed_whatever_happens(workdir, tmp_path):
+  class Closes(ToyEnv):
+    def step(self, action):
+      raise OSError('the server is gone')
+
+    def close(self):
+      still_open.remove(self)
+
+  def open_one():
+    still_open.append(Closes(tasks=32))
+    made.append(still_open[-1])
+    return made[-1]
+
+  still_open, made = [], []
+  with pytest.raises(OSError, match='gone'):
+    evaluate.evaluate_in(open_one, config_of('random'), tmp_path)
+  assert len(made) == 4 and not still_open
+
+
 def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):
   fails(
     "no split 'tset'.*'test'", config_of(splits=('tset',), name='a'), workdir
