@@ -136,6 +136,13 @@ def test_a_covered_element_cannot_be_clicked(env):
   assert not answer.valid and 'hidden or covered' in answer.observation
 
 
+def test_keys_go_only_where_they_can(env):
+  env.reset(task('click-link'))
+  answer = env.step('press(1, "Enter")')
+  assert not answer.valid
+  assert answer.observation.startswith('Not possible: element 1 takes no keys.')
+
+
 def test_every_text_can_be_typed(env):
   env.reset(task('enter-text'))
   env.step('type(1, "old")')
@@ -194,6 +201,7 @@ def test_no_browser_outlives_a_process_that_is_killed():
   'kwargs, why',
   [
     ({'train_types': ['click-buton']}, "miniwob has no task 'click-buton'"),
+    ({'dev_seeds': -1}, 'env.kwargs.dev_seeds is -1'),
     ({'unseen_types': ['click-tab']}, 'click-tab is among train_types too'),
   ],
 )

@@ -71,7 +71,7 @@ def test_what_is_no_action_is_told_why(written, why):
 def test_a_page_shows_what_a_reader_notices():
   nodes = read(
     node(1, 'RootWebArea', 'Shop', 2, properties=[BOX]),
-    node(2, 'generic', '', 3, 5, 7, 9, 12),
+    node(2, 'generic', '', 3, 5, 7, 9, 12, 14),
     node(3, 'button', 'Buy', 4, properties=[BOX, state('disabled', True)]),
     node(4, 'StaticText', 'Buy'),
     node(
@@ -83,6 +83,7 @@ def test_a_page_shows_what_a_reader_notices():
     node(10, 'option', 'S', properties=[BOX, state('selected', True)]),
     node(12, 'none', '', 13, ignored=True),
     node(13, 'StaticText', '3 left'),
+    node(14, 'StaticText', 'Shop'),
     clickable={'7'},
   )
   assert page.text(nodes) == (
@@ -92,7 +93,8 @@ def test_a_page_shows_what_a_reader_notices():
     '  [e7] clickable "Show all"\n'
     '  [e9] combobox "Size" value="S"\n'
     '    option "S" (selected)\n'
-    '  text "3 left"'
+    '  text "3 left"\n'
+    '  text "Shop"'
   )
   assert page.possible(nodes, ['x']) == (
     'click(e5)',
@@ -118,7 +120,7 @@ def test_what_is_hidden_is_not_shown():
 def test_text_reads_back_as_the_same_page():
   nodes = [
     page.Node(0, '', 'page', 'He said "hi"'),
-    page.Node(1, 'a3', 'textbox', '', 'two\nlines \\ (x)', ('focused',)),
+    page.Node(1, 'a3', 'textbox', '', 'two\nlines\u2028 \\ (x)', ('focused',)),
     page.Node(2, '4', 'tab', 'T (1)', None, ('selected', 'expanded')),
   ]
   assert page.parse(page.text(nodes)) == nodes

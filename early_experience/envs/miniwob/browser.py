@@ -172,8 +172,11 @@ class Browser:
       )
 
   def _focus(self, element):
-    with self._watched():
-      self._cdp('DOM.focus', backendNodeId=self._node(element))
+    try:
+      with self._watched():
+        self._cdp('DOM.focus', backendNodeId=self._node(element))
+    except ActionError:
+      raise ActionError(f'element {element} takes no keys') from None
 
   def _keys(self, keys, held=()):
     from selenium.webdriver.common.action_chains import ActionChains

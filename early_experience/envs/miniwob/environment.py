@@ -77,7 +77,7 @@ class MiniWob(Environment):
 
     Raises:
       UserError: there is no such type, or one is both trained on and held
-        out, or there is no browser.
+        out, or a number is none, or there is no browser.
     """
     import miniwob
 
@@ -94,6 +94,9 @@ class MiniWob(Environment):
       'unseen': unseen_seeds,
     }
     known = {path.stem for path in self._pages.glob('*.html')}
+    for split, count in self._seeds.items():
+      if type(count) is not int or count < 0:
+        raise UserError(f'env.kwargs.{split}_seeds is {count!r}, no count')
     for key in ('train', 'unseen'):
       for kind in self._types[key]:
         if kind not in known:

@@ -21,6 +21,12 @@ _PLAIN = frozenset({
 })  # fmt: skip
 _FIELDS = frozenset({'textbox', 'searchbox', 'spinbutton', 'combobox', 'Date',
                     'DateTime', 'InputTime', 'time'})  # fmt: skip
+# Their names are what they hold, so that it need not be said again.
+_NAMED_BY_CONTENT = frozenset({
+  'button', 'link', 'tab', 'cell', 'gridcell', 'columnheader', 'rowheader',
+  'heading', 'option', 'menuitem', 'menuitemcheckbox', 'menuitemradio',
+  'checkbox', 'radio', 'switch', 'treeitem', 'row', 'clickable', 'listitem',
+})  # fmt: skip
 _MENUS = frozenset({'combobox', 'listbox'})
 # Properties that are shown, by value.
 _STATES = {
@@ -79,7 +85,7 @@ def text(nodes: Iterable[Node]) -> str:
 def parse(page: str) -> list[Node]:
   """The nodes of a page's text; lines that are none are left out."""
   nodes = []
-  for line in page.splitlines():
+  for line in page.split('\n'):
     if found := _LINE.fullmatch(line):
       nodes.append(
         Node(
@@ -133,20 +139,21 @@ def read(
       # A closed menu has no options to click on; `select` takes their labels.
       acts = acts and not (menu and role == 'option')
       name = _words(_of(node, 'name'))
+      inner = name if role in _NAMED_BY_CONTENT else ''
       if acts and not name and role not in _FIELDS and not acts_inside(node):
-        name = _words(words_of(node))
+        name = inner = _words(words_of(node))
       if role == 'text' and (not name or name in outer):
         return
       menu = role == 'combobox'
       value = None
       if role in _FIELDS:
-        value = str(_of(node, 'value'))
+        value = inner = str(_of(node, 'value'))
       nodes.append(
         Node(
           depth, id_of(node) if acts else '', role, name, value, _states(node)
         )
       )
-      inner, below = (value or '') + '\n' + name, depth + 1
+      below = depth + 1
     for child in below_of(node):
       walk(child, below, inner, menu)
 
