@@ -5,7 +5,7 @@ import json
 import pytest
 
 from early_experience.collect import run_expert
-from early_experience.envs.searchqa import data, fixture, metrics
+from early_experience.envs.searchqa import fixture, index, metrics
 from early_experience.envs.searchqa.environment import SearchQA
 from early_experience.errors import UserError
 
@@ -159,7 +159,7 @@ def test_a_users_files_are_played(folder):
 
 
 def test_a_saved_index_finds_what_one_in_memory_finds(folder):
-  assert data.save_index(folder / 'corpus.jsonl', str(folder / 'index')) == 3
+  index.main([f'--data={folder}', f'--index={folder / "index"}'])
   saved = SearchQA(data=str(folder), index=str(folder / 'index'))
   made = SearchQA(data=str(folder))
   for env in (saved, made):
@@ -167,6 +167,8 @@ def test_a_saved_index_finds_what_one_in_memory_finds(folder):
   for query in ('Rhine', 'born in Bonn', 'capital', 'nothing'):
     action = f'<search>{query}</search>'
     assert saved.step(action) == made.step(action)
+  with pytest.raises(SystemExit, match='error: .* is there already'):
+    index.main([f'--data={folder}', f'--index={folder / "index"}'])
   with open(folder / 'corpus.jsonl', 'a') as file:
     file.write('{"contents": "new"}\n')
   with pytest.raises(UserError, match='an index of another corpus'):

@@ -74,6 +74,10 @@ class SearchQA(Environment):
       self._questions = fixture.questions()
     else:
       self._open(data, index)
+    self._by_id = {
+      split: {question.id: question for question in own}
+      for split, own in self._questions.items()
+    }
     self._experts = None
     if trajectories:
       self._experts = records.read_trajectories(pathlib.Path(trajectories))
@@ -104,8 +108,7 @@ class SearchQA(Environment):
     return [Task(q.id, split, q.type) for q in self._questions[split]]
 
   def reset(self, task: Task) -> Turn:
-    questions = {q.id: q for q in self._questions[task.split]}
-    self._question = questions[task.id]
+    self._question = self._by_id[task.split][task.id]
     self._searches = 0
     self.instruction = (
       'Answer the question in a few words. Search for what you do not know with'

@@ -1,6 +1,8 @@
 """Indexes a corpus once, for every process that searches it.
 
 python -m early_experience.envs.searchqa.index --data=FOLDER --index=FOLDER
+
+It takes several times the memory of the texts; searching does not.
 """
 
 import argparse

@@ -1,6 +1,9 @@
 """Indexes a shop's products once, for every process that searches them.
 
 python -m early_experience.envs.webshop.index --data=FOLDER --index=FOLDER
+
+It takes several times the memory of the texts. Products are held by each process
+all the same.
 """
 
 import argparse
