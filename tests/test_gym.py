@@ -288,6 +288,7 @@ def test_any_subclass_is_an_environment_by_its_path():
   def made(name, **kwargs):
     return registry.make(ConfigDict({'name': name, 'kwargs': kwargs}))
 
+  assert made('gym', **KWARGS).splits == ('train', 'test')
   env = made('tests.toy_env:ToyEnv', boxes=2)
   assert isinstance(env, ToyEnv)
   with pytest.raises(UserError, match='boxs is no argument .* mean boxes?'):

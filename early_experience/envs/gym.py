@@ -46,7 +46,7 @@ class Gym(Environment):
         (gymnasium need not be installed), or the id of one that gymnasium
         knows.
       kwargs: arguments of that.
-      tasks: {split: tasks}, the training split first. A task is a seed, or
+      tasks: {split: tasks}; training is on `train`. A task is a seed, or
         {'id': text, 'seed': number, 'options': object, 'type': text}, where
         the id alone is needed. The id of a seed is its number.
       demonstrations: JSONL file of the expert, as demonstrations.py has it.
@@ -67,7 +67,8 @@ class Gym(Environment):
     """
     self._env = _make(make, dict(kwargs or {}))
     self._tasks, self._starts = _tasks(tasks)
-    self.splits = tuple(self._tasks)
+    # A config gives them in the order of the alphabet.
+    self.splits = tuple(sorted(self._tasks, key=lambda name: name != 'train'))
     self.source = make
     self._demonstrations = None
     if demonstrations:
