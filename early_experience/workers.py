@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import multiprocessing
 import os
+import queue
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -130,25 +131,25 @@ class _Waiting:
 def _in_order(engine, units, tries):
   units, more = iter(units), True
   line = collections.deque()  # as drawn; those at the head leave when done
-  flying = {}  # future -> its _Waiting
+  flying, landed = {}, queue.SimpleQueue()  # future -> its _Waiting; futures
 
   def launch(waiting):
     waiting.tries += 1
-    flying[engine.submit(waiting.unit)] = waiting
+    future = engine.submit(waiting.unit)
+    flying[future] = waiting
+    future.add_done_callback(landed.put)
 
   while more or line:
-    if more and len(flying) < engine.wanted() and len(line) < _AHEAD:
-      # One at a time: drawing may take long, and results should not wait.
+    # One at a time: drawing may take long, and results should not wait.
+    draws = more and len(flying) < engine.wanted() and len(line) < _AHEAD
+    if draws:
       try:
         line.append(_Waiting(next(units)))
         launch(line[-1])
       except StopIteration:
         more = False
-      patience = 0
-    else:
-      patience = None
-    done, _ = futures.wait(flying, patience, futures.FIRST_COMPLETED)
-    for future in done:
+    with contextlib.suppress(queue.Empty):
+      future = landed.get(block=bool(flying) and not draws)
       waiting = flying.pop(future)
       waiting.result = engine.result(future)
       if isinstance(waiting.result, Failure) and waiting.tries < tries:
