@@ -15,7 +15,8 @@ from early_experience.experience.records import Trajectory
 # The order in which a mix asks: models' ideas first, and what they leave open
 # is filled from the admissible list.
 MODELS = ('policy', 'openai')
-ORDER = (*MODELS, 'uniform', 'exhaustive')
+LISTED = ('uniform', 'exhaustive')
+ORDER = (*MODELS, *LISTED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,9 @@ def alternatives(
 ) -> list[list[tuple[str, str]]]:
   """Chooses up to k distinct alternatives a state from several proposers.
 
-  A proposer is asked for as many as its limit, see `limits`.
+  A proposer is asked for as many as its limit, see `limits`. What several
+  propose bears the names of all, so that each one's draw can be told from the
+  others'.
 
   Args:
     contexts: the states.
@@ -166,7 +169,7 @@ def alternatives(
     canonical: makes equal actions equal text.
 
   Returns:
-    For each state, (action, name of its proposer), in the order proposed.
+    For each state, (action, its proposers joined by `+`), as proposed.
   """
   chosen = [{} for _ in contexts]
   shares = {name: share for name, (_, share) in proposers.items()}
@@ -179,8 +182,11 @@ def alternatives(
         if len(taken) >= limit:
           break
         if action and action != expert:
-          taken.setdefault(action, name)
-  return [list(taken.items()) for taken in chosen]
+          taken.setdefault(action, {})[name] = None
+  return [
+    [(action, '+'.join(names)) for action, names in taken.items()]
+    for taken in chosen
+  ]
 
 
 def check_shares(shares: dict[str, float]) -> dict[str, float]:

@@ -116,7 +116,7 @@ def test_a_mix_fills_from_the_list_what_the_policy_leaves_open():
   chosen = dict(choose(4, **named))
   assert chosen == {
     'nap': 'policy',
-    'sit': 'policy',
+    'sit': 'policy+uniform',
     'look': 'uniform',
     'wait': 'uniform',
   }

@@ -9,7 +9,7 @@ enough to rebuild every dataset of the paper without the environment.
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from early_experience import files
 from early_experience.errors import UserError
@@ -27,7 +27,8 @@ class Alternative:
     observation: what the environment answered.
     done: whether the episode ended with it.
     valid: False where the environment rejected the action.
-    proposer: who proposed it: `uniform`, `exhaustive`, `policy` or `openai`.
+    proposer: who proposed it: `uniform`, `exhaustive`, `policy` or `openai`, or
+      several of them joined by `+`.
     summary: of the answer, where `summarise` wrote one: what the world model
       learns to predict in its place.
   """
@@ -38,6 +39,10 @@ class Alternative:
   valid: bool
   proposer: str
   summary: str | None = None
+
+  def is_by(self, names: Collection[str]) -> bool:
+    """Whether one of these proposed it."""
+    return not set(names).isdisjoint(self.proposer.split('+'))
 
   @property
   def told(self) -> str:

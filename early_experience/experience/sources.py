@@ -227,7 +227,7 @@ def _by(trajectory, proposers):
     dataclasses.replace(
       step,
       alternatives=tuple(
-        other for other in step.alternatives if other.proposer in proposers
+        other for other in step.alternatives if other.is_by(proposers)
       ),
     )
     for step in trajectory.steps

@@ -5,7 +5,7 @@ import random
 
 from early_experience.experience.records import Alternative, Trajectory
 from early_experience.language.answer import Answer, Failure
-from early_experience.proposers import MODELS
+from early_experience.proposers import LISTED, MODELS
 
 INVALID = ('replace', 'keep')  # what becomes of ideas that cannot be done
 
@@ -137,7 +137,7 @@ def _choose(step, k, seed, invalid):
   mixed.sort(
     key=lambda a: (
       invalid == 'replace' and not _possible(a, step.admissible),
-      a.proposer not in MODELS,
+      not a.is_by(MODELS),
     )
   )
   return mixed[:k]
@@ -145,6 +145,8 @@ def _choose(step, k, seed, invalid):
 
 def _possible(alternative, admissible):
   """Whether an action was accepted, and is one of those listed."""
-  by_model = alternative.proposer in MODELS
-  unlisted = admissible is not None and alternative.action not in admissible
-  return alternative.valid and not (by_model and unlisted)
+  # What was drawn from the list is on it, however the list writes it.
+  if alternative.is_by(MODELS) and not alternative.is_by(LISTED):
+    listed = admissible is None or alternative.action in admissible
+    return alternative.valid and listed
+  return alternative.valid
