@@ -99,7 +99,7 @@ def default() -> ConfigDict:
   # Rows by name: the datasets each holds, how many alternatives of a state the
   # world model sees (k = 0: the expert's own transitions alone), and whose: the
   # `proposers`, where not all (paper, B.1: uniform ones, while rationales weigh
-  # the policy's).
+  # the policy's). Imported chats have what they have.
   config.prepare.rows = ConfigDict()
 
   # Where the parameters come from; both empty: drawn from the seed.
