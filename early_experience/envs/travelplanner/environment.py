@@ -100,7 +100,7 @@ class TravelPlanner(Environment):
       return self._complete()
     day, field = self._following()
     for choice in plan.choices(self._query, self._plan):
-      offered = json.loads(choice.action(day))
+      offered = choice.described(day)
       # What it costs is not for the planner to say.
       if all(value.get(key) == offered[key] for key in _KEYS[:-1]):
         self._plan = (*self._plan, choice)

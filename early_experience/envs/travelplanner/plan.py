@@ -38,19 +38,21 @@ class Choice:
   cost: float = 0
   destination: str = ''
 
-  def action(self, day: int) -> str:
-    """The action that makes this choice, as JSON."""
+  def described(self, day: int) -> dict:
+    """What the action that makes this choice says."""
     kind = 'MEAL' if self.field in MEALS else self.field.upper()
     verb = 'SKIP' if self.value == NOTHING else 'SET'
-    return write(
-      {
-        'action_type': f'{verb}_{kind}',
-        'day': day,
-        'field': self.field,
-        'value': self.value,
-        'cost': self.cost,
-      }
-    )
+    return {
+      'action_type': f'{verb}_{kind}',
+      'day': day,
+      'field': self.field,
+      'value': self.value,
+      'cost': self.cost,
+    }
+
+  def action(self, day: int) -> str:
+    """The action that makes this choice, as JSON."""
+    return write(self.described(day))
 
 
 COMPLETE = '{"action_type": "COMPLETE_PLAN"}'

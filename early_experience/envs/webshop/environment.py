@@ -32,9 +32,8 @@ class WebShop(Environment):
   Actions are `search[words]` and `click[button]`. Success is a purchase of
   reward 1, the score is its reward. Splits are the official ones of the goals:
   test 0-500, dev 500-1500, train the rest; the same shop and the same kinds of
-  products. `unseen`, the one that is out of domain, has all
-  goals of a category that is held out of the others; it is empty unless
-  `held_out` names one.
+  products. `unseen`, the one that is out of domain, has all goals of a category
+  that is held out of the others; it is empty unless `held_out` names one.
 
   The official engine is Lucene; here it is BM25 with its parameters. Searches
   that begin with <r>, <a>, <c> or <q>, which list products past it there, are
