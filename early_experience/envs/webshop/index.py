@@ -2,7 +2,7 @@
 
 python -m early_experience.envs.webshop.index --data=FOLDER --index=FOLDER
 
-It takes several times the memory of the texts. Products are held by each process
+It takes several times the memory of the texts. Each process holds the products
 all the same.
 """
 
