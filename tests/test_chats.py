@@ -9,6 +9,7 @@ import pytest
 
 from configs import tiny
 from early_experience import chats, files, recipes
+from early_experience.benchmark.chats import sharing
 from early_experience.collect import collect_from
 from early_experience.errors import UserError
 from early_experience.experience import (
@@ -362,3 +363,16 @@ def test_a_chat_that_a_template_refuses_is_named(tmp_path, coders):
 def test_an_empty_answer_is_learnt_too():
   value = {'instruction': 'x', 'output': ''}
   assert parsed(value).messages[-1] == {'role': 'assistant', 'content': ''}
+
+
+def test_the_benchmark_compares_files_with_records(capsys):
+  config = tiny.get_config()
+  config.benchmark.update(trajectories=2, k=2)
+  result = sharing(config)
+  assert set(result) == {'records', 'turns', 'states'}
+  for row_sets in result.values():
+    assert row_sets['world']['ratio'] > 1.5
+  assert (
+    result['states']['joint']['ratio'] < result['records']['joint']['ratio']
+  )
+  assert 'K=2; tokens flat, as trees, ratio:' in capsys.readouterr().out
