@@ -168,7 +168,7 @@ class _Local:
     self._function = functools.partial(attempt, function)
     self._timeout = cluster.unit_timeout_seconds
     self._workers = max(1, min(count(cluster), most))
-    self._pool = None
+    self._pool, self._open = None, set()
 
   def wanted(self):
     return 2 * self._workers  # one that is worked on, one that comes next
@@ -176,9 +176,11 @@ class _Local:
   def submit(self, unit):
     if self._pool is None or not self._pool.active:
       self._start()
-    return self._pool.schedule(
+    future = self._pool.schedule(
       self._function, args=(unit,), timeout=self._timeout
     )
+    self._open.add(future)
+    return future
 
   def _start(self):
     from pebble import ProcessPool
@@ -194,6 +196,7 @@ class _Local:
   def result(self, future):
     from pebble import ProcessExpired
 
+    self._open.discard(future)
     try:
       return future.result()
     except futures.TimeoutError:
@@ -202,8 +205,12 @@ class _Local:
       return Failure(
         'crash', f'its process ended with {_ended(error.exitcode)}'
       )
-    except futures.BrokenExecutor as error:
-      return Failure('crash', f'its pool broke: {error}')
+    except (futures.BrokenExecutor, futures.CancelledError):
+      # It breaks where a worker ends that had nothing to do, and forgets what
+      # was in its queue.
+      while self._open:
+        self._open.pop().cancel()
+      return Failure('crash', 'its pool broke')
     except Exception as error:  # what cannot be pickled, for instance
       return Failure('error', in_a_line(error))
 

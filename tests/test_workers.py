@@ -1,6 +1,7 @@
 """Work on many processes: in order, exact, and stopped by nobody's fault."""
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -57,6 +58,19 @@ def test_results_come_in_the_order_of_the_units_which_are_drawn_late():
     found = [next(results) for _ in range(9)]
   assert found == [(n, n * n) for n in range(9)]
   assert len(log) < 30
+
+
+def test_a_pool_that_loses_idle_workers_is_replaced():
+  def units():
+    yield from range(4)
+    time.sleep(1.0)  # and all is done
+    for process in multiprocessing.active_children():
+      process.kill()
+    time.sleep(0.5)
+    yield from range(4, 20)
+
+  found = list(workers.run(slow, units(), settings().cluster, 20))
+  assert found == [(n, n * n) for n in range(20)]
 
 
 @pytest.fixture(scope='module')
