@@ -6,11 +6,13 @@ observations and actions are text. docs/TUTORIAL.md starts from one.
 """
 
 import copy
+import pickle
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from typing import Self
 
 from early_experience.envs.demonstrations import Demonstrations
+from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.registry import imported
 from early_experience.errors import UserError
@@ -59,8 +61,8 @@ class Gym(Environment):
         are not known.
       valid: key of `info` with whether the last action was one; '' = those not
         in the list were not.
-      copyable: whether copy.deepcopy makes an independent copy. Where it does
-        not, `explore` finds states that are not the recorded ones.
+      copyable: whether copy.deepcopy makes an independent copy; `explore` sets
+        aside where what a copy did is seen in the original.
 
     Raises:
       UserError: an argument is wrong, or there is no such environment.
@@ -79,7 +81,7 @@ class Gym(Environment):
     self._instruction, self._admissible = instruction, admissible
     self._valid, self._copyable = valid, copyable
     self.branching = 'clone' if copyable else 'replay'
-    self._actions = None
+    self._actions, self._seen = None, None
 
   def tasks(self, split: str) -> Sequence[Task]:
     if split not in self._tasks:
@@ -90,7 +92,7 @@ class Gym(Environment):
     return self._tasks[split]
 
   def reset(self, task: Task) -> Turn:
-    self._task, self._total = task, 0.0
+    self._task, self._total, self._seen = task, 0.0, None
     answer = self._call('reset', **self._starts[task.id])
     observation, info = self._unpack('reset', answer, ('observation', 'info'))
     self.instruction = ''
@@ -100,6 +102,8 @@ class Gym(Environment):
     return Turn(observation)
 
   def step(self, action: str) -> Turn:
+    self._prove_alone()
+    self._seen = None
     possible = self._actions is None or action in self._actions
     answer = self._call('step', action)
     observation, reward, terminated, truncated, info = self._unpack(
@@ -121,7 +125,10 @@ class Gym(Environment):
   def clone(self) -> Self | None:
     if not self._copyable:
       return None
+    self._prove_alone()
+    self._seen = self.fingerprint()
     twin = copy.copy(self)
+    twin._seen = None
     try:
       twin._env = copy.deepcopy(self._env)
     except Exception as error:  # whatever a user's own class may hold
@@ -130,6 +137,24 @@ class Gym(Environment):
         ' config.env.kwargs.copyable=False'
       ) from None
     return twin
+
+  def fingerprint(self) -> Hashable | None:
+    if not self._copyable:
+      return None
+    try:
+      state = pickle.dumps(self._env)
+    except Exception:  # it holds what cannot be written down
+      return None
+    return state, self._total, self._actions
+
+  def _prove_alone(self):
+    """Nothing happened here since a copy was made, whatever the copy did."""
+    if self._seen is not None and self._seen != self.fingerprint():
+      raise Misbehaves(
+        'copies not independent',
+        f'what a copy of {self.source} did changed the original; set'
+        ' config.env.kwargs.copyable=False',
+      )
 
   def close(self) -> None:
     if hasattr(self._env, 'close'):

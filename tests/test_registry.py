@@ -1,0 +1,47 @@
+"""Environments by name, and any other class by its path."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from early_experience.envs import registry
+from early_experience.errors import UserError
+from tests.toy_env import ToyEnv
+
+
+def made(name, **kwargs):
+  return registry.make(ConfigDict({'name': name, 'kwargs': kwargs}))
+
+
+def test_any_subclass_is_an_environment_by_its_path():
+  env = made('tests.toy_env:ToyEnv', boxes=2)
+  assert isinstance(env, ToyEnv)
+  assert 'open box 2' in (env.reset(env.tasks('train')[0]), env.admissible())[1]
+
+
+def test_arguments_are_plain_values_whatever_the_config_made_of_them():
+  tasks = {'train': [1], 'a': [2]}
+  env = made('gym', make='tests.test_gym:Box', kwargs={'can': []}, tasks=tasks)
+  assert env.splits == ('train', 'a')
+
+
+@pytest.mark.parametrize(
+  'name, message',
+  [
+    (
+      'tests.toys:ToyEnv',
+      'tests.toys:ToyEnv: there is no module tests.toys here',
+    ),
+    ('tests.toy_env:ToyEnw', "module tests.toy_env has no 'ToyEnw'"),
+    ('tests.test_gym:Box', 'Box is no subclass of Environment'),
+    (':Box', 'env.name=:Box: importing it: ValueError'),
+    ('toy', "env.name is 'toy', not one of: alfworld, "),
+  ],
+)
+def test_a_name_of_nothing_is_told(name, message):
+  with pytest.raises(UserError, match=message):
+    made(name)
+
+
+def test_an_argument_that_is_none_is_told_with_the_nearest():
+  with pytest.raises(UserError, match='boxs is no argument .* mean boxes?'):
+    made('tests.toy_env:ToyEnv', boxs=2)
