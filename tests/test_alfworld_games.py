@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import sys
 import pytest
 from ml_collections import ConfigDict
 
+from early_experience.collect import run_expert
 from early_experience.envs import registry
 from early_experience.envs.alfworld import generate, tables
 from early_experience.envs.alfworld.rules import Rules
+from early_experience.envs.guard import Misbehaves
 from early_experience.errors import UserError
 
 PAIRS = [
@@ -218,3 +221,20 @@ def test_a_damaged_official_game_is_named(official, tmp_path):
   path.write_text(path.read_text()[:100])
   with pytest.raises(UserError, match='game.tw-pddl is not JSON'):
     make(source='official').tasks('train')
+
+
+def test_the_walkthrough_of_a_file_is_an_expert(official, tmp_path):
+  env = make(source='official')
+  task = env.tasks('train')[0]
+  found = run_expert(env, task, 50)[0]
+  (path,) = tmp_path.glob(f'**/{task.id.split("__")[0]}/*/game.tw-pddl')
+  data = json.loads(path.read_text())
+  actions = [step.action for step in found.steps]
+  path.write_text(json.dumps(data | {'walkthrough': actions}))
+  gold = make(source='official', expert='walkthrough')
+  walked, failure = run_expert(gold, task, 50)
+  assert failure is None and walked.expert == 'walkthrough'
+  assert walked.steps == found.steps
+  path.write_text(json.dumps(data | {'walkthrough': ['dance', *actions]}))
+  with pytest.raises(Misbehaves, match="'dance' is answered 'Nothing happens"):
+    run_expert(gold, task, 50)
