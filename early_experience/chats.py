@@ -10,7 +10,6 @@ python -m early_experience.chats export --workdir=DIR --out=FOLDER
   It does not read `weight`: reflections need its `mask_history: true`.
 """
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -18,7 +17,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from early_experience import files, stage
+from early_experience import commands, files, stage
 from early_experience.errors import UserError
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
@@ -224,18 +223,15 @@ def _count(counts):
   return ', '.join(f'{n} {name}' for name, n in counts.items())
 
 
+@commands.one_line
 def main() -> None:
-  try:
-    print(_run(sys.argv[1:]))
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  print(_run(sys.argv[1:]))
 
 
 def _run(argv):
-  parser = _Parser(prog='python -m early_experience.chats')
-  commands = parser.add_subparsers(dest='command', required=True)
-  command = commands.add_parser(IMPORT)
+  parser = commands.Parser(prog='python -m early_experience.chats')
+  verbs = parser.add_subparsers(dest='command', required=True)
+  command = verbs.add_parser(IMPORT)
   command.add_argument('--workdir', required=True)
   command.add_argument('--source', default='')
   command.add_argument(
@@ -243,7 +239,7 @@ def _run(argv):
   )
   for name in NAMES.values():
     command.add_argument(f'--{name}', default='')
-  command = commands.add_parser('export')
+  command = verbs.add_parser('export')
   command.add_argument('--workdir', required=True)
   command.add_argument('--out', required=True)
   command.add_argument('--layout', choices=chat_export.LAYOUTS, default='turns')
@@ -254,11 +250,6 @@ def _run(argv):
     return import_chats(**given)
   workdir, out = given.pop('workdir'), given.pop('out')
   return export_chats(workdir, out, chat_export.Variant(**given))
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message):
-    raise UserError(f'{message}; {" ".join(self.format_usage().split())}')
 
 
 if __name__ == '__main__':

@@ -8,15 +8,13 @@ python -m early_experience.convert to_hf --checkpoint=DIR --out=OUT
   PEFT's format.
 """
 
-import argparse
 import pathlib
 import sys
 
 import jax
 
+from early_experience import commands, files
 from early_experience import config as config_lib
-from early_experience import files
-from early_experience.errors import UserError
 from early_experience.experience import tokenizer
 from early_experience.hf import architecture, read, tokenizer_files, write
 from early_experience.hf.tensor_file import NAMES
@@ -132,24 +130,21 @@ def _mesh():
   return sharding.make_mesh(config_lib.default().mesh)
 
 
+@commands.one_line
 def main() -> None:
-  try:
-    print(_run(sys.argv[1:]))
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  print(_run(sys.argv[1:]))
 
 
 def _run(argv):
-  parser = _Parser(prog='python -m early_experience.convert')
-  commands = parser.add_subparsers(dest='command', required=True)
-  command = commands.add_parser('from_hf')
+  parser = commands.Parser(prog='python -m early_experience.convert')
+  verbs = parser.add_subparsers(dest='command', required=True)
+  command = verbs.add_parser('from_hf')
   command.add_argument('--hf', required=True)
   command.add_argument('--out', required=True)
   command.add_argument(
     '--param_dtype', choices=('float32', 'bfloat16'), default='float32'
   )
-  command = commands.add_parser('to_hf')
+  command = verbs.add_parser('to_hf')
   command.add_argument('--checkpoint', required=True)
   command.add_argument('--out', required=True)
   command.add_argument('--dtype', choices=tuple(NAMES), default='')
@@ -158,11 +153,6 @@ def _run(argv):
   if given.command == 'from_hf':
     return from_hf(given.hf, given.out, given.param_dtype)
   return to_hf(given.checkpoint, given.out, given.dtype, given.adapters)
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message):
-    raise UserError(f'{message}; {" ".join(self.format_usage().split())}')
 
 
 if __name__ == '__main__':

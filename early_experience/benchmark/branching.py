@@ -16,7 +16,7 @@ import random
 import sys
 import time
 
-from early_experience import branching, workers
+from early_experience import branching, commands, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.sample import Sample
 from early_experience.envs import registry
@@ -28,6 +28,7 @@ _HEAD = (
 )
 
 
+@commands.one_line
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--env', action='append', help='default: every one here')
@@ -38,11 +39,7 @@ def main() -> None:
     '--seconds', type=float, default=5.0, help='of each measurement, at least'
   )
   arguments = parser.parse_args(sys.argv[1:])
-  try:
-    run(**vars(arguments) | {'env': arguments.env or registry.ENVIRONMENTS})
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  run(**vars(arguments) | {'env': arguments.env or registry.ENVIRONMENTS})
 
 
 def run(env, trajectories: int, k: int, seed: int, seconds: float) -> list:

@@ -9,13 +9,14 @@ import random
 import sys
 import time
 
+from early_experience import commands
 from early_experience.envs.alfworld.environment import AlfWorld
-from early_experience.errors import UserError
 from early_experience.evaluation.statistics import wilson
 
 _MAX_STEPS = 50  # as in the paper and in config.collect
 
 
+@commands.one_line
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--games', type=int, default=300, help='of each split')
@@ -23,11 +24,7 @@ def main() -> None:
     '--seconds', type=float, default=3.0, help='of each timing'
   )
   arguments = parser.parse_args(sys.argv[1:])
-  try:
-    run(arguments.games, arguments.seconds)
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  run(arguments.games, arguments.seconds)
 
 
 def run(games: int, seconds: float) -> None:

@@ -18,7 +18,7 @@ import time
 
 from ml_collections import ConfigDict
 
-from early_experience import branching, files, stage, workers
+from early_experience import branching, commands, files, stage, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.branching import ours
 from early_experience.benchmark.sample import Sample
@@ -36,6 +36,7 @@ _HEAD = (
 )
 
 
+@commands.one_line
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--env', action='append', help='default: every one here')
@@ -49,26 +50,22 @@ def main() -> None:
   arguments = parser.parse_args(sys.argv[1:])
   names = arguments.env or sorted(registry.ENVIRONMENTS)
   rows = {}
-  try:
-    for name in names:
-      try:
-        row = _markdown(name, measure(name, arguments))
-      except Exception as error:
-        print(f'{name}: {workers.in_a_line(error)}', flush=True)
-        continue
-      print(row, flush=True)
-      rows[name] = row
-    if rows:
-      note = (
-        f'k={arguments.k}, seed {arguments.seed}, tokens of a vocabulary of'
-        ' 512 learnt from each; steps/s of one process, branches/s of'
-        f' {workers.count(sample_lib.settings(names[0], 1).cluster)}'
-      )
-      insert(pathlib.Path(arguments.file), rows, note)
-      print(f'-> {arguments.file}')
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  for name in names:
+    try:
+      row = _markdown(name, measure(name, arguments))
+    except Exception as error:
+      print(f'{name}: {workers.in_a_line(error)}', flush=True)
+      continue
+    print(row, flush=True)
+    rows[name] = row
+  if rows:
+    note = (
+      f'k={arguments.k}, seed {arguments.seed}, tokens of a vocabulary of'
+      ' 512 learnt from each; steps/s of one process, branches/s of'
+      f' {workers.count(sample_lib.settings(names[0], 1).cluster)}'
+    )
+    insert(pathlib.Path(arguments.file), rows, note)
+    print(f'-> {arguments.file}')
 
 
 def measure(name: str, how: argparse.Namespace) -> dict:

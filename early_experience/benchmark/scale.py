@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from early_experience import branching, files, workers
+from early_experience import branching, commands, files, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
@@ -57,6 +57,7 @@ class Figures:
   driver_seconds: float
 
 
+@commands.one_line
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--env', action='append', help=f'default: {ENVIRONMENTS}')
@@ -73,11 +74,7 @@ def main() -> None:
   )
   parser.add_argument('--file', default='docs/SCALE.md')
   arguments = parser.parse_args(sys.argv[1:])
-  try:
-    run(arguments)
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  run(arguments)
 
 
 def run(how: argparse.Namespace) -> None:

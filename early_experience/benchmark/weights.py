@@ -22,6 +22,7 @@ import time
 
 import numpy as np
 
+from early_experience import commands
 from early_experience.errors import UserError
 
 _LAYERS = 16
@@ -38,6 +39,7 @@ _CONFIG = {
 _FILE_BYTES = 1_000_000_000
 
 
+@commands.one_line
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument(
@@ -46,15 +48,11 @@ def main() -> None:
   parser.add_argument('--layers', type=int, default=_LAYERS)
   parser.add_argument('--measure', help=argparse.SUPPRESS)
   arguments = parser.parse_args(sys.argv[1:])
-  try:
-    if arguments.measure:
-      print(json.dumps(_measure(**json.loads(arguments.measure))))
-      return
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-      run(pathlib.Path(folder), arguments.layers)
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  if arguments.measure:
+    print(json.dumps(_measure(**json.loads(arguments.measure))))
+    return
+  with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+    run(pathlib.Path(folder), arguments.layers)
 
 
 def run(folder: pathlib.Path, layers: int) -> None:

@@ -5,13 +5,13 @@ python -m early_experience.envs [NAME ...]
 
 import argparse
 import shutil
-import sys
 
+from early_experience import commands
 from early_experience.config import check_choice
 from early_experience.envs import catalogue, registry
-from early_experience.errors import UserError
 
 
+@commands.one_line
 def main() -> None:
   parser = argparse.ArgumentParser(
     'python -m early_experience.envs', description=__doc__.splitlines()[0]
@@ -21,16 +21,12 @@ def main() -> None:
     '--timeout_seconds', type=float, default=120.0, help='for each environment'
   )
   arguments = parser.parse_args()
-  try:
-    for name in arguments.names:
-      check_choice('env.name', name, tuple(registry.ENVIRONMENTS))
-    found = catalogue.described(
-      arguments.names or sorted(registry.ENVIRONMENTS),
-      arguments.timeout_seconds,
-    )
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  for name in arguments.names:
+    check_choice('env.name', name, tuple(registry.ENVIRONMENTS))
+  found = catalogue.described(
+    arguments.names or sorted(registry.ENVIRONMENTS),
+    arguments.timeout_seconds,
+  )
   print(catalogue.table(found, shutil.get_terminal_size((100, 24)).columns))
 
 

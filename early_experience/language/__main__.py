@@ -9,6 +9,7 @@ said through a model, where WORKDIR is the file that keeps it.
 import pathlib
 import sys
 
+from early_experience import commands
 from early_experience.errors import UserError
 from early_experience.language.cache import FILE, Cache
 
@@ -47,14 +48,11 @@ def table(place: str) -> str:
   )
 
 
+@commands.one_line
 def main() -> None:
-  try:
-    if len(sys.argv) != 2:
-      raise UserError('usage: python -m early_experience.language WORKDIR')
-    print(table(sys.argv[1]))
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  if len(sys.argv) != 2:
+    raise UserError('usage: python -m early_experience.language WORKDIR')
+  print(table(sys.argv[1]))
 
 
 if __name__ == '__main__':
