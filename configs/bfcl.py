@@ -20,29 +20,20 @@ list all functions at length, so that rows are long.
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _EPOCHS = 1189, 16, 2
-_TOKENS = 16_384  # of the longest episodes
-
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'bfcl'
+  config = cards.of_environment(
+    'bfcl', k=10, decisions=1189, batch=16, epochs=2, tokens=16_384
+  )
   config.env.kwargs.train_tasks = 125
   config.env.kwargs.seed = 0
   config.collect.trajectories = 125
 
-  config.explore.k = 10
   config.explore.proposers.uniform = 0.0  # nothing lists the calls there are
   config.explore.proposers.openai = 1.0
   config.explore.openai.max_tokens = 512
 
-  config.prepare.row_tokens = _TOKENS
   config.prepare.answer_format = 'labels'
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=10)
-  config.model.max_tokens = _TOKENS
-  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
-  config.budget.world_model_steps = config.budget.steps // 2
-  config.train.batch_rows = _BATCH
 
   config.evaluate.splits = ('seen', 'long_context', 'miss_func', 'miss_param')
   config.evaluate.max_steps = 200  # the benchmark ends a turn of over 20 itself

@@ -18,7 +18,6 @@ simulator's own solutions are the experts here, without an example.
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _K = 14_506, 32, 3
 _TASK_TYPES = (
   'boil',
   'change-the-state-of-matter-of',
@@ -47,8 +46,9 @@ _TASK_TYPES = (
 
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'scienceworld'
+  config = cards.of_environment(
+    'scienceworld', k=3, decisions=14_506, batch=32, epochs=1
+  )
   config.env.kwargs.simplifications = ()
   config.env.kwargs.task_types = _TASK_TYPES
   # A uniform choice among these is one among all, which are up to thousands.
@@ -56,14 +56,9 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.collect.trajectories = 1000
   config.collect.max_steps = 100
 
-  config.explore.k = _K
   config.reflect.k = 3
 
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)
-  config.budget.steps = _DECISIONS // _BATCH
-  config.budget.world_model_steps = config.budget.steps // 2
   config.budget.lr_peak = 5e-6
-  config.train.batch_rows = _BATCH
 
   config.evaluate.splits = ('dev', 'test')
   config.evaluate.tasks = 128

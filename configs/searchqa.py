@@ -26,20 +26,17 @@ follows the decomposition that MuSiQue has of each question.
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _EPOCHS, _K = 7691, 128, 3, 30
-_TOKENS = 8192
-
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'searchqa'
+  config = cards.of_environment(
+    'searchqa', k=30, decisions=7691, batch=128, epochs=3, tokens=8192
+  )
   config.env.kwargs.data = 'fixture'
   config.env.kwargs.index = ''
   config.env.kwargs.trajectories = ''
   config.collect.trajectories = 2082
   config.collect.max_steps = 10
 
-  config.explore.k = _K
   config.explore.proposers.uniform = 0.0  # nothing lists the queries there are
   config.explore.proposers.openai = 1.0
   config.explore.openai.temperature = 1.0
@@ -49,12 +46,6 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.reflect.k = 2
   config.reflect.invalid = 'keep'
 
-  config.prepare.row_tokens = _TOKENS
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)
-  config.model.max_tokens = _TOKENS
-  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
-  config.budget.world_model_steps = config.budget.steps // 2
-  config.train.batch_rows = _BATCH
   config.train.microbatches = 8
 
   config.evaluate.splits = ('test', 'hotpotqa', '2wikimultihopqa', 'bamboogle')

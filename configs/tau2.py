@@ -23,33 +23,27 @@ gold calls are the experts here.
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _EPOCHS, _K = 424, 16, 6, 5
-_TOKENS = 16_384  # of the longest episodes
+_DECISIONS, _BATCH, _K = 424, 16, 5
 _WORLD_MODEL_LR = 5e-6
 
 
 def get_config(recipe: str = 'world_model_before_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'tau2'
+  config = cards.of_environment(
+    'tau2', k=_K, decisions=_DECISIONS, batch=_BATCH, epochs=6, tokens=16_384
+  )
   config.env.kwargs.domain = 'retail'
   config.env.kwargs.user = 'scripted'
   config.env.kwargs.user_model = {'base_url': '', 'model': '', 'cache': ''}
   config.collect.trajectories = 74
 
-  config.explore.k = _K
   config.explore.proposers.uniform = 0.0  # nothing lists the calls there are
   config.explore.proposers.openai = 1.0
   config.explore.openai.max_tokens = 512
   config.reflect.k = 3
   config.reflect.invalid = 'keep'
 
-  config.prepare.row_tokens = _TOKENS
   config.prepare.answer_format = 'plain'
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)
-  config.model.max_tokens = _TOKENS
-  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
   config.budget.world_model_steps = (_K + 1) * _DECISIONS // _BATCH
-  config.train.batch_rows = _BATCH
 
   config.evaluate.splits = ('test', 'other_domain')
   config.evaluate.max_steps = 50

@@ -17,14 +17,13 @@ batch 128, 5 epochs, paths of 32K tokens, greedy decoding, 180 validation trips.
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _EPOCHS = 1395, 128, 5
-_TOKENS = 32_768
 _ALL = 1_000  # more than any state has
 
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'travelplanner'
+  config = cards.of_environment(
+    'travelplanner', k=_ALL, decisions=1395, batch=128, epochs=5, tokens=32_768
+  )
   config.env.kwargs.data = 'fixture'
   config.env.kwargs.held_out_days = 0
   config.collect.trajectories = 45
@@ -35,13 +34,7 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.reflect.writer = 'openai'
   config.reflect.k = 30
 
-  config.prepare.row_tokens = _TOKENS
   config.prepare.answer_format = 'plain'  # a thought, a blank line, the JSON
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_ALL)
-  config.model.max_tokens = _TOKENS
-  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
-  config.budget.world_model_steps = config.budget.steps // 2
-  config.train.batch_rows = _BATCH
   config.train.microbatches = 16
 
   config.evaluate.splits = ('validation',)

@@ -25,31 +25,22 @@ in a reflection, outcomes as the model's own summaries, 2 epochs, learning rate
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _EPOCHS = 7044, 16, 2
-
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'webarena'
+  config = cards.of_environment(
+    'webarena', k=5, decisions=7044, batch=16, epochs=2, tokens=32_768
+  )
   config.env.kwargs.data = ''
   config.env.kwargs.demonstrations = ''
   config.cluster.workers = 1
   config.collect.trajectories = 554
   config.collect.max_steps = 30  # WebArena's own limit
 
-  config.explore.k = 5
   config.explore.proposers.uniform = 0.0
   config.explore.proposers.openai = 1.0
   config.summarise.enabled = True
   config.reflect.writer = 'openai'
   config.reflect.k = 5
-
-  config.prepare.row_tokens = 32_768  # pages are long
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=5)
-  config.model.max_tokens = 32_768
-  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
-  config.budget.world_model_steps = config.budget.steps // 2
-  config.train.batch_rows = _BATCH
 
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.max_steps = 30

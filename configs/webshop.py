@@ -28,14 +28,18 @@ temperature, and those of ALFWorld.
 
 from early_experience import cards, recipes
 
-_DECISIONS, _BATCH, _EPOCHS = 15_464, 4, 2
 _TEMPERATURES, _UNIFORM = (0.5, 0.8, 0.9), 5
-_K = len(_TEMPERATURES) + _UNIFORM
 
 
 def get_config(recipe: str = 'world_model_then_imitation'):
-  config = cards.pretrained()
-  config.env.name = 'webshop'
+  config = cards.of_environment(
+    'webshop',
+    k=len(_TEMPERATURES) + _UNIFORM,
+    decisions=15_464,
+    batch=4,
+    epochs=2,
+    tokens=8192,
+  )
   config.env.kwargs.data = 'fixture'
   config.env.kwargs.products = 0
   config.env.kwargs.index = ''
@@ -44,7 +48,6 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.env.kwargs.goals = 'human'
   config.collect.trajectories = 1571
 
-  config.explore.k = _K
   config.explore.proposers.openai = float(len(_TEMPERATURES))
   config.explore.proposers.uniform = float(_UNIFORM)
   config.explore.openai.temperatures = _TEMPERATURES
@@ -53,13 +56,6 @@ def get_config(recipe: str = 'world_model_then_imitation'):
   config.reflect.k = 3
   config.reflect.max_steps = 14
   config.reflect.invalid = 'keep'
-
-  config.prepare.row_tokens = 8192  # pages of results are long
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_K)
-  config.model.max_tokens = 8192
-  config.budget.steps = _EPOCHS * _DECISIONS // _BATCH
-  config.budget.world_model_steps = config.budget.steps // 2
-  config.train.batch_rows = _BATCH
 
   config.evaluate.splits = ('test', 'dev')
   config.evaluate.tasks = 500

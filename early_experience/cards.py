@@ -1,6 +1,7 @@
-"""What the cards of pretrained models in configs/ share: the paper's settings.
+"""What the cards in configs/ share: the paper's settings, and a laptop's.
 
-Those of ALFWorld (arXiv 2510.08558, appendix B.1): batch 16, learning rate
+The paper's are those of ALFWorld (arXiv 2510.08558, appendix B.1), where an
+environment has none of its own: batch 16, learning rate
 1e-5, cosine without warmup, 2 epochs, prompts of 4,096 tokens and answers of
 1,024, sampled at 0.4. Optimizer, weight decay and clipping are not stated there
 and are this project's defaults.
@@ -65,4 +66,69 @@ def llama3(**model) -> ConfigDict:
   # Its template writes the day; that of its release is kept.
   config.prepare.template_kwargs.date_string = '26 Jul 2024'
   config.mesh.fsdp = 8
+  return config
+
+
+def of_environment(
+  name: str,
+  *,
+  k: int,
+  decisions: int,
+  batch: int,
+  epochs: int,
+  tokens: int = PATH_TOKENS,
+) -> ConfigDict:
+  """The settings for a pretrained model in one of the paper's environments.
+
+  Args:
+    name: of the environment.
+    k: alternatives a state, all of which the world model learns.
+    decisions: of all experts; with the next two they make the updates.
+    batch: rows, one decision each in the paper.
+    epochs: of imitation.
+    tokens: of the longest episodes.
+  """
+  config = pretrained()
+  config.env.name = name
+  config.explore.k = k
+  config.prepare.row_tokens = tokens
+  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=k)
+  config.model.max_tokens = tokens
+  config.budget.steps = epochs * decisions // batch
+  config.budget.world_model_steps = config.budget.steps // 2
+  config.train.batch_rows = batch
+  return config
+
+
+def laptop() -> ConfigDict:
+  """The settings for a 1M-parameter model that two cores train in minutes."""
+  config = default()
+  config.explore.k = 2
+  config.reflect.k = 2
+
+  config.prepare.row_tokens = 1024
+  config.prepare.overlong = 'drop'
+  config.prepare.held_out = 0.05
+  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=2)
+
+  config.model.layers = 4
+  config.model.embed = 128
+  config.model.heads = 4
+  config.model.kv_heads = 2
+  config.model.head_dim = 32
+  config.model.mlp = 384
+  config.model.max_tokens = 1024
+  config.model.attention_block = 64
+
+  config.budget.steps = 450
+  config.budget.world_model_steps = 150
+  config.budget.joint_share = 0.5
+  config.budget.world_model_weight = 0.3
+  config.budget.reflection_weight = 0.3
+  config.budget.lr_peak = 3e-3
+  config.budget.warmup_steps = 20
+  config.train.batch_rows = 4
+
+  config.evaluate.tasks = 100
+  config.evaluate.batch_tasks = 50
   return config
