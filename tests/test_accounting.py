@@ -56,8 +56,8 @@ def test_tokens_are_counted_as_the_server_does_and_paid_once(tmp_path):
 def test_an_estimate_counts_what_is_not_on_disk(tmp_path, capsys):
   asks(tmp_path, [say('a')])
   asked = LanguageModel(settings(output_price=1e5), 'config.x', tmp_path)
-  found = asked.estimate([say('a'), say('x' * 41), say('é' * 4)])
-  assert (found.requests, found.cached) == (3, 1)
+  found = asked.estimate([say(t) for t in ('a', 'x' * 41, 'é' * 4, 'é' * 4)])
+  assert (found.requests, found.cached) == (4, 2)
   assert found.input_tokens == (4 + 11) + (4 + 2), (
     'a token for 4 bytes of UTF-8'
   )
@@ -84,7 +84,7 @@ def test_above_a_limit_the_user_has_to_say_yes(limits, above, capsys):
       accounting.announce('explore', asked, [say('a')])
     accounting.announce('explore', asked, [say('a')], confirmed=True)
   said = capsys.readouterr().out
-  assert 'asks tiny 1 times, 0 answered already; about 5 tokens in' in said
+  assert 'wants 1 answers of tiny, 0 of them known or alike; about 5 ' in said
   assert 'at most 20 out, cost at most 2.00' in said
 
 

@@ -163,7 +163,7 @@ def test_explore_asks_it_in_place_of_an_endpoint(checkpoint, tmp_path, capsys):
   states = sum(len(t.steps) for t in records.read(tmp_path / 'explore'))
   assert summary['answers']['requests'] == 2 * states
   assert summary['answers']['input_tokens'] > 0
-  assert 'explore: asks ours ' in capsys.readouterr().out
+  assert ' answers of ours ' in capsys.readouterr().out
 
 
 def test_bad_settings_end_in_one_line(checkpoint, tmp_path):

@@ -82,7 +82,9 @@ def test_what_the_model_answered_is_counted_and_paid_once(
   assert found['requests'] == 11 and found['cached'] == 11 - asked
   assert found['cost'] == pytest.approx(asked * 100 * 1e4 / 1e6)
   said = capsys.readouterr().out
-  assert 'reflect: asks tiny 11 times, 0 answered already' in said
+  assert (
+    f'reflect: wants 11 answers of tiny, {11 - asked} of them known' in said
+  )
   assert f'{asked * 100:,} tokens in, {asked * 10:,} out, cost' in said
   shutil.rmtree(workdir / 'reflect')
   again, endpoint = ask(workdir, answer, monkeypatch, input_price=1e4)

@@ -51,7 +51,7 @@ class Estimate:
 
   Attributes:
     requests: answers wanted.
-    cached: of them, on disk already.
+    cached: of them, on disk already, or wanted twice.
     input_tokens: of the others, about.
     output_tokens: of the others, at most.
     cost: of both.
@@ -81,8 +81,8 @@ def announce(
   estimate = model.estimate(chats)
   tokens = estimate.input_tokens + estimate.output_tokens
   print(
-    f'{stage}: asks {model.name} {estimate.requests:,} times,'
-    f' {estimate.cached:,} answered already; about'
+    f'{stage}: wants {estimate.requests:,} answers of {model.name},'
+    f' {estimate.cached:,} of them known or alike; about'
     f' {estimate.input_tokens:,} tokens in, at most'
     f' {estimate.output_tokens:,} out, cost at most {estimate.cost:,.2f}'
   )
@@ -141,8 +141,8 @@ def in_words(whole: dict) -> str:
     if whole[name]
   )
   return (
-    f'{whole["requests"]:,} answers wanted, {whole["cached"]:,} on disk'
-    f' already{faults}; failed: {failed or "none"};'
+    f'{whole["requests"]:,} answers wanted, {whole["cached"]:,} known or'
+    f' alike{faults}; failed: {failed or "none"};'
     f' {whole["input_tokens"]:,} tokens in, {whole["output_tokens"]:,} out,'
     f' cost {whole["cost"]:,.2f}'
   )

@@ -137,12 +137,14 @@ class LanguageModel:
   def estimate(self, chats: Iterable[Chat]) -> Estimate:
     """What asking would take at most, before it is done."""
     requests = cached = tokens = 0
-    messages, length = None, 0
+    messages, length, seen = None, 0, set()
     for chat in chats:
       requests += 1
-      if self._cache.find(self._digest(chat)) is not None:
+      request = self._digest(chat)
+      if request in seen or self._cache.find(request) is not None:
         cached += 1
         continue
+      seen.add(request)
       if chat.messages is not messages:  # samples of a chat share them
         messages = chat.messages
         length = self._backend.count_tokens(messages)
