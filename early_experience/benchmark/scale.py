@@ -103,7 +103,7 @@ def run(how: argparse.Namespace) -> None:
 
 
 def seconds_a_unit(address: str) -> float:
-  """What the engine needs for a unit in which nothing is done."""
+  """Processor time of the driver for a unit in which nothing is done."""
   config = default()
   config.cluster.address = address
   with contextlib.closing(
@@ -111,10 +111,10 @@ def seconds_a_unit(address: str) -> float:
   ) as results:
     for _ in range(_NOTHINGS):
       next(results)  # until all are warm
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(_NOTHINGS):
       next(results)
-    return (time.perf_counter() - start) / _NOTHINGS
+    return (time.process_time() - start) / _NOTHINGS
 
 
 def measure(sample: Sample, overhead: float) -> Figures:
@@ -142,7 +142,7 @@ def measure(sample: Sample, overhead: float) -> Figures:
   prompts = [
     _prompt_chars(context) for t in trajectories for context in contexts_of(t)
   ]
-  start = time.perf_counter()
+  start = time.process_time()
   with (
     tempfile.TemporaryDirectory() as folder,
     files.JsonlWriter(folder, 'timed') as writer,
@@ -150,7 +150,7 @@ def measure(sample: Sample, overhead: float) -> Figures:
     for unit, (record, _) in zip(sample.units, explored, strict=True):
       pickle.dumps(unit)
       writer.write(pickle.loads(pickle.dumps(record)))
-    handled = (time.perf_counter() - start) / len(explored)
+    handled = (time.process_time() - start) / len(explored)
   return Figures(
     seconds=[seconds for _, seconds in explored],
     branches=[sum(map(len, proposals)) for *_, proposals in sample.units],
@@ -251,9 +251,10 @@ K = {k} alternatives a state, {trajectories} trajectories measured, seed {seed}.
 * **ms/branch**: of one worker, with resets, replays and proofs.
 * **GB**: JSON lines as `explore` writes them, uncompressed.
 * **hours**: simulated. A worker that is done waits until the one driver has
-  taken its record and sent the next unit: {overhead:.2f} ms with {engine}, as
-  measured with units that do nothing, and the time to pickle both and to write
-  the record. Of all tries {failures:.1%} fail and are repeated.
+  taken its record and sent the next unit: {overhead:.2f} ms of processor time
+  with {engine}, as measured with units that do nothing, and what it takes to
+  pickle both and to write the record. Of all tries {failures:.1%} fail and are
+  repeated.
 * **fed**: how many workers one driver keeps at work. More of them do not help:
   split the tasks over several workdirs, each with a driver of its own.
 * **prompt**: tokens of a state's request, at {chars} characters a token.
