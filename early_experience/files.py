@@ -140,22 +140,34 @@ def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
   """Yields (`FILE line N`, object) over all shards in order.
 
   Raises:
-    UserError: a line is not JSON; the message names the file and the line.
+    UserError: as `read_objects`.
   """
   for path in jsonl_shards(folder, stem):
-    with open(path, encoding='utf-8', errors='strict') as file:
-      try:
-        for number, line in enumerate(file, start=1):
-          where = f'{path} line {number}'
-          try:
-            value = json.loads(line)
-          except ValueError as error:
-            raise UserError(
-              f'{where}: not a whole JSON record: {error}'
-            ) from None
-          yield where, value
-      except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not UTF-8: {error}') from None
+    yield from read_objects(path)
+
+
+def read_objects(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
+  """Yields (`FILE line N`, object) of one file of JSON lines.
+
+  Raises:
+    UserError: it cannot be read, or a line is no JSON object in UTF-8; the
+      message names the file and the line.
+  """
+  try:
+    with open(path, 'rb') as file:
+      for number, line in enumerate(file, start=1):
+        where = f'{path} line {number}'
+        try:
+          value = json.loads(line.decode())
+        except ValueError as error:  # of UTF-8, too
+          raise UserError(
+            f'{where}: not a whole JSON record: {error}'
+          ) from None
+        if not isinstance(value, dict):
+          raise UserError(f'{where}: not a JSON object')
+        yield where, value
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from None
 
 
 def _repair(path: pathlib.Path) -> int:

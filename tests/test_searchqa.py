@@ -200,7 +200,7 @@ def test_a_rollout_of_an_agent_that_is_right_is_the_expert(folder):
 @pytest.mark.parametrize(
   'file, line, message',
   [
-    ('train.jsonl', '{"id": "a"', 'train.jsonl line 2: not JSON'),
+    ('train.jsonl', '{"id": "a"', 'train.jsonl line 2: not a whole JSON'),
     ('train.jsonl', '[]', 'train.jsonl line 2: not a JSON object'),
     ('train.jsonl', '{"id": "a", "question": "b"}', "line 2: has no 'answer'"),
     (

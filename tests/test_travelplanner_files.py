@@ -85,7 +85,7 @@ def test_validation_has_no_annotated_plans(tmp_path):
       '"local_constraint": "__import__(0){',
       'line 1: malformed',
     ),
-    ('train_ref_info.jsonl', '{', '[', 'train_ref_info.jsonl line 1: not JSON'),
+    ('train_ref_info.jsonl', '{', '[', 'line 1: not a whole JSON'),
     (
       'train_ref_info.jsonl',
       '"Average Cost": 12',

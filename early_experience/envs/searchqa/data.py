@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def read_questions(path: pathlib.Path) -> list[Question]:
       names the line.
   """
   found, seen = [], {}
-  for where, value in _lines(path):
+  for where, value in files.read_objects(path):
     question = to_question(where, value)
     if question.id in seen:
       raise UserError(f'{where}: id {question.id} is also {seen[question.id]}')
@@ -130,7 +130,7 @@ def read_corpus(path: pathlib.Path, index: str) -> Corpus:
       these passages.
   """
   if not index:
-    return corpus_of([contents(*line) for line in _lines(path)])
+    return corpus_of([contents(*line) for line in files.read_objects(path)])
   about = files.read_json(pathlib.Path(index) / _ABOUT)
   if not path.exists():
     raise UserError(f'{path} does not exist')
@@ -154,7 +154,7 @@ def corpus_of(passages: list[str]) -> Corpus:
 
 def save_index(path: pathlib.Path, index: str) -> int:
   """Indexes passages once, for every process; returns how many they are."""
-  texts = [contents(*line) for line in _lines(path)]
+  texts = [contents(*line) for line in files.read_objects(path)]
   with open(path, 'rb') as file:
     lengths = [len(line) for line in file]
   with files.new_folder(index) as folder:
@@ -183,7 +183,7 @@ def read_trajectories(path: pathlib.Path) -> dict[str, list[list[Decision]]]:
       the line.
   """
   found = {}
-  for where, value in _lines(path):
+  for where, value in files.read_objects(path):
     name = _UNSAFE.sub('_', _text(where, value, 'id'))
     if 'dialog_log' in value:
       try:
@@ -222,19 +222,3 @@ def _text(where, value, key):
   if not isinstance(text, str) or not text.strip():
     raise UserError(f'{where}: {key!r} is {text!r:.60}, no text')
   return text
-
-
-def _lines(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
-  try:
-    with open(path, 'rb') as file:
-      for number, line in enumerate(file, start=1):
-        where = f'{path} line {number}'
-        try:
-          value = json.loads(line)
-        except ValueError as error:
-          raise UserError(f'{where}: not JSON: {error}') from None
-        if not isinstance(value, dict):
-          raise UserError(f'{where}: not a JSON object')
-        yield where, value
-  except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}') from None

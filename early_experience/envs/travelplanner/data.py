@@ -8,10 +8,10 @@ import ast
 import csv
 import dataclasses
 import io
-import json
 import pathlib
 import re
 
+from early_experience import files
 from early_experience.errors import UserError
 
 CONSTRAINTS = ('house rule', 'cuisine', 'room type', 'transportation')
@@ -106,8 +106,9 @@ def read(folder: str, split: str) -> list[Query]:
   """
   table = _first(folder, *_tables(split))
   references = _first(folder, f'{split}_ref_info.jsonl')
-  rows = list(_csv(table) if table.suffix == '.csv' else _jsonl(table))
-  infos = list(_jsonl(references))
+  read = _csv if table.suffix == '.csv' else files.read_objects
+  rows = list(read(table))
+  infos = list(files.read_objects(references))
   if len(rows) != len(infos):
     raise UserError(
       f'{table} has {len(rows)} queries, and {references} {len(infos)} lines'
@@ -264,19 +265,6 @@ def _csv(path):
     raise UserError(f'{path} line {reader.line_num}: {error}') from None
   finally:
     csv.field_size_limit(limit)
-
-
-def _jsonl(path):
-  # Not splitlines, which also cuts at signs that may stand in a text.
-  for number, line in enumerate(_text(path).rstrip().split('\n'), start=1):
-    where = f'{path} line {number}'
-    try:
-      value = json.loads(line)
-    except ValueError as error:
-      raise UserError(f'{where}: not JSON: {error}') from None
-    if not isinstance(value, dict):
-      raise UserError(f'{where}: not a JSON object')
-    yield where, value
 
 
 def _text(path):
