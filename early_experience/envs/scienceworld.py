@@ -138,6 +138,7 @@ class ScienceWorld(Environment):
     return turn
 
   def admissible(self) -> tuple[str, ...]:
+    """The simulator's list; its parser does not understand all of it."""
     listed = self._world.admissible()
     if not 0 < self._max_admissible < len(listed):
       return listed
@@ -149,7 +150,7 @@ class ScienceWorld(Environment):
     return self._task.id, self._executed
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
-    """The simulator's own solution of the task; takes it seconds to find."""
+    """The simulator's own solution of the task, found in seconds."""
     gold = self._world.gold(*self._name(), self._simplifications)
     self.reset(self._task)
     for action in gold:  # noqa: UP028 (a list takes no answers)
