@@ -9,9 +9,10 @@ import threading
 class FakeEndpoint:
   """Answers chat completions by a script.
 
-  `answer(prompt, attempt)` gives (status, body): a dict is sent as JSON, a
-  string as it is; a bare string for the text of a good answer. The prompt is
-  the text of all messages, and an attempt is a request with this prompt.
+  `answer(prompt, attempt)` gives (status, body), or (status, body, headers): a
+  dict is sent as JSON, a string as it is; a bare string for the text of a good
+  answer. The prompt is the text of all messages, and an attempt is a request
+  with this prompt.
   """
 
   def __init__(self, answer):
@@ -27,15 +28,17 @@ class FakeEndpoint:
           endpoint.requests.append((self.path, self.headers, request))
           endpoint.attempts[prompt] += 1
           status, body = 200, answer(prompt, endpoint.attempts[prompt])
+        headers = [{'retry-after-ms': '1'}]
         if isinstance(body, tuple):
-          status, body = body
+          status, body, *headers = (*body, *headers)[:3]
         else:
           message = {'role': 'assistant', 'content': body}
           body = {'choices': [{'index': 0, 'message': message}]}
         data = body if isinstance(body, str) else json.dumps(body)
         self.send_response(status)
         self.send_header('content-type', 'application/json')
-        self.send_header('retry-after-ms', '1')
+        for header in headers[0].items():
+          self.send_header(*header)
         self.end_headers()
         self.wfile.write(data.encode())
 

@@ -1,5 +1,6 @@
 """Language models: what is asked twice, and what goes wrong."""
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 from early_experience.errors import UserError
 from early_experience.language import model
 from early_experience.language.answer import Answer, Chat, Failure
+from early_experience.language.cache import Cache
 from early_experience.language.model import LanguageModel, talker
 from early_experience.language.settings import endpoint
 from tests.fake_endpoint import FakeEndpoint
@@ -115,8 +117,6 @@ os.kill(os.getpid(), signal.SIGKILL)
   command = [sys.executable, '-c', script, str(path)]
   running = [subprocess.Popen([*command, name]) for name in 'ab']
   assert [process.wait() for process in running] == [-9, -9]
-  from early_experience.language.cache import Cache
-
   cache = Cache(path)
   for name in 'ab':
     texts = [cache.find(f'{name} {i}').text for i in range(50)]
@@ -209,10 +209,27 @@ def test_a_slow_answer_and_a_dead_endpoint_have_reasons(tmp_path):
     LanguageModel(config, 'config.x').ask([say('a')])
 
 
-def test_a_limited_rate_is_waited_for_as_long_as_the_server_says(tmp_path):
+def test_a_limited_rate_is_waited_for(tmp_path):
   reply = lambda _, attempt: (429, {}) if attempt < 4 else 'now'
   (answer,), sent = asks(tmp_path, reply, [say('a')], retries=3)
   assert answer == Answer('now', retries=3) and len(sent) == 4
+
+
+def test_an_hour_is_not_too_long_to_wait_but_more_is(tmp_path, monkeypatch):
+  waited, sleep = [], asyncio.sleep
+
+  def noted(seconds, *args):
+    waited.append(seconds)
+    return sleep(0, *args)
+
+  monkeypatch.setattr(asyncio, 'sleep', noted)
+  busy = lambda seconds: (429, {}, {'retry-after': str(seconds)})
+  reply = lambda *_: 'now' if 3600 in waited else busy(3600)
+  (answer,), _ = asks(tmp_path, reply, [say('a')], retries=1)
+  assert answer.text == 'now' and waited.count(3600) == 1
+  with pytest.raises(UserError, match='RateLimitError'):
+    asks(tmp_path, lambda *_: busy(3601), [say('b')], retries=1)
+  assert 3601 not in waited
 
 
 def test_truncated_and_doubled_answers_are_known(tmp_path):

@@ -19,6 +19,8 @@ from early_experience.language.answer import (
 
 KEY = 'OPENAI_API_KEY'
 BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4  # of estimates; English, most tokenizers
+# Seconds before a retry: the longest that the library obeys, and that we do.
+LIBRARY_WAITS, MOST_WAITS = 60, 3600
 # What no retry mends and every other request would meet too.
 _HOPELESS = {
   401: f'the key in {KEY} is refused',
@@ -32,8 +34,8 @@ class Endpoint:
 
   Rate limits (429), server errors, timeouts and broken connections are tried
   again by the library, `retries` times, after a wait that doubles each time or
-  that the server names, if it is not above a minute. The key comes from the
-  environment and goes nowhere but to the endpoint.
+  that the server names. The key comes from the environment and goes nowhere but
+  to the endpoint.
 
   Args:
     settings: as `config.endpoint()` makes them.
@@ -124,7 +126,7 @@ class Endpoint:
         *(one(place, *each) for place, each in enumerate(chats))
       )
 
-  async def _ask(self, client, messages, temperature):
+  async def _ask(self, client, messages, temperature, waits=0):
     settings, failed = self._settings, self._failed
     try:
       response = await client.chat.completions.with_raw_response.create(
@@ -141,7 +143,11 @@ class Endpoint:
           f'{self.address}: HTTP {status}: {_HOPELESS[status]}'
         ) from None
       if status == 429:
-        return failed('rate limit', error)
+        seconds = _long_wait(error.response.headers.get('retry-after'))
+        if not seconds or waits == settings.retries:
+          return failed('rate limit', error)
+        await asyncio.sleep(seconds)
+        return await self._ask(client, messages, temperature, waits + 1)
       return failed('server' if status >= 500 else 'refused', error)
     except self._openai.APITimeoutError as error:
       return failed('timeout', error)
@@ -180,6 +186,15 @@ class Endpoint:
   def _without_key(self, text):
     """Some servers say the key again that they refuse."""
     return text.replace(self._key, KEY) if self._key else text
+
+
+def _long_wait(retry_after):
+  """Seconds that a server wants us to wait, where the library would not."""
+  try:
+    seconds = float(retry_after or 0)
+  except ValueError:  # a date
+    return 0
+  return seconds if LIBRARY_WAITS < seconds <= MOST_WAITS else 0
 
 
 def _without_secrets(base_url):
