@@ -150,7 +150,7 @@ def ours(sample: Sample, seconds: float) -> tuple[dict, float]:
         spent = time.perf_counter() - start
         if spent > seconds and number >= len(sample.units):
           return found, count / spent
-      elif number >= 2 * processes:
+      elif number >= processes:
         start = time.perf_counter()
 
 
