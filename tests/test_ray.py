@@ -50,7 +50,7 @@ def test_what_hangs_or_kills_its_worker_each_time_is_set_aside(
   tmp_path, address
 ):
   config = settings(faults={'train-0': 'hang', 'train-1': 'crash'})
-  config.cluster.update(address=address, tries=2, unit_timeout_seconds=1.0)
+  config.cluster.update(address=address, tries=2, unit_timeout_seconds=4.0)
   summary = collect.collect(config, tmp_path)
   assert summary['set_aside'] == {'crash': 1, 'hang': 1}
   assert list(set_aside(tmp_path / 'collect')) == ['train-0', 'train-1']
