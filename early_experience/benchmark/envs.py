@@ -22,6 +22,7 @@ from early_experience import branching, commands, files, stage, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.branching import ours
 from early_experience.benchmark.sample import Sample
+from early_experience.config import default
 from early_experience.envs import registry
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -48,24 +49,26 @@ def main() -> None:
   )
   parser.add_argument('--file', default='docs/ENVIRONMENTS.md')
   arguments = parser.parse_args(sys.argv[1:])
-  names = arguments.env or sorted(registry.ENVIRONMENTS)
-  rows = {}
-  for name in names:
-    try:
-      row = _markdown(name, measure(name, arguments))
-    except Exception as error:
-      print(f'{name}: {workers.in_a_line(error)}', flush=True)
-      continue
-    print(row, flush=True)
-    rows[name] = row
-  if rows:
-    note = (
-      f'k={arguments.k}, seed {arguments.seed}, tokens of a vocabulary of'
-      ' 512 learnt from each; steps/s of one process, branches/s of'
-      f' {workers.count(sample_lib.settings(names[0], 1).cluster)}'
-    )
-    insert(pathlib.Path(arguments.file), rows, note)
-    print(f'-> {arguments.file}')
+  try:
+    for name in arguments.env or sorted(registry.ENVIRONMENTS):
+      try:
+        row = _markdown(name, measure(name, arguments))
+      except Exception as error:
+        print(f'{name}: {workers.in_a_line(error)}', flush=True)
+        continue
+      print(row, flush=True)
+      insert(pathlib.Path(arguments.file), {name: row}, _note(arguments))
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _note(how):
+  return (
+    f'k={how.k}, seed {how.seed}, tokens of a vocabulary of 512 learnt from'
+    ' each; steps/s of one process, branches/s of'
+    f' {workers.count(default().cluster)}'
+  )
 
 
 def measure(name: str, how: argparse.Namespace) -> dict:
