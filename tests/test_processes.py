@@ -200,6 +200,7 @@ def test_a_folder_in_use_is_refused(one, tmp_path):
   workdir = copy(one, tmp_path)
   first = start(workdir, 8)
   wait_for(workdir, 2)
+  first.send_signal(signal.SIGSTOP)  # it shall not be done before the second
   second = start(workdir, 8)
   _, err = second.communicate(timeout=waiting.SECONDS)
   first.kill()
