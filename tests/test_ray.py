@@ -4,7 +4,8 @@ import pytest
 
 from early_experience import collect, explore
 from early_experience.errors import UserError
-from tests.test_workers import set_aside, settings, start, wait, written
+from tests import waiting
+from tests.test_workers import set_aside, settings, start, written
 from tests.toy_env import ToyEnv
 
 ray = pytest.importorskip('ray')
@@ -31,18 +32,20 @@ def test_killed_workers_and_drivers_change_no_record(tmp_path, address):
     faults={'train-1': 'kill', 'train-2': 'raise', 'train-4': 'hang'},
     once=str(tmp_path / 'marks'),
   )
-  config.cluster.update(address=address, unit_timeout_seconds=60.0)
+  config.cluster.update(address=address, unit_timeout_seconds=300.0)
   run = tmp_path / 'run'
   collect.collect_from(ToyEnv(), config, run)
   (tmp_path / 'marks').mkdir()
   shard = run / 'explore' / 'trajectories-00000.jsonl'
   driver = start('explore', config, run)
-  wait(lambda: shard.exists() and shard.read_bytes().count(b'\n') == 3, 60)
-  wait((tmp_path / 'marks' / 'train-4').exists)
+  waiting.until(
+    lambda: shard.exists() and shard.read_bytes().count(b'\n') == 3, shard
+  )
+  waiting.until((tmp_path / 'marks' / 'train-4').exists, 'hang')
   driver.kill()
   driver.wait()
   assert len(list((tmp_path / 'marks').iterdir())) == 3
-  assert start('explore', config, run).wait(60) == 0
+  assert start('explore', config, run).wait(waiting.SECONDS) == 0
   assert written(run) == written(tmp_path / 'undisturbed')
 
 

@@ -93,7 +93,8 @@ def test_explore_and_reflect_are_answered(config, tmp_path):
   collect.collect_from(ToyEnv(), config, tmp_path)
   explored = explore.explore_in(ToyEnv(), config, tmp_path)
   # What random weights say never ends, and so is no action, but an answer.
-  assert explored['states'] == 11 and not explored['answers']['failed']
+  assert explored['states'] == 11
+  assert set(explored['answers']['failed']) <= {'empty'}  # they may say nothing
   assert explored['answers']['requests'] == 2 * 11
   assert explored['answers']['input_tokens'] > 0
   reflected = reflect.reflect(config, tmp_path)

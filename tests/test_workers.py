@@ -13,6 +13,7 @@ import pytest
 from early_experience import collect, explore, files, reflect, stage, workers
 from early_experience.config import default
 from early_experience.errors import UserError
+from tests import waiting
 from tests.toy_env import ToyEnv
 
 
@@ -168,18 +169,20 @@ def test_a_killed_driver_takes_its_workers_along_and_can_be_run_again(
   tmp_path, undisturbed
 ):
   config = settings(faults={'train-5': 'hang'}, once=str(tmp_path / 'marks'))
-  config.cluster.unit_timeout_seconds = 60.0
+  config.cluster.unit_timeout_seconds = waiting.SECONDS
   (tmp_path / 'marks').mkdir()
   run = tmp_path / 'run'
   driver = start('collect', config, run)
   shard = run / 'collect' / 'trajectories-00000.jsonl'
-  wait(lambda: shard.exists() and shard.read_bytes().count(b'\n') == 4)
-  wait((tmp_path / 'marks' / 'train-5').exists)
+  waiting.until(
+    lambda: shard.exists() and shard.read_bytes().count(b'\n') == 4, shard
+  )
+  waiting.until((tmp_path / 'marks' / 'train-5').exists, 'hang')
   pool = children(driver.pid)
   assert len(pool) >= 2
   driver.kill()
   driver.wait()
-  wait(lambda: not any(map(alive, pool)))
+  waiting.until(lambda: not any(map(alive, pool)), 'end of the pool')
   collect.collect(config, run)
   explore.explore(config, run)
   assert written(run) == undisturbed
@@ -209,13 +212,6 @@ def start(stage, config, workdir):
       *(f'--config={file}', f'--workdir={workdir}'),
     ]
   )
-
-
-def wait(condition, seconds=30):
-  end = time.monotonic() + seconds
-  while not condition():
-    assert time.monotonic() < end
-    time.sleep(0.05)
 
 
 def children(parent):
