@@ -99,7 +99,7 @@ def test_explore_and_reflect_are_answered(config, tmp_path):
   assert explored['answers']['input_tokens'] > 0
   reflected = reflect.reflect(config, tmp_path)
   assert reflected['all_states'] == 11
-  assert not reflected['answers']['failed']
+  assert set(reflected['answers']['failed']) <= {'empty'}
   assert sum(reflected['dropped'].values()) + reflected['rationales'] == 11
 
 
