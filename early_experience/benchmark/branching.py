@@ -8,7 +8,6 @@ in random order, and proves nothing. Ours is what `explore` does, proofs
 included, once its processes are warm. What both found is compared.
 """
 
-import argparse
 import contextlib
 import functools
 import itertools
@@ -30,14 +29,7 @@ _HEAD = (
 
 @commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--env', action='append', help='default: every one here')
-  parser.add_argument('--trajectories', type=int, default=6)
-  parser.add_argument('--k', type=int, default=4, help='alternatives a state')
-  parser.add_argument('--seed', type=int, default=0)
-  parser.add_argument(
-    '--seconds', type=float, default=5.0, help='of each measurement, at least'
-  )
+  parser = sample_lib.parser(__doc__, trajectories=6)
   arguments = parser.parse_args(sys.argv[1:])
   run(**vars(arguments) | {'env': arguments.env or registry.ENVIRONMENTS})
 

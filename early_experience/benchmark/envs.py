@@ -39,28 +39,17 @@ _HEAD = (
 
 @commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--env', action='append', help='default: every one here')
-  parser.add_argument('--trajectories', type=int, default=12)
-  parser.add_argument('--k', type=int, default=4, help='alternatives a state')
-  parser.add_argument('--seed', type=int, default=0)
-  parser.add_argument(
-    '--seconds', type=float, default=5.0, help='of each speed, at least'
-  )
+  parser = sample_lib.parser(__doc__, trajectories=12)
   parser.add_argument('--file', default='docs/ENVIRONMENTS.md')
   arguments = parser.parse_args(sys.argv[1:])
-  try:
-    for name in arguments.env or sorted(registry.ENVIRONMENTS):
-      try:
-        row = _markdown(name, measure(name, arguments))
-      except Exception as error:
-        print(f'{name}: {workers.in_a_line(error)}', flush=True)
-        continue
-      print(row, flush=True)
-      insert(pathlib.Path(arguments.file), {name: row}, _note(arguments))
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(1)
+  for name in arguments.env or sorted(registry.ENVIRONMENTS):
+    try:
+      row = _markdown(name, measure(name, arguments))
+    except Exception as error:
+      print(f'{name}: {workers.in_a_line(error)}', flush=True)
+      continue
+    print(row, flush=True)
+    insert(pathlib.Path(arguments.file), {name: row}, _note(arguments))
 
 
 def _note(how):

@@ -1,5 +1,6 @@
 """A few expert trajectories of an environment, with alternatives to try."""
 
+import argparse
 import contextlib
 import dataclasses
 import functools
@@ -40,6 +41,24 @@ class Sample:
   kind: type[Environment]
   source: str
   units: list[tuple]
+
+
+def parser(doc: str, trajectories: int) -> argparse.ArgumentParser:
+  """The flags of a benchmark that measures samples.
+
+  Args:
+    doc: of its module.
+    trajectories: of each environment, where none are given.
+  """
+  made = argparse.ArgumentParser(description=doc.splitlines()[0])
+  made.add_argument('--env', action='append', help='default: every one here')
+  made.add_argument('--trajectories', type=int, default=trajectories)
+  made.add_argument('--k', type=int, default=4, help='alternatives a state')
+  made.add_argument('--seed', type=int, default=0)
+  made.add_argument(
+    '--seconds', type=float, default=5.0, help='of each measurement, at least'
+  )
+  return made
 
 
 def settings(name: str, trajectories: int) -> ConfigDict:
