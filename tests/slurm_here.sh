@@ -68,6 +68,11 @@ for _ in $(seq 300); do
   [ ! -S "$folder/munge/socket" ] || break
   sleep 0.1
 done
+[ -S "$folder/munge/socket" ] || {
+  echo "munged made no socket in $folder/munge: is every folder above it open" \
+    "to its user?" >&2
+  exit 1
+}
 slurmctld -D -c >"$folder/slurmctld.out" 2>&1 &
 daemons+=($!)
 slurmd -D -c >"$folder/slurmd.out" 2>&1 &

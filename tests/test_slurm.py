@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -41,25 +42,28 @@ if os.getuid() or not all(map(shutil.which, ('slurmctld', 'slurmd', 'munged'))):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def cluster(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('slurm')
-  for parent in [folder, *folder.parents[:2]]:  # munge's user must get in
-    parent.chmod(0o711)
-  process = subprocess.Popen(
-    ['bash', 'tests/slurm_here.sh', str(folder), 'cat'],
-    cwd=ROOT,
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    text=True,
-  )
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv('SLURM_CONF', str(folder / 'slurm.conf'))
+def cluster():
+  # Not below pytest's own folders: those are closed to munge's user.
+  with (
+    tempfile.TemporaryDirectory(prefix='slurm-') as folder,
+    pytest.MonkeyPatch.context() as patch,
+  ):
+    errors = pathlib.Path(folder, 'errors')
+    with errors.open('w') as stream:
+      process = subprocess.Popen(
+        ['bash', 'tests/slurm_here.sh', folder, 'cat'],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stream,
+        text=True,
+      )
+    patch.setenv('SLURM_CONF', f'{folder}/slurm.conf')
     patch.setenv('XLA_FLAGS', IN_A_HURRY)
-    assert 'idle' in process.stdout.readline()
+    assert 'idle' in process.stdout.readline(), errors.read_text()
     yield
-  process.stdin.close()
-  process.wait(60)
+    process.stdin.close()
+    process.wait(60)
 
 
 def ask(*command):
