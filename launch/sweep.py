@@ -62,7 +62,7 @@ class Children:
   """The processes under way; once stopped, no more are started."""
 
   def __init__(self):
-    self._lock = threading.Lock()
+    self._lock = threading.RLock()  # signals come while others are handled
     self._running = set()
     self.stopped = False
 
@@ -85,7 +85,11 @@ class Children:
     return code
 
   def stop(self, *_) -> None:
-    """Asks all to save and leave. A signal handler: not for other threads."""
+    """Asks all to save and leave.
+
+    A signal handler: the main thread runs no commands, whose lock it would wait
+    for here.
+    """
     with self._lock:
       self.stopped = True
       for process in self._running:
@@ -126,7 +130,7 @@ def _index():
   given = INDEX.value
   if not given or given == 'shared' or given.isdigit():
     return given
-  if given not in os.environ:
+  if not os.environ.get(given):
     raise UserError(f'--index={given}: no number, and no variable of this name')
   return os.environ[given]
 
@@ -146,11 +150,11 @@ def _local(jobs, workdir):
   children = Children()
   for name in (signal.SIGTERM, signal.SIGINT):
     signal.signal(name, children.stop)
-  if len(jobs) > 1 and jobs[0].index == 'shared':
-    message = _do(jobs.pop(0), children)
-    if message:
-      raise UserError(f'shared stages: {message}')
   with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
+    if len(jobs) > 1 and jobs[0].index == 'shared':
+      message = pool.submit(_do, jobs.pop(0), children).result()
+      if message:
+        raise UserError(f'shared stages: {message}')
     results = pool.map(lambda job: _do(job, children), jobs)
     failures = {
       job.name: message
@@ -230,7 +234,7 @@ def _slurm(jobs, extra):
     jobs.pop(0)
     command = _submit('slurm.sh', 'submit', extra, _command('shared'))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    print(done.stdout, end='')
+    print(done.stdout, end='', flush=True)  # before what sbatch prints next
     if done.returncode:
       return done.returncode
     # `sbatch --parsable` prints the job, or the job;cluster

@@ -19,6 +19,8 @@ os.environ.setdefault(
   str(pathlib.Path(__file__).parent.parent / '.cache' / 'jax'),
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
+# Where set it hides what a program fails to flush before another one prints.
+os.environ.pop('PYTHONUNBUFFERED', None)
 
 import jax  # noqa: E402
 
