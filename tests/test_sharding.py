@@ -1,5 +1,8 @@
 """The mesh: the same numbers however the model is split."""
 
+import dataclasses
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,6 +147,43 @@ def test_a_mesh_that_does_not_fit_is_refused(sizes):
     UserError, match='config.mesh = ' + 'x'.join(map(str, sizes))
   ):
     make_mesh(*sizes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """What a mesh knows of a TPU v6e, or of a GPU."""
+
+  id: int
+  coords: tuple[int, int, int]
+  slice_index: int
+  platform: str = 'tpu'
+  device_kind: str = 'TPU v6 lite'
+  core_on_chip: int = 0
+  process_index: int = 0
+
+
+def chips_of(slices, sides=(4, 4), **kind):
+  places = itertools.product(range(slices), *map(range, sides))
+  return [Chip(i, (x, y, 0), s, **kind) for i, (s, x, y) in enumerate(places)]
+
+
+def test_data_goes_across_slices():
+  mesh = sharding.lay_out((4, 4, 2), chips_of(2))
+  slices = [{chip.slice_index for chip in part.flat} for part in mesh.devices]
+  assert slices == [{0}, {0}, {1}, {1}]
+  with pytest.raises(UserError, match='data = 1 is not a multiple of the 2'):
+    sharding.lay_out((1, 16, 2), chips_of(2))
+
+
+def test_an_axis_of_a_torus_may_be_split():
+  mesh = sharding.lay_out((1, 8, 2), chips_of(1))
+  assert mesh.shape == {'data': 1, 'fsdp': 8, 'tensor': 2}
+
+
+def test_hosts_of_gpus_are_no_slices():
+  gpus = chips_of(2, (2, 1), platform='gpu', device_kind='NVIDIA H100')
+  mesh = sharding.lay_out((1, 2, 2), gpus)
+  assert [gpu.id for gpu in mesh.devices.flat] == [0, 1, 2, 3]
 
 
 def test_sizes_that_cannot_be_split_are_named():

@@ -6,14 +6,14 @@ import os
 import time
 
 import jax
-from jax.experimental import mesh_utils, topologies
-from jax.sharding import AxisType, Mesh
+from jax.experimental import topologies
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from early_experience import memory
 from early_experience.aot.chips import Target
 from early_experience.errors import UserError, need_extra
-from early_experience.model.sharding import AXES
+from early_experience.model.sharding import AXES, lay_out
 
 # What libtpu would ask the metadata of a TPU machine for. Only topologies are
 # described, so the type need not be theirs; no chip is locked either.
@@ -60,20 +60,7 @@ def mesh(settings: ConfigDict, target: Target) -> Mesh:
   """
   sizes = _sizes(settings, target)
   devices = _tpus(target) if target.chip.is_tpu else _stand_ins(target)
-  if target.slices == 1:
-    laid_out = mesh_utils.create_device_mesh(
-      sizes, devices, allow_split_physical_axes=True
-    )
-  elif target.chip.is_tpu:
-    laid_out = mesh_utils.create_hybrid_device_mesh(
-      (sizes[0] // target.slices, *sizes[1:]),
-      (target.slices, 1, 1),
-      devices,
-      allow_split_physical_axes=True,
-    )
-  else:
-    laid_out = mesh_utils.create_device_mesh(sizes, devices)
-  return Mesh(laid_out, AXES, (AxisType.Explicit,) * len(AXES))
+  return lay_out(sizes, devices)
 
 
 def compile_step(config: ConfigDict, where: Mesh) -> Program:

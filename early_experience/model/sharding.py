@@ -6,9 +6,11 @@ it is split, so nothing is left to guess and mistakes fail while tracing.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import (
   AbstractMesh,
   AxisType,
@@ -42,7 +44,7 @@ def make_mesh(config: ConfigDict) -> Mesh:
   may do that.
 
   Raises:
-    UserError: the sizes do not fit the devices.
+    UserError: the sizes do not fit the devices, or their slices.
   """
   sizes = [config[axis] for axis in AXES]
   count = jax.device_count()
@@ -56,12 +58,41 @@ def make_mesh(config: ConfigDict) -> Mesh:
   whole = -1 in config.values() or jax.process_count() > 1
   if used > count or (whole and used != count):
     raise UserError(f'config.mesh = {text} does not fit {count} devices')
-  return jax.make_mesh(
-    tuple(sizes),
-    AXES,
-    (AxisType.Explicit,) * len(AXES),
-    devices=jax.devices()[:used],
-  )
+  return lay_out(sizes, jax.devices()[:used])
+
+
+def lay_out(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Mesh:
+  """The mesh of devices whose neighbours are close to each other.
+
+  `data` goes across slices of TPUs. jax.make_mesh would refuse these, sizes
+  that split an axis of a torus, and GPUs of several hosts.
+
+  Args:
+    sizes: of AXES.
+    devices: as many.
+
+  Raises:
+    UserError: the slices cannot be split over `data`.
+  """
+  is_tpu = devices[0].platform == 'tpu'
+  slices = len({device.slice_index for device in devices}) if is_tpu else 1
+  if sizes[0] % slices:
+    raise UserError(
+      f'config.mesh.data = {sizes[0]} is not a multiple of the {slices} slices'
+      ' that it goes across'
+    )
+  if slices > 1:
+    laid_out = mesh_utils.create_hybrid_device_mesh(
+      (sizes[0] // slices, *sizes[1:]),
+      (slices, 1, 1),
+      devices,
+      allow_split_physical_axes=True,
+    )
+  else:
+    laid_out = mesh_utils.create_device_mesh(
+      sizes, devices, allow_split_physical_axes=True
+    )
+  return Mesh(laid_out, AXES, (AxisType.Explicit,) * len(AXES))
 
 
 def spec(*logical: str | None) -> PartitionSpec:
