@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from early_experience import cluster
 from early_experience.errors import UserError
@@ -29,6 +29,8 @@ def start(
   Raises:
     UserError: the flags are not whole, or too few processes came in time.
   """
+  if not coordinator and (processes, process) != (1, 0):
+    raise UserError('--processes and --process need --coordinator=HOST:PORT')
   found = cluster.environment()
   if not coordinator and not found:
     return
@@ -53,7 +55,9 @@ def start(
   alarm.start()
   try:
     jax.distributed.initialize(
-      *explicit, initialization_timeout=timeout_seconds + 60
+      *explicit,
+      local_device_ids=cluster.own_gpus(),
+      initialization_timeout=timeout_seconds + 60,
     )
   except (RuntimeError, ValueError) as error:
     reason = ' '.join(str(error).split())[:200]
@@ -72,7 +76,7 @@ def all_agree(value: bool) -> bool:
   if jax.process_count() == 1:
     return value
   # A mesh of its own: it is also asked where another one is set.
-  mesh = jax.make_mesh((jax.device_count(),), ('all',))
+  mesh = Mesh(np.array(jax.devices()), ('all',), (AxisType.Explicit,))
   with jax.set_mesh(mesh):
     votes = jax.make_array_from_callback(
       (jax.device_count(),),
