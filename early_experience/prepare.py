@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import pathlib
+import shutil
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -38,6 +40,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   if not settings.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
   source = sources.find(workdir, settings, config.summarise.enabled)
+  is_new = not (pathlib.Path(workdir) / 'prepare').exists()
   folder = stage.begin(
     workdir,
     'prepare',
@@ -50,20 +53,12 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   )
   summary = stage.finished(folder)
   if summary is None:
-    held_out = source.split(settings.held_out, config.seed)
-    files.write_json(folder / 'split.json', {'held_out': held_out})
-    coder = _tokenizer(source, config, folder)
-    summary = stage.finish(
-      folder,
-      {
-        'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
-        **source.count(),
-        'rows': {
-          name: _write_rows(name, source, coder, settings, folder)
-          for name in sorted(settings.rows)
-        },
-      },
-    )
+    try:
+      summary = stage.finish(folder, _prepare(source, config, folder))
+    except UserError:
+      if is_new:  # it would refuse the settings that mend what is wrong
+        shutil.rmtree(folder)
+      raise
   for name, counts in summary['rows'].items():
     print(
       f'prepare {name}: {counts["flat_tokens"]} tokens flat,'

@@ -93,10 +93,34 @@ def test_an_instructed_world_model_shares_nothing_with_the_policy(workdir):
 def test_a_path_longer_than_a_row_is_an_error_or_counted(workdir):
   with pytest.raises(UserError, match='has a path of .*row_tokens=16'):
     prepare(settings(row_tokens=16, overlong='error'), str(workdir))
-  assert not list((workdir / 'prepare').glob('rows/*'))  # nothing half-made
-  (workdir / 'prepare').rename(workdir / 'failed')
   summary = prepare(settings(row_tokens=40), str(workdir))
   assert summary['rows']['joint']['dropped'] > 0
+
+
+@pytest.mark.parametrize(
+  ('changes', 'fault'),
+  [
+    ({'vocab_size': 100}, 'config.prepare.vocab_size=100: '),
+    ({'tokenizer': 'nowhere'}, 'nowhere'),
+    ({'row_tokens': 16, 'overlong': 'error'}, 'config.prepare.row_tokens=16'),
+  ],
+)
+def test_a_wrong_setting_leaves_nothing_that_refuses_the_right_one(
+  workdir, changes, fault
+):
+  with pytest.raises(UserError, match=fault):
+    prepare(settings(**changes), str(workdir))
+  assert not (workdir / 'prepare').exists()
+
+
+def test_what_an_earlier_run_made_survives_an_error(workdir):
+  prepare(settings(), str(workdir))
+  folder = workdir / 'prepare'
+  (folder / 'summary.json').unlink()  # as if killed before the end
+  (workdir / 'reflect' / 'trajectories-00000.jsonl').write_text('{')
+  with pytest.raises(UserError, match='line 1'):
+    prepare(settings(), str(workdir))
+  assert (folder / 'rows' / 'expert').exists()
 
 
 def test_rows_that_are_there_are_not_made_again(workdir):
