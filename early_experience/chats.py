@@ -10,8 +10,10 @@ python -m early_experience.chats export --workdir=DIR --out=FOLDER
   It does not read `weight`: reflections need its `mask_history: true`.
 """
 
+import codecs
 import contextlib
 import hashlib
+import itertools
 import json
 import pathlib
 import sys
@@ -40,7 +42,8 @@ def import_chats(
     workdir: of the run.
     source: a folder with at most one file for each name of `NAMES`.
     turns: `all` answers of a chat are learnt or only the `last`, where it does
-      not say so itself; `auto` is all of an expert's, and the last otherwise.
+      not say so itself; `auto` is all of an expert's, but each in one record
+      where there is one for each decision, and the last otherwise.
     **given: files by name of `NAMES`, which go before those of the folder.
 
   Returns:
@@ -65,13 +68,13 @@ def import_chats(
     return _sentence(summary, target)
   chats = []
   for objective, path in paths.items():
-    learnt = turns
-    if turns == 'auto':
-      learnt = 'all' if objective == 'imitation' else 'last'
-    chats += [
-      chat_record.parse(value, objective, learnt, where)
-      for where, value in read_file(path)
-    ]
+    if turns != 'auto':
+      chats += _parsed(path, objective, turns)
+    elif objective == 'imitation':
+      every = list(_parsed(path, objective, 'all'))
+      chats += chat_record.once(every, _parsed(path, objective, 'last'))
+    else:
+      chats += _parsed(path, objective, 'last')
   chats.sort(key=chat_record.Chat.sort_key)
   with files.new_folder(target) as made:
     with files.JsonlWriter(made, chat_record.STEM, 10_000) as writer:
@@ -86,6 +89,11 @@ def import_chats(
       {'chats': counts, 'answers': sum(len(chat.scored) for chat in chats)},
     )
   return _sentence(summary, target)
+
+
+def _parsed(path, objective, turns):
+  for where, value in read_file(path):
+    yield chat_record.parse(value, objective, turns, where)
 
 
 def _sentence(summary, target):
@@ -122,8 +130,11 @@ def _find(folder, name):
 
 
 def _digest(path):
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
+  try:
+    with open(path, 'rb') as file:
+      return hashlib.file_digest(file, 'sha256').hexdigest()
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from None
 
 
 def read_file(path) -> Iterator[tuple[str, object]]:
@@ -132,17 +143,19 @@ def read_file(path) -> Iterator[tuple[str, object]]:
   Raises:
     UserError: it is neither, not UTF-8, or empty.
   """
-  lines = pathlib.Path(path).read_bytes().splitlines()
-  first = next((line for line in lines if line.strip()), b'')
-  if not first:
-    raise UserError(f'{path} is empty')
-  if first.lstrip().startswith(b'['):
-    text = b'\n'.join(lines)
-    for i, value in enumerate(_decode(text, path, 0), start=1):
-      yield f'{path} record {i}', value
-    return
-  for number, line in enumerate(lines, start=1):
-    if line.strip():
+  with open(path, 'rb') as file:
+    if file.read(3) != codecs.BOM_UTF8:
+      file.seek(0)
+    lines = ((n, line) for n, line in enumerate(file, start=1) if line.strip())
+    begins, first = next(lines, (0, b''))
+    if not first:
+      raise UserError(f'{path} is empty')
+    if first.lstrip().startswith(b'['):
+      text = b'\n' * (begins - 1) + first + file.read()
+      for i, value in enumerate(_decode(text, path, 0), start=1):
+        yield f'{path} record {i}', value
+      return
+    for number, line in itertools.chain([(begins, first)], lines):
       yield f'{path} line {number}', _decode(line, path, number)
 
 
@@ -153,6 +166,9 @@ def _decode(data, path, number):
   except UnicodeDecodeError as error:
     number = number or data.count(b'\n', 0, error.start) + 1
     raise UserError(f'{path} line {number}: not UTF-8: {error}') from None
+  except RecursionError:
+    where = f'{path} line {number}' if number else path
+    raise UserError(f'{where}: JSON of too many levels') from None
   except json.JSONDecodeError as error:
     begins = data[:40].decode(errors='replace')
     raise UserError(

@@ -1,7 +1,6 @@
 """Chat files of others train here, and ours elsewhere, and learn the same."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -14,7 +13,6 @@ from early_experience.collect import collect_from
 from early_experience.errors import UserError
 from early_experience.experience import (
   chat_export,
-  chat_record,
   records,
   render,
   sources,
@@ -27,36 +25,8 @@ from early_experience.prepare import prepare
 from early_experience.reflect import reflect
 from early_experience.train import train
 from tests import tiny_tokenizers
+from tests.chat_case import EPISODE, WITH_TOOLS, parsed, write
 from tests.toy_env import ToyEnv
-
-SYSTEM = {'role': 'system', 'content': 'You act in a house.'}
-EPISODE = [
-  SYSTEM,
-  {'role': 'user', 'content': 'Find <|im_end|> a cup.'},
-  {'role': 'assistant', 'content': 'Thought:\nI look.\n\nAction:\nopen it'},
-  {'role': 'user', 'content': 'It is empty.'},
-  {'role': 'assistant', 'content': '<think>On.</think><action>go</action>'},
-]
-CALL = {
-  'id': 'a',
-  'type': 'function',
-  'function': {'name': 'go', 'arguments': '{"to": "shelf 1"}'},
-}
-WITH_TOOLS = {
-  'messages': [
-    SYSTEM,
-    {'role': 'user', 'content': 'Go.'},
-    {'role': 'assistant', 'content': None, 'tool_calls': [CALL]},
-    {'role': 'tool', 'tool_call_id': 'a', 'content': '{"seen": "cup"}'},
-    {'role': 'assistant', 'content': 'I see a cup.'},
-  ],
-  'tools': [
-    {
-      'type': 'function',
-      'function': {'name': 'go', 'parameters': {'type': 'object'}},
-    }
-  ],
-}
 
 
 def settings(**changes):
@@ -88,14 +58,6 @@ def coders(tmp_path_factory):
   return lambda family, **more: tokenizer.load(folders[family], **more)
 
 
-def write(path, *values):
-  path.write_text('\n'.join(json.dumps(value) for value in values))
-
-
-def parsed(value, turns='all', objective='imitation'):
-  return chat_record.parse(value, objective, turns, 'F line 1')
-
-
 def learnt(coder, sequences, objective='imitation'):
   """The scored texts of sequences, each run of scored tokens by itself."""
   found = []
@@ -107,32 +69,6 @@ def learnt(coder, sequences, objective='imitation'):
     for start, end in edges.reshape(-1, 2):
       found.append(coder.decode(sequence.ids_T[start:end].tolist()))
   return sorted(found)
-
-
-def test_all_answers_are_learnt_or_the_last_or_those_the_record_names():
-  value = {'messages': EPISODE}
-  assert parsed(value).scored == (2, 4)
-  assert parsed(value, 'last').scored == (4,)
-  named = [*EPISODE[:2], {**EPISODE[2], 'weight': 0}, *EPISODE[3:]]
-  assert parsed({'messages': named}).scored == (4,)
-  named = [*EPISODE[:2], {**EPISODE[2], 'loss': True}, *EPISODE[3:]]
-  assert parsed({'messages': named}, 'last').scored == (2, 4)
-
-
-def test_other_formats_are_the_same_chats():
-  names = {'user': 'human', 'assistant': 'gpt', 'system': 'system'}
-  told = [{'from': names[m['role']], 'value': m['content']} for m in EPISODE]
-  assert parsed({'conversations': told}) == parsed({'messages': EPISODE})
-  by_instruction = {
-    'system': SYSTEM['content'],
-    'history': [[EPISODE[1]['content'], EPISODE[2]['content']]],
-    'instruction': 'It is',
-    'input': 'empty.',
-    'output': EPISODE[4]['content'],
-  }
-  found = parsed(by_instruction, 'last').messages
-  assert found[3]['content'] == 'It is\nempty.'
-  assert [*found[:3], found[4]] == [*EPISODE[:3], EPISODE[4]]
 
 
 @pytest.mark.parametrize('family', tiny_tokenizers.FAMILIES)
@@ -273,78 +209,6 @@ def clone_of(workdir, folder):
   return folder
 
 
-def test_a_file_may_be_an_array_and_have_any_of_the_names(tmp_path):
-  value = {'instruction': 'Go.', 'input': '', 'output': 'go'}
-  (tmp_path / 'expert_sft.json').write_text(
-    json.dumps([value, value], indent=2)
-  )
-  write(tmp_path / 'other.jsonl', {'messages': EPISODE})
-  said = chats.import_chats(
-    str(tmp_path), str(tmp_path), iwm=str(tmp_path / 'other.jsonl')
-  )
-  assert said.startswith('import: 2 imitation, 1 world_model chats')
-  found = [chat for _, chat in chat_record.read(tmp_path / 'import')]
-  assert sorted(len(chat.scored) for chat in found) == [1, 1, 1]
-  # Again: nothing to do. With other files: refused.
-  assert chats.import_chats(
-    str(tmp_path), str(tmp_path), iwm=str(tmp_path / 'other.jsonl')
-  )
-  with pytest.raises(UserError, match='begun with other settings'):
-    chats.import_chats(str(tmp_path), str(tmp_path))
-
-
-def message(**changes):
-  return json.dumps({'messages': [{'role': 'user', 'content': 'x'} | changes]})
-
-
-@pytest.mark.parametrize(
-  ('text', 'reason'),
-  [
-    ('<!DOCTYPE html><html>', "line 2: not JSON.*it begins '<!DOCTYPE html>"),
-    (b'{"messages": "\xff"}', 'line 2: not UTF-8'),
-    ('{"messages": [', 'line 2: not JSON'),
-    ('[1, 2]', 'line 2: list, not an object'),
-    ('{"prompt": "x"}', 'line 2: neither messages nor'),
-    ('{"messages": "x"}', 'line 2: messages is str, not a list'),
-    (message(role='narrator'), r"line 2: messages\[0\].role is 'narrator'"),
-    (message(content=3), r'line 2: messages\[0\].content is int, not text'),
-    (message(), 'line 2: no answer to learn'),
-    ('{"messages": [{"role": "user"}]}', r'messages\[0\].content is missing'),
-    (message(role='assistant', weight=2), 'weight is 2, not 0 or 1'),
-    (message(role='assistant', content='\ud800'), 'half a character'),
-    ('{"instruction": "x"}', 'line 2: neither'),
-    ('{"instruction": "x", "output": null}', 'line 2: output is .*not text'),
-  ],
-)
-def test_bad_records_are_named_and_leave_nothing(tmp_path, text, reason):
-  good = json.dumps({'messages': EPISODE}).encode()
-  text = text if isinstance(text, bytes) else text.encode()
-  (tmp_path / 'expert_sft.jsonl').write_bytes(good + b'\n' + text + b'\n')
-  with pytest.raises(
-    UserError,
-    match=rf'expert_sft.jsonl {reason}'
-    if (reason.startswith('line'))
-    else reason,
-  ) as raised:
-    chats.import_chats(str(tmp_path / 'run'), str(tmp_path))
-  assert '\n' not in str(raised.value)
-  assert not (tmp_path / 'run').exists()
-
-
-def test_what_is_missing_or_ambiguous_is_said(tmp_path):
-  with pytest.raises(UserError, match=r'none of expert\*.jsonl'):
-    chats.import_chats(str(tmp_path / 'run'), str(tmp_path))
-  for name in ('iwm_sft_text.jsonl', 'iwm_sft_fc.jsonl'):
-    write(tmp_path / name, {'messages': EPISODE})
-  with pytest.raises(UserError, match='several: .*name one with --iwm'):
-    chats.import_chats(str(tmp_path / 'run'), str(tmp_path))
-  with pytest.raises(UserError, match='chats import --source=FOLDER'):
-    prepare(settings(source='import'), str(tmp_path / 'run'))
-  with pytest.raises(UserError, match='collect does not exist'):
-    chats.export_chats(str(tmp_path), str(tmp_path / 'out'), Variant())
-  assert not (tmp_path / 'out').exists()
-
-
 def test_a_chat_that_a_template_refuses_is_named(tmp_path, coders):
   folder = tmp_path / 'model'
   tiny_tokenizers.write(folder, 'gemma3')
@@ -358,11 +222,6 @@ def test_a_chat_that_a_template_refuses_is_named(tmp_path, coders):
   )
   with pytest.raises(UserError, match='import/chats-00000.jsonl line 1: '):
     prepare(config, str(tmp_path / 'run'))
-
-
-def test_an_empty_answer_is_learnt_too():
-  value = {'instruction': 'x', 'output': ''}
-  assert parsed(value).messages[-1] == {'role': 'assistant', 'content': ''}
 
 
 def test_the_benchmark_compares_files_with_records(capsys):

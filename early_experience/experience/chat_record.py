@@ -8,8 +8,9 @@ is found by merging their prefixes.
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from early_experience import files
 from early_experience.errors import UserError
@@ -20,6 +21,9 @@ ROLES = ('system', 'user', 'assistant', 'tool')
 # Names that other formats have for them.
 _SYNONYMS = {'human': 'user', 'gpt': 'assistant', 'observation': 'tool'}
 _ROLES_HERE = {'system': 'system', 'assistant': 'action'}
+# Where messages stand, and what their role and content are called.
+_KEYS = {'messages': ('role', 'content'), 'conversations': ('from', 'value')}
+_CALL = {'name', 'arguments'}  # of a function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +116,8 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
   """
   if not isinstance(value, dict):
     raise UserError(f'{where}: {type(value).__name__}, not an object')
-  if 'messages' in value:
-    found = _messages(value['messages'], 'messages', 'role', 'content', where)
-  elif 'conversations' in value:
-    key = 'conversations'
-    found = _messages(value[key], key, 'from', 'value', where)
+  if key := next((key for key in _KEYS if key in value), None):
+    found = _messages(value[key], key, *_KEYS[key], where)
     if value.get('system'):
       system = _text(value['system'], 'system', where)
       found.insert(0, ({'role': 'system', 'content': system}, None))
@@ -145,6 +146,45 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
   )
 
 
+def once(chats: Sequence[Chat], named: Iterable[Chat]) -> list[Chat]:
+  """Leaves each answer to the record that ends with it.
+
+  Some files have a record for each decision, with all those before it; else
+  they have one for each episode, and nothing changes.
+
+  Args:
+    chats: of one file, all answers learnt.
+    named: the same, with the last answers alone and those that the records
+      themselves say are learnt.
+  """
+  ends = {
+    digest for chat in chats for digest in _prefixes(chat, chat.scored[-1:])
+  }
+  return [
+    dataclasses.replace(
+      chat,
+      scored=tuple(
+        i
+        for i, digest in zip(
+          chat.scored, _prefixes(chat, chat.scored), strict=True
+        )
+        if i in sure.scored or digest not in ends
+      ),
+    )
+    for chat, sure in zip(chats, named, strict=True)
+  ]
+
+
+def _prefixes(chat, places):
+  """Names the conversation up to each of some messages, these included."""
+  so_far, found = hashlib.sha256(_lines(chat.tools).encode()), []
+  for i, message in enumerate(chat.messages[: places[-1] + 1]):
+    so_far.update(json.dumps(message, sort_keys=True).encode())
+    if i in places:
+      found.append(so_far.digest())
+  return found
+
+
 def _messages(value, key, role_key, content_key, where):
   """Messages, each with whether it is learnt, or None where it is not said."""
   found = []
@@ -168,7 +208,7 @@ def _messages(value, key, role_key, content_key, where):
       content = ''
     message = {
       'role': role,
-      'content': _text(content, f'{place}.{content_key}', where),
+      'content': _content(content, f'{place}.{content_key}', where),
     }
     if calls:
       message['tool_calls'] = _calls(calls, f'{place}.tool_calls', where)
@@ -208,14 +248,7 @@ def _calls(value, place, where):
   calls = []
   for i, call in enumerate(_list(value, place, where)):
     function = call.get('function') if isinstance(call, dict) else None
-    if (
-      not isinstance(function, dict)
-      or not {
-        'name',
-        'arguments',
-      }
-      <= function.keys()
-    ):
+    if not isinstance(function, dict) or _CALL - function.keys():
       raise UserError(f'{where}: {place}[{i}] lacks function.name, .arguments')
     arguments = function['arguments']
     if isinstance(arguments, str):  # OpenAI's; templates want the object
@@ -243,6 +276,18 @@ def _list(value, place, where) -> Sequence:
   if not isinstance(value, list):
     raise UserError(f'{where}: {place} is {type(value).__name__}, not a list')
   return value
+
+
+def _content(value, place, where):
+  """A text, or the text of OpenAI's list of parts."""
+  if not isinstance(value, list):
+    return _text(value, place, where)
+  texts = []
+  for i, part in enumerate(value):
+    if not isinstance(part, dict) or part.get('type') != 'text':
+      raise UserError(f'{where}: {place}[{i}] is no part of type text')
+    texts.append(_text(part.get('text'), f'{place}[{i}].text', where))
+  return ''.join(texts)
 
 
 def _text(value, place, where):
