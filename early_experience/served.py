@@ -9,11 +9,10 @@ from early_experience.errors import UserError
 from early_experience.experience import chat, render
 from early_experience.experience.answer_format import AnswerFormat
 from early_experience.language import accounting, prompts
-from early_experience.language.answer import Answer, Chat
+from early_experience.language.answer import Answer, Chat, spoken
 from early_experience.language.model import LanguageModel
 from early_experience.proposers import Context
 
-_THOUGHT = re.compile(r'<think>.*?(?:</think>|\Z)', re.DOTALL)
 # What marks the action in an answer, the likeliest first. An answer that was
 # cut off may lack the closing tag.
 _MARKS = (
@@ -105,7 +104,7 @@ def action_in(answer: str, truncated: bool = False) -> str:
     truncated: it was cut off. Then its last line is not whole, and there must
       be a mark before it.
   """
-  answer = _THOUGHT.sub('', answer).strip()
+  answer = spoken(answer).strip()
   closed, *others = _MARKS
   if found := closed.findall(answer):
     return found[-1].strip()

@@ -166,6 +166,7 @@ BAD = (
   ((200, HTML), 'malformed'),
   ((200, '{"choices": '), 'malformed'),
   ((200, '[]'), 'malformed'),
+  ((200, '[' * 99_999), 'malformed'),
   ((200, 'null'), 'malformed'),
   ((200, {'error': {'message': 'later'}}), 'malformed'),
   ((200, {'choices': []}), 'malformed'),
@@ -242,6 +243,23 @@ def test_truncated_and_doubled_answers_are_known(tmp_path):
   assert twice == Answer(once, doubled=True)
 
 
+def test_a_copy_may_be_cut_off_and_thoughts_are_not_said(tmp_path):
+  once = 'The drawer holds a cup, which is what the task asks for.'
+  replies = {
+    'loop': completion(f'{once} {once} {once[:30]}', 'length'),
+    'thought': f'<think>A cup?</think>\n\n{once}',
+    'ends a thought': f'A cup?</think>{once}',
+    'thinks on': completion('<think>Let me see. A cup', 'length'),
+  }
+  (*said, failed), _ = asks(
+    tmp_path, lambda prompt, _: replies[prompt], list(map(say, replies))
+  )
+  assert [answer.text for answer in said] == [once] * 3
+  assert [answer.doubled for answer in said] == [True, False, False]
+  assert not any(answer.truncated for answer in said)
+  assert failed.reason == 'truncated'
+
+
 def test_the_key_is_nowhere_but_in_the_header(tmp_path, capfd):
   """Also where a server says it back, in answers and in errors."""
   chats = [say('ok'), say('said'), say('refused')]
@@ -271,6 +289,33 @@ def test_a_password_in_an_address_is_not_shown():
   with pytest.raises(UserError, match='http://127.0.0.1:9/v1 ') as error:
     LanguageModel(config, 'config.x').ask([say('a')])
   assert 'hush' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'changes, said',
+  [
+    ({'concurrency': 0}, 'config.x.concurrency is 0, below 1'),
+    ({'retries': -1}, 'config.x.retries is -1, below 0'),
+    ({'max_tokens': 0}, 'config.x.max_tokens is 0, below 1'),
+    ({'base_url': 'me:hush@host:1/v1'}, 'config.x.base_url does not begin'),
+  ],
+)
+def test_wrong_settings_are_named_before_anything_is_asked(changes, said):
+  with pytest.raises(UserError, match=said) as error:
+    LanguageModel(settings(**changes), 'config.x')
+  assert 'hush' not in str(error.value)
+
+
+def test_a_key_is_taken_without_the_end_of_its_line(tmp_path, monkeypatch):
+  monkeypatch.setenv('OPENAI_API_KEY', f'{KEY}\n')
+  with FakeEndpoint(echo) as server:
+    model = LanguageModel(settings(base_url=server.url), 'config.x')
+    assert model.ask([say('a')])[0].text == 'a 1'
+    assert server.requests[0][1]['Authorization'] == f'Bearer {KEY}'
+  monkeypatch.setenv('OPENAI_API_KEY', f'{KEY}\n{KEY}')
+  with pytest.raises(UserError, match='OPENAI_API_KEY holds a char') as error:
+    LanguageModel(settings(), 'config.x')
+  assert 'secret' not in str(error.value)
 
 
 def test_a_talker_says_the_same_when_an_episode_is_played_again(tmp_path):

@@ -3,7 +3,8 @@
 import dataclasses
 import re
 
-DOUBLED_CHARACTERS = 100  # of the start; if they recur, the text is twice
+_DOUBLED_CHARACTERS = 100  # of the start; if they recur, the text is twice
+_COPY_CHARACTERS = 20  # of a copy, at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Answer:
   """A text.
 
   Attributes:
-    text: what the model said, once.
+    text: what the model said, once, and not what it thought.
     truncated: it was cut off at `max_tokens`.
     doubled: it was said twice, and the second time was cut away.
     input_tokens: of the request, as whoever answered counts them.
@@ -65,13 +66,18 @@ class Failure:
 
 
 def judged(answer: Answer | Failure) -> Answer | Failure:
-  """An answer as it may be used: said once, and not empty."""
+  """An answer as it may be used: said aloud and once, and not empty."""
   if isinstance(answer, Failure):
     return answer
-  text = halved(answer.text)
+  said = spoken(answer.text)
+  text = halved(said)
   if text.strip():
-    doubled = len(text) < len(answer.text.rstrip())
-    return dataclasses.replace(answer, text=text, doubled=doubled)
+    doubled = len(text) < len(said.rstrip())
+    # What was cut off is then a copy of what is kept.
+    cut = answer.truncated and not doubled
+    return dataclasses.replace(
+      answer, text=text, truncated=cut, doubled=doubled
+    )
   reason = 'truncated' if answer.truncated else 'empty'
   return Failure(
     reason,
@@ -83,12 +89,20 @@ def judged(answer: Answer | Failure) -> Answer | Failure:
   )
 
 
+def spoken(text: str) -> str:
+  """What follows the thoughts of a reasoning model, whose start some leave out.
+
+  Not every server takes them out.
+  """
+  return text.rpartition('</think>')[2].partition('<think>')[0].lstrip('\n')
+
+
 def halved(text: str) -> str:
-  """The first copy of a text that was written twice."""
-  probe = text[: min(DOUBLED_CHARACTERS, len(text) // 2 - 1)]
-  if len(probe) < 20:
+  """The first copy of a text that was written twice, or over and over."""
+  probe = text[: min(_DOUBLED_CHARACTERS, len(text) // 2 - 1)]
+  if len(probe) < _COPY_CHARACTERS:
     return text
-  again = text.find(probe, len(probe))
+  again = text.find(probe, _COPY_CHARACTERS)
   return text if again < 0 else text[:again].rstrip()
 
 

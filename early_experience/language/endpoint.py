@@ -47,8 +47,8 @@ class Endpoint:
     request: what else an answer depends on.
 
   Raises:
-    UserError: the library is not installed, no model is named, or there is no
-      key for the library's own endpoint.
+    UserError: the library is not installed, no model is named, the address or
+      the key is none, or there is no key for the library's own endpoint.
   """
 
   def __init__(self, settings: ConfigDict, where: str):
@@ -58,7 +58,14 @@ class Endpoint:
       raise need_extra('openai', 'openai') from None
     if not settings.model:
       raise UserError(f'{where}.model is empty: name a model')
-    self._key = os.environ.get(KEY, '')
+    url = settings.base_url
+    if url and not url.startswith(('http://', 'https://')):
+      raise UserError(
+        f'{where}.base_url does not begin with http:// or https://'
+      )
+    self._key = os.environ.get(KEY, '').strip()  # of a file's last newline
+    if not self._key.isascii() or not self._key.isprintable():
+      raise UserError(f'{KEY} holds a character that no header can have')
     if not self._key and not settings.base_url:
       raise UserError(
         f'{KEY} is not set in the environment; a local endpoint that needs no'
@@ -128,6 +135,8 @@ class Endpoint:
 
   async def _ask(self, client, messages, temperature, waits=0):
     settings, failed = self._settings, self._failed
+    # The library's own, each time that we waited and this time.
+    retries = waits + (waits + 1) * settings.retries
     try:
       response = await client.chat.completions.with_raw_response.create(
         model=settings.model,
@@ -145,19 +154,28 @@ class Endpoint:
       if status == 429:
         seconds = _long_wait(error.response.headers.get('retry-after'))
         if not seconds or waits == settings.retries:
-          return failed('rate limit', error)
+          return failed('rate limit', error, retries)
         await asyncio.sleep(seconds)
         return await self._ask(client, messages, temperature, waits + 1)
-      return failed('server' if status >= 500 else 'refused', error)
+      if status >= 500:
+        return failed('server', error, retries)
+      return failed('refused', error)
     except self._openai.APITimeoutError as error:
-      return failed('timeout', error)
+      return failed('timeout', error, retries)
     except self._openai.APIConnectionError as error:
-      return failed('connection', error)
+      return failed('connection', error, retries)
     except (self._openai.OpenAIError, ValueError) as error:
       return failed('malformed', error)
     try:
-      return self._read(response.text, response.retries_taken)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+      taken = retries - settings.retries + response.retries_taken
+      return self._read(response.text, taken)
+    except (
+      ValueError,
+      LookupError,
+      TypeError,
+      AttributeError,
+      RecursionError,
+    ) as error:
       return failed('malformed', error)
 
   def _read(self, body, retries):
@@ -179,9 +197,9 @@ class Endpoint:
       retries=retries,
     )
 
-  def _failed(self, reason, error):
+  def _failed(self, reason, error, retries=0):
     said = f'{type(error).__name__}: {self._without_key(str(error))}'
-    return Failure(reason, in_one_line(said))
+    return Failure(reason, in_one_line(said), retries=retries)
 
   def _without_key(self, text):
     """Some servers say the key again that they refuse."""

@@ -20,6 +20,7 @@ _ASIDE = (
   'base_url', 'cache', 'concurrency', 'retries', 'timeout_seconds',
   'input_price', 'output_price', 'max_cost', 'max_total_tokens',
 )  # fmt: skip
+_LEAST = {'concurrency': 1, 'max_tokens': 1, 'retries': 0, 'temperature': 0.0}
 
 
 class Backend(Protocol):
@@ -76,6 +77,9 @@ class LanguageModel:
     where: str,
     workdir: str | pathlib.Path | None = None,
   ):
+    for key, least in _LEAST.items():
+      if settings[key] < least:
+        raise UserError(f'{where}.{key} is {settings[key]}, below {least}')
     self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
     self._backend: Backend = _backend(settings, where)
     self.name, self.where = self._backend.name, where
