@@ -13,9 +13,11 @@ from early_experience.envs.interface import Environment, Task
 from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Step, Trajectory
+from early_experience.language import accounting
 from early_experience.progress import Progress
 
 FAILURES = 'failures'
+ANSWERS = 'answers'  # what language models in the environment said, by task
 
 
 def collect(config: ConfigDict, workdir: str) -> dict:
@@ -70,6 +72,9 @@ def _collect(env, config, workdir, run):
     f'collect: {summary["trajectories"]} expert trajectories,'
     f' {summary["states"]} states, of {summary["tried"]} tasks tried'
     f' -> {folder}{set_aside.told(folder, summary)}'
+  )
+  accounting.tell(
+    'collect, its environment', summary.get('environment_answers')
   )
   return summary
 
@@ -130,7 +135,7 @@ def run_expert(
 
 def play_in_own(
   settings: str, max_steps: int, task: Task
-) -> tuple[dict, str | None]:
+) -> tuple[dict, str | None, dict | None]:
   """`run_expert` in a worker's own environment.
 
   Args:
@@ -139,16 +144,19 @@ def play_in_own(
     task: likewise.
 
   Returns:
-    The trajectory's record, and why it is not a success.
+    The trajectory's record, why it is not a success, and
+    `Environment.answers`.
   """
   with own.environment(settings) as env:
     return _play(env, max_steps, task)
 
 
 def _play(env, max_steps, task):
-  """The record of a task's trajectory, and why it is not a success."""
   trajectory, failure = run_expert(env, task, max_steps)
-  return check_record(records.to_json(trajectory)), failure
+  record = check_record(records.to_json(trajectory))
+  if failure is None:
+    records.from_json(record, f'task {task.id}')  # can it be read again?
+  return record, failure, env.answers()
 
 
 def _write(env, config, folder, run):
@@ -168,7 +176,9 @@ def _write(env, config, folder, run):
       run(left, config.cluster, len(left)), folder, lambda task: task.id
     )
     with contextlib.closing(played):
-      for task, (record, failure) in played:
+      for task, (record, failure, said) in played:
+        if said is not None:
+          answers.write({'task_id': task.id, 'answers': said})
         if failure is None:
           successes.write(record)
           count += 1
@@ -194,6 +204,9 @@ def _summary(env, settings, folder):
     types[value['task_type']] += 1
   failures = [value for _, value in files.read_jsonl(folder, FAILURES)]
   aside = set_aside.by_reason(folder)
+  said = {
+    v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
+  }
   if not steps:
     raise UserError(
       f'no success of the {env.name} expert in {len(failures)} tasks of'
@@ -211,6 +224,7 @@ def _summary(env, settings, folder):
     'by_type': dict(types),
     'failed_by_type': _count(failures, 'task_type'),
     'failed_by_reason': _count(failures, 'reason'),
+    'environment_answers': accounting.total(said.values()),
     'set_aside': aside,
   }
 

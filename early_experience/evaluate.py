@@ -21,6 +21,7 @@ from early_experience.evaluation import (
   world_model,
 )
 from early_experience.experience import records
+from early_experience.language import accounting
 from early_experience.progress import Progress
 
 STEM = 'rollouts'
@@ -92,10 +93,15 @@ def _evaluate(make, config, workdir):
           for split in how.splits
         },
         'world_model': _world_model(policy, config, workdir),
+        'environment_answers': accounting.total(
+          record['answers'] for record in found if 'answers' in record
+        ),
       },
     )
   for line in _lines(summary):
     print(line)
+  who = f'evaluate {config.name}, its environment'
+  accounting.tell(who, summary.get('environment_answers'))
   return summary
 
 

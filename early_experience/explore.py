@@ -22,7 +22,7 @@ from early_experience import (
   stage,
   workers,
 )
-from early_experience.envs import registry
+from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
 from early_experience.errors import UserError
@@ -35,7 +35,7 @@ from early_experience.progress import Progress
 # Trajectories whose states are proposed for together: enough for a policy to
 # fill its batch. Fixed, so that a continued run asks the same questions.
 GROUP = 16
-# Beside the trajectories: what a language model answered about each. Where one
+# Beside the trajectories: what language models answered about each. Where one
 # was stopped and explored again, its newer line counts.
 ANSWERS = 'answers'
 
@@ -47,7 +47,7 @@ def explore(config: ConfigDict, workdir: str) -> dict:
     UserError: as `explore_in`.
   """
   with contextlib.closing(registry.make(config.env)) as env:
-    branch = functools.partial(branching.branch_in_own, config.env.to_json())
+    branch = functools.partial(branch_in_own, config.env.to_json())
     return _explore(
       env, config, workdir, lambda *args: workers.run(branch, *args)
     )
@@ -64,13 +64,23 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
       no trajectory can be explored; the message has task and step.
   """
   guarded = Guarded(env, config.env.max_observation_chars)
-  branch = functools.partial(branching.branch_in, guarded)
+  branch = functools.partial(_branch, guarded)
   return _explore(
     env,
     config,
     workdir,
     lambda units, cluster, _: workers.run_here(branch, units, cluster.tries),
   )
+
+
+def branch_in_own(settings: str, unit: tuple) -> tuple[dict, dict | None]:
+  """As `branching.branch_in_own`; with the record, `Environment.answers`."""
+  with own.environment(settings) as env:
+    return _branch(env, unit)
+
+
+def _branch(env, unit):
+  return branching.branch_in(env, unit), env.answers()
 
 
 def _explore(env, config, workdir, run):
@@ -91,7 +101,7 @@ def _explore(env, config, workdir, run):
   folder = stage.begin(workdir, 'explore', _settings(config, source))
   if named:
     _write(env, named, config, trajectories, folder, run)
-    stage.finish(folder, _summary(folder, config.explore.openai))
+    stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
   print(
     f'explore: {summary["branches"]} branches at {summary["states"]} states'
@@ -99,8 +109,10 @@ def _explore(env, config, workdir, run):
     f' -> {folder}'
     f'{set_aside.told(folder, summary)}'
   )
-  if summary['answers']:
-    print(f'explore: {accounting.in_words(summary["answers"])}')
+  accounting.tell('explore', summary['answers'])
+  accounting.tell(
+    'explore, its environment', summary.get('environment_answers')
+  )
   return summary
 
 
@@ -154,9 +166,10 @@ def _write(env, named, config, trajectories, folder, run):
       run(units, config.cluster, count), folder, lambda unit: unit[0].id
     )
     with contextlib.closing(explored):
-      for (task, *_, heard), record in explored:
-        if heard is not None:
-          aside.write({'task_id': task.id, 'answers': heard})
+      for (task, *_, heard), (record, said) in explored:
+        told = {'answers': heard, 'environment_answers': said}
+        if told := {key: value for key, value in told.items() if value}:
+          aside.write({'task_id': task.id, **told})
         writer.write(record)
         progress.update()
     progress.close()
@@ -251,7 +264,7 @@ def _agent(config, workdir):
   )
 
 
-def _summary(folder, settings):
+def _summary(folder):
   """Counts what is on disk, so that a continued run counts all of it."""
   trajectories = states = branches = invalid = ended = 0
   by_proposer = collections.Counter()
@@ -264,9 +277,8 @@ def _summary(folder, settings):
         invalid += not found['valid']
         ended += found['done']
         by_proposer[found['proposer']] += 1
-  heard = {
-    v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
-  }
+  heard = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
+  total = lambda of: accounting.total(v[of] for v in heard.values() if of in v)
   return {
     'trajectories': trajectories,
     'states': states,
@@ -275,7 +287,8 @@ def _summary(folder, settings):
     'invalid': invalid,
     'ended': ended,
     'by_proposer': dict(by_proposer),
-    'answers': accounting.total(heard.values(), settings) if heard else None,
+    'answers': total('answers'),
+    'environment_answers': total('environment_answers'),
     'set_aside': set_aside.by_reason(folder),
   }
 

@@ -79,7 +79,7 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
   folder = stage.begin(workdir, 'reflect', _settings(config, source))
   if writer:
     _reflect(writer, config, todo, len(trajectories), folder)
-    stage.finish(folder, _summary(folder, writer.name, chosen.openai))
+    stage.finish(folder, _summary(folder, writer.name))
   summary = stage.finished(folder)
   reasons = ', '.join(f'{n} {r}' for r, n in summary['dropped'].items())
   print(
@@ -88,8 +88,7 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
     f' {summary["all_states"]} states; dropped: {reasons or "none"} -> {folder}'
     f'{set_aside.told(folder, summary)}'
   )
-  if summary['answers']:
-    print(f'reflect: {accounting.in_words(summary["answers"])}')
+  accounting.tell('reflect', summary['answers'])
   return summary
 
 
@@ -207,12 +206,12 @@ def _write(writer, decisions_in, group):
     trajectory, dropped = reflect_on(trajectory, decisions, own, writer.name)
     aside = {'dropped': dropped}
     if answers := [draft.answer for draft in own if draft.answer]:
-      aside['answers'] = accounting.count(answers)
+      aside['answers'] = accounting.count(answers, writer.model.prices)
     results.append((records.to_json(trajectory), aside))
   return results
 
 
-def _summary(folder, name, settings):
+def _summary(folder, name):
   """Counts what is on disk, so that a continued run counts all of it."""
   aside = {v['task_id']: v for _, v in files.read_jsonl(folder, DROPPED)}
   reasons = collections.Counter(
@@ -235,7 +234,7 @@ def _summary(folder, name, settings):
     'rationales': rationales,
     'mean_words': words / max(1, rationales),
     'dropped': dict(sorted(reasons.items())),
-    'answers': accounting.total(heard, settings) if heard else None,
+    'answers': accounting.total(heard),
     'set_aside': set_aside.by_reason(folder),
   }
 

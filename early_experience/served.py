@@ -80,7 +80,7 @@ class Served:
 
   def heard(self, task_id: str) -> dict:
     """Counts what was answered about a task since this was asked last."""
-    return accounting.count(self._heard.pop(task_id, ()))
+    return accounting.count(self._heard.pop(task_id, ()), self.model.prices)
 
   def _opening(self, context):
     if not self._prompt:

@@ -55,7 +55,7 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
   )
   if model:
     _summarise(model, todo, len(trajectories), folder)
-    stage.finish(folder, _summary(folder, model, settings))
+    stage.finish(folder, _summary(folder, model))
   summary = stage.finished(folder)
   print(
     f'summarise: {summary["summaries"]} summaries by {summary["writer"]}, mean'
@@ -63,7 +63,7 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
     f' outcomes; {summary["rejected"]} rejections kept as they are,'
     f' {summary["missing"]} without a summary -> {folder}'
   )
-  print(f'summarise: {accounting.in_words(summary["answers"])}')
+  accounting.tell('summarise', summary['answers'])
   return summary
 
 
@@ -124,7 +124,7 @@ def _summarise(model, todo, count, folder):
         aside.write(
           {
             'task_id': trajectory.task_id,
-            'answers': accounting.count(heard),
+            'answers': accounting.count(heard, model.prices),
           }
         )
         out.write(records.to_json(with_summaries(trajectory, heard)))
@@ -132,7 +132,7 @@ def _summarise(model, todo, count, folder):
     progress.close()
 
 
-def _summary(folder, model, settings):
+def _summary(folder, model):
   """Counts what is on disk, so that a continued run counts all of it."""
   heard = {
     v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
@@ -154,7 +154,7 @@ def _summary(folder, model, settings):
     'mean_characters': characters / max(1, summaries),
     'rejected': rejected,
     'missing': outcomes - summaries - rejected,
-    'answers': accounting.total(heard.values(), settings),
+    'answers': accounting.total(heard.values()),
   }
 
 

@@ -2,13 +2,17 @@
 
 import pytest
 
+from early_experience import collect, evaluate, explore
+from early_experience.config import default
+from early_experience.envs.interface import Turn
 from early_experience.errors import UserError
 from early_experience.language import __main__ as language
 from early_experience.language import accounting
 from early_experience.language.answer import Chat
-from early_experience.language.model import LanguageModel
+from early_experience.language.model import LanguageModel, talker
 from early_experience.language.settings import endpoint
 from tests.fake_endpoint import FakeEndpoint
+from tests.toy_env import ToyEnv
 
 pytest.importorskip('openai')
 
@@ -44,13 +48,13 @@ def say(text):
 def test_tokens_are_counted_as_the_server_does_and_paid_once(tmp_path):
   chats = [say('a'), say('b'), say('a')]
   answers = asks(tmp_path, chats)
-  prices = settings(input_price=2.0, output_price=10.0)
-  found = accounting.total([accounting.count(answers)], prices)
+  prices = accounting.Prices.of(settings(input_price=2.0, output_price=10.0))
+  found = accounting.total([accounting.count(answers, prices)])
   assert (found['input_tokens'], found['output_tokens']) == (200, 40)
   assert found['cost'] == pytest.approx((200 * 2 + 40 * 10) / 1e6)
   assert (found['requests'], found['cached'], found['failed']) == (3, 1, {})
   again = asks(tmp_path, chats)
-  assert accounting.total([accounting.count(again)], prices)['cost'] == 0
+  assert accounting.total([accounting.count(again, prices)])['cost'] == 0
 
 
 def test_an_estimate_counts_what_is_not_on_disk(tmp_path, capsys):
@@ -86,6 +90,43 @@ def test_above_a_limit_the_user_has_to_say_yes(limits, above, capsys):
   said = capsys.readouterr().out
   assert 'wants 1 answers of tiny, 0 of them known or alike; about 5 ' in said
   assert 'at most 20 out, cost at most 2.00' in said
+
+
+def test_what_an_environment_asks_by_itself_is_in_the_summaries(
+  tmp_path, capsys
+):
+  """As one whose users are simulated; it does not know what it will ask."""
+
+  class Talks(ToyEnv):
+    def reset(self, task):
+      turn = super().reset(task)
+      return Turn(f'{user.reply(say(task.id).messages)} {turn.observation}')
+
+    def answers(self):
+      return user.replied()
+
+  config = default()
+  config.env.name = 'toy'
+  config.collect.trajectories, config.explore.k = 2, 1
+  config.evaluate.update(policy='random', splits=('test',), tasks=2)
+  with FakeEndpoint(lambda *_: completion('Hello.')) as server:
+    how = {'base_url': server.url, 'model': 'tiny', 'input_price': 1e4}
+    user = talker(how | {'cache': str(tmp_path / 'said')}, 'config.user')
+    stages = [
+      collect.collect_from(Talks(), config, tmp_path),
+      explore.explore_in(Talks(), config, tmp_path),
+      evaluate.evaluate_in(Talks, config, tmp_path),
+    ]
+  found = [stage['environment_answers'] for stage in stages]
+  assert [f['requests'] - f['cached'] for f in found] == [2, 0, 2]
+  assert [f['input_tokens'] for f in found] == [200, 0, 200]
+  assert [f['cost'] for f in found] == [2.0, 0.0, 2.0]
+  said = capsys.readouterr().out
+  for stage in ('collect', 'explore', 'evaluate unnamed'):
+    assert f'{stage}, its environment: ' in said
+  assert collect.collect_from(Talks(), config, tmp_path) == stages[0]
+  with pytest.raises(UserError, match='config.user has max_cost'):
+    talker(how | {'cache': 'x', 'max_cost': 1.0}, 'config.user')
 
 
 def test_all_that_was_paid_is_listed(tmp_path):

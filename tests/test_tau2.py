@@ -285,7 +285,7 @@ def test_a_model_plays_the_user_until_it_has_what_it_wants(tmp_path):
       'model': 'customer',
       'cache': str(tmp_path / 'said.db'),
     }
-    traces = []
+    traces, said = [], []
     for _ in range(2):
       env, turn = start(user='model', user_model=model)
       trace = [turn]
@@ -296,8 +296,10 @@ def test_a_model_plays_the_user_until_it_has_what_it_wants(tmp_path):
       ):
         trace.append(env.step(action))
       traces.append(trace)
+      said.append(env.answers())
     assert traces[0] == traces[1]
     assert len(endpoint.requests) == 3  # an episode played again costs nothing
+    assert [(s['requests'], s['cached']) for s in said] == [(3, 0), (3, 3)]
   assert 'does not answer' not in env.instruction
   assert traces[0][0].observation == 'I want to exchange my keyboard.'
   assert not traces[0][-2].done

@@ -110,6 +110,14 @@ class Environment(abc.ABC):
     """
     return None
 
+  def answers(self) -> dict | None:
+    """What language models said in it since this was asked last.
+
+    Returns:
+      `language.accounting.count`; None where none speaks.
+    """
+    return None
+
   def close(self) -> None:  # noqa: B027  (most have nothing to end)
     """Ends what the environment started: a browser, a virtual machine."""
 

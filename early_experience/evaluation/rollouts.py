@@ -112,6 +112,7 @@ class _Episode:
     )
 
   def record(self, end):
+    said = self.environment.answers()
     return {
       'task_id': self.task.id,
       'split': self.task.split,
@@ -122,7 +123,7 @@ class _Episode:
       'end': end,
       'steps': self.steps,
       'final_observation': self.turn.observation,
-    }
+    } | ({} if said is None else {'answers': said})
 
 
 def run(

@@ -99,7 +99,7 @@ def announce(
     )
 
 
-def count(answers: Iterable[Answer | Failure]) -> dict:
+def count(answers: Iterable[Answer | Failure], prices: Prices) -> dict:
   """Counts answers, as JSON. Tokens are of those alone that cost something."""
   counts, failed = dict.fromkeys(_COUNTS, 0), collections.Counter()
   for answer in answers:
@@ -114,34 +114,31 @@ def count(answers: Iterable[Answer | Failure]) -> dict:
     else:
       counts['doubled'] += answer.doubled
       counts['truncated'] += answer.truncated
-  return {**counts, 'failed': dict(sorted(failed.items()))}
+  cost = prices.cost(counts['input_tokens'], counts['output_tokens'])
+  return {**counts, 'cost': cost, 'failed': dict(sorted(failed.items()))}
 
 
-def total(counts: Iterable[dict], settings: ConfigDict) -> dict:
-  """Adds up what `count` gave, with the cost.
-
-  Args:
-    counts: of all units of a stage.
-    settings: of the model, for its prices.
-  """
-  whole, failed = dict.fromkeys(_COUNTS, 0), collections.Counter()
+def total(counts: Iterable[dict]) -> dict | None:
+  """Adds up what `count` gave of all units of a stage; None where none did."""
+  whole, failed = collections.Counter(), collections.Counter()
   for each in counts:
     failed.update(each['failed'])
-    whole = {name: whole[name] + each[name] for name in _COUNTS}
-  cost = Prices.of(settings).cost(whole['input_tokens'], whole['output_tokens'])
-  return {**whole, 'failed': dict(sorted(failed.items())), 'cost': cost}
+    whole.update({name: each[name] for name in (*_COUNTS, 'cost')})
+  return whole and {**whole, 'failed': dict(sorted(failed.items()))} or None
 
 
-def in_words(whole: dict) -> str:
-  """One line about what `total` gave."""
+def tell(who: str, whole: dict | None) -> None:
+  """Prints in one line what `total` gave, if it gave anything."""
+  if whole is None:
+    return
   failed = ', '.join(f'{n} {reason}' for reason, n in whole['failed'].items())
   faults = ''.join(
     f', {whole[name]:,} {name}'
     for name in ('doubled', 'truncated', 'retries')
     if whole[name]
   )
-  return (
-    f'{whole["requests"]:,} answers wanted, {whole["cached"]:,} known or'
+  print(
+    f'{who}: {whole["requests"]:,} answers wanted, {whole["cached"]:,} known or'
     f' alike{faults}; failed: {failed or "none"};'
     f' {whole["input_tokens"]:,} tokens in, {whole["output_tokens"]:,} out,'
     f' cost {whole["cost"]:,.2f}'

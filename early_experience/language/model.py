@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from early_experience.errors import UserError
 from early_experience.language import cache as cache_lib
-from early_experience.language.accounting import Estimate, Prices
+from early_experience.language.accounting import Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
 from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
@@ -87,6 +87,7 @@ class LanguageModel:
     path = settings.cache or (workdir and f'{workdir}/{cache_lib.FILE}')
     self._cache = Cache(path or ':memory:')
     self._answered = False  # whether anything was, so far
+    self._replies = []
 
   def ask(self, chats: Sequence[Chat]) -> list[Answer | Failure]:
     """Answers each chat, from disk where it was answered before.
@@ -131,12 +132,18 @@ class LanguageModel:
       UserError: there is none.
     """
     (answer,) = self.ask([Chat(messages)])
+    self._replies.append(answer)
     if isinstance(answer, Failure):
       raise UserError(
         f'{self.where}: {self.name} did not answer: {answer.reason}'
         f'{answer.detail and f" ({answer.detail})"}'
       )
     return answer.text
+
+  def replied(self) -> dict:
+    """Counts what `reply` was answered since this was asked last."""
+    replies, self._replies = self._replies, []
+    return count(replies, self.prices)
 
   def estimate(self, chats: Iterable[Chat]) -> Estimate:
     """What asking would take at most, before it is done."""
@@ -204,7 +211,7 @@ def talker(settings: dict, where: str) -> LanguageModel:
     where: their place, e.g. `config.env.kwargs.user`.
 
   Raises:
-    UserError: a setting is unknown or missing.
+    UserError: a setting is unknown, missing, or cannot be kept.
   """
   whole = endpoint(temperature=0.0, max_tokens=512).lock()
   try:
@@ -212,6 +219,11 @@ def talker(settings: dict, where: str) -> LanguageModel:
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     said = ' '.join(str(error.args[0] if error.args else error).split())
     raise UserError(f'{where}: {said}') from None
+  if whole.max_cost or whole.max_total_tokens:
+    raise UserError(
+      f'{where} has max_cost or max_total_tokens: what a talk will take is not'
+      ' known before; leave them 0'
+    )
   if not whole.cache:
     raise UserError(
       f'{where}.cache is empty: name a file that keeps what is said, for an'

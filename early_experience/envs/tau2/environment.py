@@ -75,7 +75,8 @@ class Tau2(Environment):
         conversation when it is spoken to. `model`: a language model, prompted
         as the benchmark prompts it, talks until it ends the conversation.
       user_model: settings of `config.endpoint()` for it: `model`, and `cache`,
-        a file that keeps what was said. Nobody reads them for scripted users.
+        a file that keeps what was said; but no limits, for nobody knows
+        beforehand what they will say. Not read for scripted users.
 
     Raises:
       UserError: an argument is none of its choices, or the model's settings
@@ -140,6 +141,9 @@ class Tau2(Environment):
 
   def fingerprint(self) -> tuple:
     return self._said, self._desk.fingerprint()
+
+  def answers(self) -> dict | None:
+    return self._talker and self._talker.replied()
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
     for gold in self._task.evaluation_criteria.actions or ():
