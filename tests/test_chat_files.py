@@ -146,6 +146,24 @@ def test_stop_and_padding_ids_come_from_the_files(folders, folder):
   fails(folder, 'generation_config.json', "eos_token_id is 'x'")
 
 
+def test_a_token_of_images_needs_no_row(folder, tmp_path):
+  """Gemma 3 1B has one more token than rows: <image_soft_token>."""
+  edit(folder, 'tokenizer_config.json', lambda c: c.update(image_token='<im>'))
+  oracle = oracle_of(folder)
+  oracle.save_pretrained(tmp_path / 'more')
+  coder = tokenizer.load(tmp_path / 'more')
+  highest = oracle.convert_tokens_to_ids('<im>')
+  assert (highest, coder.vocab_size) == (len(oracle) - 1, len(oracle) - 1)
+  ids, _ = coder.encode_messages([user('see <im>')])
+  assert highest not in ids
+  path = tmp_path / 'more' / 'chat_template.jinja'
+  for written in ('<im>', '{{ image_token }}'):
+    path.write_text(written + path.read_text())
+    coder = tokenizer.load(tmp_path / 'more')
+    assert coder.vocab_size == len(oracle)
+    assert coder.encode_messages([user('Go.')])[0][0] == highest
+
+
 def test_a_vocabulary_larger_than_the_embedding_is_refused(folders):
   coder = tokenizer.load(folders['qwen2'])
   assert coder.vocab_size == len(oracle_of(folders['qwen2']))

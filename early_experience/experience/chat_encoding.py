@@ -42,6 +42,7 @@ class ChatEncoding:
 
   Attributes:
     tokens, template: the two.
+    vocab_size: the largest id that they give, and one.
   """
 
   def __init__(self, folder: pathlib.Path, template_kwargs: dict):
@@ -49,6 +50,8 @@ class ChatEncoding:
     self.tokens = private_tokens.load(folder, config)
     self.template = chat_template.load(folder)
     self._kwargs = template_kwargs
+    # Gemma 3 1B has tokens of images, and no rows for them in its embedding.
+    self.vocab_size = self.tokens.vocab_size(self.template.unwritten())
 
   def encode_messages(
     self,

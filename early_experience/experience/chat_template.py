@@ -22,7 +22,8 @@ FILE, CONFIG, TOKENS = (
   'tokenizer_config.json',
   'special_tokens_map.json',
 )
-_NAMED = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask']
+# Special tokens that stand in rows, whether or not the template writes them.
+_USED = ('bos_token', 'eos_token', 'unk_token', 'pad_token')
 # Names that a message's reasoning goes by; templates read the first.
 _REASONING = ('reasoning_content', 'thinking', 'reasoning')
 # But for the noncharacters that `private_tokens` puts in, and takes out again.
@@ -47,6 +48,7 @@ class ChatTemplate:
     sources = {'default': source} if isinstance(source, str) else source
     if 'default' not in sources:
       raise UserError(f'{where} has no chat template named "default"')
+    self._text = ''.join(sources.values())
     self._compiled = {}
     for name, text in sources.items():
       try:
@@ -56,6 +58,14 @@ class ChatTemplate:
           f'{where}: the chat template is not Jinja, line {error.lineno}:'
           f' {error.message}'
         ) from None
+
+  def unwritten(self) -> set[str]:
+    """Special tokens that no prompt has, such as that of images."""
+    return {
+      token
+      for key, token in self.tokens.items()
+      if key not in _USED and key not in self._text and token not in self._text
+    }
 
   def render(
     self,
@@ -103,8 +113,8 @@ def load(folder: pathlib.Path) -> ChatTemplate:
   """
   config = read_config(folder)
   tokens = {}
-  for name in (f'{kind}_token' for kind in _NAMED):
-    token = config.get(name)
+  for name in (key for key in config if key.endswith('_token')):
+    token = config[name]
     token = token.get('content') if isinstance(token, dict) else token
     if isinstance(token, str):
       tokens[name] = token

@@ -86,7 +86,7 @@ class ChatTokenizer(tokenizer.Tokenizer):
     self._encoded = cached(maxsize=512)(self._chat.tokens.encode)
     self._continued = cached(maxsize=32768)(self._continue)
     self._prompt = cached(maxsize=512)(self._prompt_texts)
-    self.vocab_size = self._chat.tokens.vocab_size
+    self.vocab_size = self._chat.vocab_size
     ids, names = self._chat.tokens.ids, self._chat.template.tokens
     stops = [ids[self._frame.end], ids.get(names.get('eos_token'))]
     stops += tokenizer_files.generation_stops(folder)

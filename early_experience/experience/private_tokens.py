@@ -11,6 +11,7 @@ one call, so merges, added spaces and byte fallback are the tokenizer's own.
 import json
 import pathlib
 import re
+from collections.abc import Container
 
 import numpy as np
 import tokenizers
@@ -24,6 +25,8 @@ _AROUND = '\ufdd0'  # on both sides of a special token
 _BREAK = '\ufdd1'  # inside of what only looks like one
 _MARK, _MARKED = '\ufdd2', '\ufdd3'  # around the number of a mark
 _DIGITS = [chr(0xFDE0 + digit) for digit in range(16)]
+# Where lists of special tokens stand, by version of transformers.
+_MORE = ('additional_special_tokens', 'extra_special_tokens')
 _INSERTED = re.compile(f'{_BREAK}|{_MARK}([\ufde0-\ufdef]+){_MARKED}')
 
 
@@ -42,7 +45,6 @@ class PrivateTokens:
 
   Attributes:
     ids: of the special tokens, by their public names.
-    vocab_size: the largest id and one.
 
   Raises:
     UserError: the tokenizers library cannot read it.
@@ -57,8 +59,6 @@ class PrivateTokens:
       raise UserError(f'{where} is not a tokenizer.json: {reason}') from error
     ids = {n: self._tokenizer.token_to_id(_private(n)) for n in names}
     self.ids = {name: i for name, i in ids.items() if i is not None}
-    every = self._tokenizer.get_vocab(with_added_tokens=True)
-    self.vocab_size = max(every.values(), default=-1) + 1
     longest_first = sorted(self.ids, key=len, reverse=True)
     self._special = re.compile(
       '|'.join(map(re.escape, longest_first)) or '(?!)'
@@ -91,6 +91,12 @@ class PrivateTokens:
         digits = ''.join(f'{_DIGITS.index(d):x}' for d in found[1])
         places.setdefault(int(digits, 16), []).append(length)
     return ''.join([*parts, rendered[end:]]), places
+
+  def vocab_size(self, unwritten: Container[str]) -> int:
+    """The largest id and one, but for special tokens that nothing writes."""
+    every = self._tokenizer.get_vocab(with_added_tokens=True)
+    never = {i for name, i in self.ids.items() if name in unwritten}
+    return max(set(every.values()) - never, default=-1) + 1
 
   def encode(self, text: str) -> tuple[list[int], np.ndarray]:
     """Token ids of revealed text, and the place where each one ends in it."""
@@ -168,7 +174,7 @@ def _rename(data, config):
 
 def _named(config):
   for key, value in config.items():
-    if key.endswith('_token') or key in ('additional_special_tokens',):
+    if key.endswith('_token') or key in _MORE:
       for token in value if isinstance(value, list) else [value]:
         token = token.get('content') if isinstance(token, dict) else token
         if isinstance(token, str):
