@@ -164,6 +164,7 @@ def _write(env, config, folder, run):
   with (
     files.JsonlWriter(folder, records.STEM) as successes,
     files.JsonlWriter(folder, FAILURES) as failures,
+    files.JsonlWriter(folder, ANSWERS) as answers,
   ):
     tried = _ids(folder, records.STEM)
     count = len(tried)

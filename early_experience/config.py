@@ -5,7 +5,7 @@ are the paper's where it gives them (arXiv 2510.08558, appendix B), and suit a
 pretrained model; `configs/quickstart.py` has those of a laptop.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from early_experience.errors import UserError
 from early_experience.language.settings import endpoint
@@ -143,7 +143,9 @@ def default() -> ConfigDict:
   config.evaluate.max_steps = 50
   config.evaluate.constrained = False  # decode admissible actions alone
   config.evaluate.temperature = 0.0  # 0 = greedy
-  config.evaluate.think = False  # write a thought before each action
+  # Write a thought before each action. None: as most of the expert's decisions
+  # in config.prepare.rows have one; imported chats do not say.
+  config.evaluate.think = config_dict.placeholder(bool)
   config.evaluate.max_action_tokens = 32
   config.evaluate.max_thought_tokens = 128
   config.evaluate.batch_tasks = 64  # episodes side by side

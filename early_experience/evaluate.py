@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import pathlib
@@ -60,8 +61,10 @@ def evaluate_in(
 
 
 def _evaluate(make, config, workdir):
+  config = copy.deepcopy(config)
   how = config.evaluate
   check_choice('evaluate.policy', how.policy, POLICIES)
+  how.think = _thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)
   name = f'evaluate/{config.name}'
@@ -146,6 +149,14 @@ def _rate(found):
   count = sum(record['success'] for record in found)
   interval = statistics.wilson(count, len(found))
   return {'count': count, 'n': len(found), **dataclasses.asdict(interval)}
+
+
+def _thinks(how, workdir):
+  """Whether the policy is to think: as it is set, else as it was trained."""
+  if how.think is not None or how.policy == 'random':
+    return bool(how.think)
+  prepared = stage.finished(stage.require(workdir, 'prepare'))
+  return prepared.get('thinks', False)
 
 
 def _tasks(environment, how):

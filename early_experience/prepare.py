@@ -70,6 +70,22 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   return summary
 
 
+def _prepare(source, config, folder):
+  settings = config.prepare
+  held_out = source.split(settings.held_out, config.seed)
+  files.write_json(folder / 'split.json', {'held_out': held_out})
+  coder = _tokenizer(source, config, folder)
+  return {
+    'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
+    'thinks': source.thinks(),
+    **source.count(),
+    'rows': {
+      name: _write_rows(name, source, coder, settings, folder)
+      for name in sorted(settings.rows)
+    },
+  }
+
+
 def _tokenizer(source, config, folder):
   settings = config.prepare
   if not tokenizer.saved(folder):

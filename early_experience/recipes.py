@@ -56,7 +56,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
     config.train.stages = RECIPES[recipe](config.budget)
     if recipe in ('random', 'untrained'):
       config.evaluate.policy = recipe
-    config.evaluate.think = recipe == 'self_reflection'
+    if recipe == 'self_reflection':
+      config.evaluate.think = True
   return config
 
 

@@ -217,6 +217,37 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):
   fails('early_experience.prepare ', config_of('untrained'), tmp_path)
 
 
+@pytest.mark.parametrize(
+  ('seeking', 'taking', 'thinks'),
+  [('Hm.', 'Ah.', True), ('Hm.', None, True), (None, 'Ah.', False), ('',) * 3],
+)
+def test_a_policy_thinks_as_most_of_its_experts_did(
+  tmp_path, monkeypatch, seeking, taking, thinks
+):
+  class Thinker(ToyEnv):
+    def expert(self, turn):
+      said = super().expert(turn)
+      action = next(said)
+      while action:
+        turn = yield action, seeking if 'open' in action else taking
+        action = said.send(turn) if not turn.done else None
+
+  def asked(**changes):
+    config = config_of('untrained', **changes)
+    with pytest.raises(UserError) as error:
+      evaluate.evaluate_in(make, config, tmp_path)
+    return str(error.value)
+
+  def told(*args):
+    raise UserError(f'{args[4].think}')
+
+  collect.collect_from(Thinker(tasks=32), config_of(), tmp_path)
+  prepare.prepare(config_of(), tmp_path)
+  monkeypatch.setattr(agent, 'load', told)
+  assert asked() == str(bool(thinks))
+  assert asked(think=True) == 'True' and asked(think=False) == 'False'
+
+
 def test_a_policy_of_another_kind_is_refused(workdir, tmp_path):
   copy = tmp_path / 'copy'
   shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns('evaluate'))

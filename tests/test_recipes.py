@@ -78,9 +78,9 @@ def test_the_trunk_has_no_branches_and_the_joint_mixture_has():
   assert (rows.trunk.k, rows.joint.k) == (0, 5)
 
 
-def test_only_self_reflection_thinks():
+def test_self_reflection_thinks_and_others_do_as_the_experts_did():
   assert config('self_reflection').evaluate.think
-  assert not config('joint').evaluate.think
+  assert config('joint').evaluate.think is None
 
 
 def test_an_unknown_recipe_is_refused():

@@ -60,6 +60,10 @@ class Source(abc.ABC):
     """Keeps a share from training; returns the tasks that are held out."""
 
   @abc.abstractmethod
+  def thinks(self) -> bool:
+    """Whether most of the actions to imitate have a thought before them."""
+
+  @abc.abstractmethod
   def count(self) -> dict:
     """How much there is, for the summary."""
 
@@ -115,6 +119,10 @@ class Trajectories(Source):
     self._training = [t for i, t in enumerate(every) if i not in held_out]
     self._held_out = len(held_out)
     return [every[i].task_id for i in sorted(held_out)]
+
+  def thinks(self) -> bool:
+    thoughts = [step.thought for t in self._training for step in t.steps]
+    return 2 * sum(map(bool, thoughts)) > len(thoughts)
 
   def count(self) -> dict:
     counts = {'train': len(self._training), 'held_out': self._held_out}
@@ -172,6 +180,9 @@ class Chats(Source):
 
   def split(self, share: float, seed: int) -> list[str]:
     return []
+
+  def thinks(self) -> bool:
+    return False  # an answer is one text
 
   def count(self) -> dict:
     return {'chats': self._summary['chats']}
