@@ -174,6 +174,22 @@ def test_a_server_renders_what_training_saw(trained, tmp_path):
   assert more.render([]) == 'None|é "'
 
 
+def test_a_server_has_no_other_day_than_training(tmp_path):
+  transformers = pytest.importorskip('transformers')
+  words = tokenizer_lib.load(tiny_tokenizers.write(tmp_path / 'hf', 'llama3'))
+  words.save(tmp_path)
+  (tmp_path / 'out').mkdir()
+  tokenizer_files.export(tmp_path / 'tokenizer', tmp_path / 'out')
+  messages = [{'role': 'user', 'content': 'Go.'}]
+  there = transformers.AutoTokenizer.from_pretrained(tmp_path / 'out')
+  ids = there.apply_chat_template(messages, return_dict=False)
+  assert ids == words.encode_messages(messages)[0]
+  ids = there.apply_chat_template(
+    messages, return_dict=False, date_string='7 May 2026'
+  )
+  assert '7 May 2026' in there.decode(ids)
+
+
 def test_a_template_in_the_config_is_given_it_too(tmp_path):
   words = tiny_tokenizers.write(tmp_path / 'words', 'llama2')
   (words / 'chat.json').write_text('{"template_kwargs": {"x": 1}}')

@@ -8,6 +8,8 @@ import shutil
 from early_experience import files
 from early_experience.errors import UserError
 
+# Makes of a server's clock a name without a value, as it is here.
+_NO_CLOCK = '{%- set strftime_now = no_clock %}\n'
 GENERATION = 'generation_config.json'
 # What a chat is rendered with here, beside what the template says.
 CHAT = 'chat.json'
@@ -76,29 +78,35 @@ def copy(source, target) -> None:
 def export(source, target) -> None:
   """As `copy`; what the template was given here, it gives itself there.
 
-  So a server that knows of no settings renders what training saw.
+  So a server that knows of no settings, but has a clock, renders what training
+  saw.
   """
   copy(source, target)
   chat = pathlib.Path(source) / CHAT
-  given = files.read_json(chat).get('template_kwargs') if chat.exists() else {}
-  if not given:
+  if not chat.exists():
     return
-  lines = ''.join(
+  given = files.read_json(chat).get('template_kwargs') or {}
+  settings = ''.join(
     f'{{%- set {key} = {_literal(value)} %}}\n' for key, value in given.items()
   )
+
+  def settled(template):
+    clock = _NO_CLOCK if 'strftime_now' in template else ''
+    return clock + settings + template
+
   template, config = (
     pathlib.Path(target) / name for name in (TEMPLATE, CONFIG)
   )
   if template.exists():
-    template.write_text(lines + template.read_text())
+    template.write_text(settled(template.read_text()))
     return
   content = files.read_json(config)
   templates = content['chat_template']
   if isinstance(templates, str):
-    content['chat_template'] = lines + templates
+    content['chat_template'] = settled(templates)
   else:  # several by name
     for each in templates:
-      each['template'] = lines + each['template']
+      each['template'] = settled(each['template'])
   files.write_json(config, content)
 
 
