@@ -159,13 +159,8 @@ def _step(cfg, config, mesh, row_tokens):
   """The first stage's jitted step, and its abstract arguments."""
   settings = config.train
   stage = settings.stages[0]
+  train_step.check_batch(settings, mesh)
   rows, parts = settings.batch_rows, settings.microbatches
-  ways = parts * mesh.shape['data'] * mesh.shape['fsdp']
-  if rows % ways:
-    raise UserError(
-      f'config.train.batch_rows = {rows} is not a multiple of microbatches x'
-      f' data x fsdp = {ways}'
-    )
   tx = optimizer.make_optimizer(stage, cfg, settings.optimizer_dtype)
   state = train_step.abstract_state(cfg, tx, mesh)
   whole = NamedSharding(mesh, sharding.spec('batch'))

@@ -17,12 +17,14 @@ from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
 from early_experience.progress import clock
-from early_experience.training import initial
+from early_experience.training import initial, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
 
-# What may differ between the runs that make up one training.
+# What may differ between the runs that make up one training. A mesh and
+# microbatches change no more than the order of sums.
 FREE_TRAIN = (
+  'microbatches',
   'checkpoint_every_steps',
   'keep_checkpoints',
   'keep_best_checkpoints',
@@ -30,6 +32,13 @@ FREE_TRAIN = (
   'max_loss_ratio',
   'profile_steps',
 )
+_LEAST = {
+  'checkpoint_every_steps': 1,
+  'keep_checkpoints': 1,
+  'keep_best_checkpoints': 0,
+  'log_every_steps': 1,
+  'max_loss_ratio': 0,
+}
 FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 
 
@@ -41,8 +50,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
     nll of each objective at its end.
 
   Raises:
-    UserError: rows, tokenizer, architecture, batch and mesh do not fit each
-      other, or the loss is not a number or jumped.
+    UserError: a setting is out of range; rows, tokenizer, architecture, batch
+      and mesh do not fit each other; the loss is not a number or jumped.
     Preempted: it was told to leave; the same command goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
@@ -51,6 +60,13 @@ def train(config: ConfigDict, workdir: str) -> dict:
   cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
   rows = _open_rows(config, workdir, tokenizer.hash)
   settings = _settings(config, tokenizer.hash, rows)
+  if stage_lib.finished(pathlib.Path(workdir, name)) is None:
+    # Before its folder is begun: what is refused here is not held to.
+    _check_settings(config.train)
+    row_tokens = _row_tokens(config, rows, cfg)
+    mesh = sharding.make_mesh(config.mesh)
+    train_step.check_batch(config.train, mesh)
+    run = Run(config, cfg, source, rows, row_tokens, mesh)
   folder = distributed.first_then_all(
     lambda: stage_lib.begin(
       workdir, name, settings, claim=distributed.is_first()
@@ -58,9 +74,6 @@ def train(config: ConfigDict, workdir: str) -> dict:
   )
   summary = stage_lib.finished(folder)
   if summary is None:
-    row_tokens = _row_tokens(config, rows, cfg)
-    mesh = sharding.make_mesh(config.mesh)
-    _check_batch(config, mesh)
     with (
       jax.set_mesh(mesh),
       Checkpoints(
@@ -72,8 +85,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
         source,
       ) as checkpoints,
     ):
-      run = Run(config, cfg, source, rows, row_tokens, mesh, checkpoints)
-      summary = _summary(run.to_the_end(folder), rows)
+      summary = _summary(run.to_the_end(folder, checkpoints), rows)
     distributed.barrier()
     if distributed.is_first():
       stage_lib.finish(folder, summary)
@@ -116,15 +128,19 @@ def _row_tokens(config, rows, cfg):
   return max(lengths.values(), default=0)
 
 
-def _check_batch(config, mesh):
-  rows, parts = config.train.batch_rows, config.train.microbatches
-  ways = mesh.shape['data'] * mesh.shape['fsdp']
-  if parts < 1 or rows < 1 or rows % (parts * ways):
+def _check_settings(settings):
+  for key, least in _LEAST.items():
+    if settings[key] < least:
+      raise UserError(f'config.train.{key} = {settings[key]} is below {least}')
+  traced = tuple(settings.profile_steps)
+  ordered = len(traced) == 2 and 1 <= traced[0] <= traced[1]
+  if traced != (0, 0) and not ordered:
     raise UserError(
-      f'config.train.batch_rows = {rows} cannot be cut into'
-      f' config.train.microbatches = {parts} parts over config.mesh data x fsdp'
-      f' = {ways} devices; make it a multiple of {max(1, parts) * ways}'
+      f'config.train.profile_steps = {traced} are not a first and a last'
+      ' update, counted from 1'
     )
+  if not settings.stages:
+    raise UserError('config.train.stages is empty')
 
 
 def _settings(config, tokenizer, rows):

@@ -18,7 +18,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from early_experience import cli
+from early_experience import cli, files
 from early_experience.aot import chips, compiling, report
 
 TOPOLOGY = flags.DEFINE_string('topology', None, 'CHIP:SHAPE, as v5e:16x16')
@@ -36,8 +36,7 @@ def main(config: ConfigDict, workdir: str | None = None) -> None:
   mesh = compiling.mesh(config.mesh, target)
   program = compiling.compile_step(config, mesh)
   if HLO.value and program.text:
-    with open(HLO.value, 'w') as file:
-      file.write(program.text)
+    files.write_atomic(HLO.value, program.text)
   found = report.make(config, target, dict(mesh.shape), program)
   if MARKDOWN.value:
     print(report.row(found, _name()), flush=True)

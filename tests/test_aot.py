@@ -105,6 +105,13 @@ def test_the_report_has_the_memory_the_collectives_and_the_time():
   assert seconds == pytest.approx(found.flops / 8 / 989e12)
 
 
+def test_a_step_without_collectives_has_a_least_time_too():
+  config, target, mesh, program = compiled()
+  found = report.make(config, target, dict(mesh.shape), program)
+  text = report.text(dataclasses.replace(found, collectives=()))
+  assert 'a step: at least' in text and 'in collectives' not in text
+
+
 def test_what_does_not_fit_names_the_largest_buffers(monkeypatch):
   config, target, mesh, program = compiled()
   small = dataclasses.replace(target.chip, hbm=2**16)
@@ -163,7 +170,7 @@ def test_rows_that_do_not_divide_are_named():
   config, _, mesh, _ = compiled()
   config = settings()
   config.train.batch_rows = 12
-  with pytest.raises(UserError, match='batch_rows = 12.*= 8'):
+  with pytest.raises(UserError, match='batch_rows = 12.*multiple of 8'):
     compiling.compile_step(config, mesh)
 
 

@@ -1,12 +1,14 @@
 """A training that is stopped and started again ends as if it had not been."""
 
+import contextlib
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from early_experience import files
+from early_experience import distributed, files
+from early_experience.cluster import Preempted
 from early_experience.errors import UserError
 from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.model import config as model_config
@@ -100,12 +102,28 @@ def test_metrics_have_every_interval_once_and_the_tokens_of_each_objective(
 
 def test_training_goes_on_over_another_mesh(monkeypatch, straight, workdir):
   stop(monkeypatch, config_of(), workdir, 5)
-  other = config_of(microbatches=2)
+  other = config_of(microbatches=1)
   other.mesh.update(data=2, fsdp=2, tensor=2)
   train(other, workdir)
   _, lines = outcome(workdir)
   for line, want in zip(lines, straight[2], strict=True):
     np.testing.assert_allclose(line['loss'], want['loss'], rtol=1e-4)
+
+
+def test_it_leaves_between_stages_and_has_nothing_to_leave_at_the_end(
+  monkeypatch, straight, workdir
+):
+  @contextlib.contextmanager
+  def announced_once():
+    yield lambda update: update in (4, 7)
+
+  monkeypatch.setattr(distributed, 'preemption', announced_once)
+  with pytest.raises(Preempted):
+    train(config_of(), workdir)
+  params, lines = outcome(workdir)
+  assert lines == straight[2][:3]
+  train(config_of(), workdir)
+  assert_identical(outcome(workdir)[0], straight[1])
 
 
 def test_finished_training_is_not_repeated(straight, capsys):
@@ -164,15 +182,23 @@ def change_manifest(workdir, **changes):
   [
     ({'batch_rows': 6, 'microbatches': 4}, (1, 1, 1), 'batch_rows = 6'),
     ({'batch_rows': 8, 'microbatches': 4}, (2, 2, 1), 'multiple of 16'),
+    ({}, (1, 1, 4), 'tensor = 4 does not divide kv_heads = 2'),
+    ({'checkpoint_every_steps': 0}, (1, 1, 1), 'every_steps = 0 is below 1'),
+    ({'log_every_steps': 0}, (1, 1, 1), 'log_every_steps = 0 is below 1'),
+    ({'keep_checkpoints': 0}, (1, 1, 1), 'keep_checkpoints = 0 is below 1'),
+    ({'profile_steps': (3, 2)}, (1, 1, 1), r'profile_steps = \(3, 2\)'),
+    ({'profile_steps': (3,)}, (1, 1, 1), r'profile_steps = \(3,\)'),
+    ({'stages': []}, (1, 1, 1), 'stages is empty'),
   ],
 )
-def test_batch_that_cannot_be_cut_is_refused(
+def test_what_does_not_fit_is_refused_before_its_folder_is_begun(
   workdir, train_settings, mesh, named
 ):
   config = config_of(**train_settings)
   config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
   with pytest.raises(UserError, match=named):
     train(config, workdir)
+  assert not (workdir / 'train').exists()
 
 
 def test_unknown_rows_are_named_with_those_there_are(workdir):

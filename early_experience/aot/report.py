@@ -43,23 +43,26 @@ class Report:
   largest: tuple[tuple[str, int], ...]
 
   @property
+  def refused(self) -> str:
+    """What XLA said, where it did not compile the step; else ''."""
+    return self.program.message if self.program else ''
+
+  @property
   def temporary(self) -> int:
     """Bytes of what is neither state nor batch."""
-    if self.program is None or self.program.message:
+    if self.program is None or self.refused:
       return self.estimate.temporary
     return self.program.temporary + self.program.results
 
   @property
   def total(self) -> int:
-    if self.program is None or self.program.message:
+    if self.program is None or self.refused:
       return self.estimate.total
     return self.program.arguments + self.temporary
 
   @property
   def fits(self) -> bool:
-    if self.program is not None and self.program.message:
-      return False
-    return self.total <= self.target.chip.hbm
+    return not self.refused and self.total <= self.target.chip.hbm
 
   @property
   def seconds(self) -> dict[str, float]:
@@ -154,6 +157,7 @@ def text(report: Report) -> str:
     unsure = sum(not one.sure for one in report.collectives)
     if unsure:
       lines.append(f'  {unsure} are in loops of unknown length, and count once')
+  if not report.refused:
     lines += ['', f'{report.flops:.3g} FLOPs a step; at peak rates, seconds of']
     lines += [f'  {k:<40}{v:9.3f}' for k, v in report.seconds.items() if v]
     bound, least = _bound(report)
@@ -162,8 +166,8 @@ def text(report: Report) -> str:
     lines.append(f'  so at most {tokens:,.0f} tokens/s')
   if not report.fits:
     lines += ['', 'IT DOES NOT FIT.']
-    if report.program is not None and report.program.message:
-      lines.append(' '.join(report.program.message.split()))
+    if report.refused:
+      lines.append(' '.join(report.refused.split()))
   lines += ['', 'The largest buffers, in GiB:', *_table(dict(report.largest))]
   return '\n'.join(lines)
 
@@ -201,7 +205,7 @@ def row(report: Report, name: str) -> str:
     gib(report.total) if report.fits else f'**{gib(report.total)}**',
     gib(report.target.chip.hbm),
     f'{report.flops:.2g}',
-    f'{least:.2f} s ({bound})' if report.collectives else '',
+    '' if report.refused else f'{least:.2f} s ({bound})',
     talk,
     f'{report.compile_seconds:.0f} s',
   ]
@@ -215,7 +219,7 @@ def _bound(report):
 def _by(report):
   if report.program is None:
     return 'by the formula of early_experience.memory'
-  if report.program.message:
+  if report.refused:
     return 'by the formula, for XLA gives no parts'
   return 'as XLA plans it'
 

@@ -28,10 +28,10 @@ class Run:
     rows: of all stages, by name.
     row_tokens: the one length of all rows.
     mesh: from `make_mesh`.
-    checkpoints: of this training.
 
   Raises:
-    UserError: a stage's settings are out of range.
+    UserError: a stage's settings are out of range, or the mesh does not divide
+      the model.
   """
 
   def __init__(
@@ -42,12 +42,10 @@ class Run:
     rows: dict[str, loader.Rows],
     row_tokens: int,
     mesh: Mesh,
-    checkpoints: Checkpoints,
   ):
     self._config, self._cfg, self._rows = config, cfg, rows
     self._source, self._row_tokens = source, row_tokens
-    self._mesh, self._checkpoints = mesh, checkpoints
-    self._stages = config.train.stages
+    self._mesh, self._stages = mesh, config.train.stages
     # All at once: what is wrong with the last stage shows before the first.
     self._optimizers, self._steps = [], []
     for stage in self._stages:
@@ -59,14 +57,21 @@ class Run:
         if stage.steps
         else None
       )
+    # The states of all stages have one structure.
+    self._like = train_step.abstract_state(cfg, self._optimizers[0], mesh)
 
-  def to_the_end(self, folder) -> dict:
+  def to_the_end(self, folder, checkpoints: Checkpoints) -> dict:
     """Trains; returns what was counted.
+
+    Args:
+      folder: of the training.
+      checkpoints: in it.
 
     Raises:
       UserError: the loss is not a number, or jumped.
       Preempted: the state is saved, and the machine is about to go.
     """
+    self._checkpoints = checkpoints
     state, position = self._start()
     settings = self._config.train
     tokens = settings.batch_rows * self._row_tokens
@@ -123,9 +128,7 @@ class Run:
     }
 
   def _start(self) -> tuple[TrainState, Position]:
-    tx = self._optimizers[0]  # the states of all stages have one structure
-    like = train_step.abstract_state(self._cfg, tx, self._mesh)
-    params = None
+    like, params = self._like, None
     if self._cfg.lora_rank:  # what is frozen is not in the checkpoints
       params = self._params()
       like = like.replace(frozen=table.split(params, self._cfg)[1])
@@ -133,6 +136,7 @@ class Run:
     if restored is not None:
       return restored
     params = params or self._params()
+    tx = self._optimizers[0]
     return train_step.new_state(params, self._cfg, tx, self._mesh), Position()
 
   def _params(self):
@@ -159,7 +163,8 @@ class Run:
         leave = self._preempted(position.total)
         if done or leave or not position.total % every:
           self._save(state, position)
-        if leave and not done:
+        # Between stages too: the cluster announces it for one update only.
+        if leave and not (done and index == len(self._stages) - 1):
           raise cluster.Preempted(position.total)
         if not done:
           batch = self._next(batches)  # while the device is at work

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from early_experience.errors import UserError
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import spec
@@ -88,6 +89,26 @@ def enter_stage(
 def put_step(step: int, mesh: Mesh) -> jax.Array:
   """A step count on all devices."""
   return jax.device_put(jnp.int32(step), NamedSharding(mesh, PartitionSpec()))
+
+
+def check_batch(settings: ConfigDict, mesh: Mesh | AbstractMesh) -> None:
+  """Makes sure that each microbatch can be split over the mesh.
+
+  Args:
+    settings: `config.train`.
+    mesh: to train on.
+
+  Raises:
+    UserError: it cannot.
+  """
+  rows, parts = settings.batch_rows, settings.microbatches
+  ways = mesh.shape['data'] * mesh.shape['fsdp']
+  if parts < 1 or rows < 1 or rows % (parts * ways):
+    raise UserError(
+      f'config.train.batch_rows = {rows} cannot be cut into'
+      f' config.train.microbatches = {parts} parts over config.mesh data x fsdp'
+      f' = {ways} devices; make it a multiple of {max(1, parts) * ways}'
+    )
 
 
 def make_train_step(
