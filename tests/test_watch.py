@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def test_a_jump_of_the_loss_ends_the_run_and_says_how_far(tmp_path):
     take(log_of(tmp_path, 2.0), [*steady, 1.9, 2.1])
   take(log_of(tmp_path, 0.0), [*steady, 100.0])
   take(log_of(tmp_path, 2.0), [1.0, 100.0])  # too early to tell
+
+
+def test_a_stage_is_not_measured_by_the_one_before(tmp_path):
+  log = log_of(tmp_path, 2.0)
+  take(log, [1.0] * metrics.WINDOW)
+  log.start()
+  take(log, [100.0])
+
+
+def test_every_field_of_a_line_is_explained(tmp_path):
+  log = log_of(tmp_path, 0.0)
+  take(log, [1.0])
+  for field in log.last:
+    named = re.sub('^.*/', 'OBJECTIVE/', field)
+    assert re.search(rf'\b{named}\b', metrics.__doc__), field
 
 
 def test_the_checkpoint_of_the_lowest_loss_is_kept_too(monkeypatch, workdir):

@@ -1,6 +1,19 @@
 """What training reports: JSONL and TensorBoard, never making the device wait.
 
 The values of an update are fetched after the next one has been dispatched.
+
+A line of `metrics.jsonl` is of the updates since the line before:
+  step, stage: updates done over all stages; index of the stage.
+  loss, grad_norm: means of what is minimised, and of the norm before clipping.
+  lr: of the last update.
+  OBJECTIVE/nll, OBJECTIVE/tokens: nats a weighted token, null where there are
+    none; and the sum of the weights.
+  tokens_per_s: padding included.
+  flops_per_s, utilisation: by `model_flops`; as a share of the devices' peak,
+    null where that is not known.
+  data_wait_share, checkpoint_share: of the time, in which the step had to wait
+    for batches and for saves.
+  seconds: since the training began, but for compiling and restoring.
 """
 
 import collections
@@ -67,7 +80,7 @@ def model_flops(
   return float(layers + attention) * tokens + float(head) * scored
 
 
-WINDOW = 50  # updates whose mean loss a jump is measured by
+WINDOW = 50  # updates of a stage whose mean loss a jump is measured by
 
 
 class Diverged(Exception):
@@ -134,7 +147,8 @@ class Log:
     self.start()
 
   def start(self) -> None:
-    """Starts the clock: what went before is no training, as compiling is."""
+    """Starts a stage: what went before is no training, as compiling is."""
+    self._losses.clear()  # of other objectives
     self._mark = time.perf_counter()
     self.data_seconds = self.checkpoint_seconds = 0.0
 
