@@ -11,7 +11,6 @@ import shutil
 import sys
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
@@ -19,7 +18,7 @@ from early_experience import distributed
 from early_experience.errors import UserError
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
-from early_experience.training import architecture
+from early_experience.training import architecture, checksum
 from early_experience.training.train_step import TrainState, put_step
 
 
@@ -117,7 +116,7 @@ class Checkpoints:
   def _write(self, trees, frozen, position, loss=None):
     about = {
       'position': dataclasses.asdict(position),
-      'sums': _sums(**trees, frozen=frozen),
+      'sums': checksum.of(**trees, frozen=frozen),
     }
     try:
       self._manager.save_checkpointables_async(
@@ -231,7 +230,7 @@ def load_params(
 
 
 def _check_frozen(folder, about, frozen):
-  if about['sums']['frozen'] != _sums(frozen=frozen)['frozen']:
+  if checksum.difference(about['sums'], frozen=frozen):
     raise UserError(
       f'the adapters in {folder} were trained beside other parameters than'
       ' those given'
@@ -253,7 +252,8 @@ def _newest_whole(manager, like):
       error = _reason(raised)
     # One process alone may have met the damage.
     if distributed.all_agree(parts is not None):
-      error = _difference(parts, like)
+      loaded = {name: parts[name] for name in like}
+      error = checksum.difference(parts['about']['sums'], **loaded)
       if not error:
         return parts, damaged
     damaged.append(step)
@@ -264,30 +264,6 @@ def _newest_whole(manager, like):
   if damaged:
     raise UserError(f'no checkpoint is left to go on from; {last}')
   return None
-
-
-def _difference(parts, like):
-  """Names the first part that is not what was saved; '' where all are."""
-  saved = parts['about']['sums']
-  for name, value in _sums(**{name: parts[name] for name in like}).items():
-    if value != saved[name]:
-      return f'{name} are not what was saved'
-  return ''
-
-
-def _sums(**trees):
-  """The sum modulo 2^32 of all words of each tree: the same on any mesh."""
-  return {name: int(_sum(tree)) for name, tree in trees.items()}
-
-
-@jax.jit
-def _sum(tree):
-  def words(x):
-    word = {2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-    x = jax.lax.bitcast_convert_type(x, word)
-    return jnp.sum(x.astype(jnp.uint32), dtype=jnp.uint32)
-
-  return sum(map(words, jax.tree.leaves(tree)), jnp.uint32(0))
 
 
 def _reason(error):
