@@ -166,9 +166,9 @@ def _write(env, config, folder, run):
     files.JsonlWriter(folder, FAILURES) as failures,
     files.JsonlWriter(folder, ANSWERS) as answers,
   ):
-    tried = _ids(folder, records.STEM)
+    tried = files.written(folder, records.STEM)
     count = len(tried)
-    tried |= _ids(folder, FAILURES) | set_aside.ids(folder)
+    tried |= files.written(folder, FAILURES) | set_aside.ids(folder)
     left = [t for t in env.tasks(config.collect.split) if t.id not in tried]
     if count >= wanted:
       return
@@ -191,10 +191,6 @@ def _write(env, config, folder, run):
             {'task_id': task.id, 'task_type': task.type, 'reason': failure}
           )
     progress.close()
-
-
-def _ids(folder, stem):
-  return {value['task_id'] for _, value in files.read_jsonl(folder, stem)}
 
 
 def _summary(env, settings, folder):

@@ -134,8 +134,7 @@ def _announce(named, env, config, trajectories, workdir):
 
 
 def _done(folder):
-  done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
-  return done | set_aside.ids(folder)
+  return files.written(folder, records.STEM) | set_aside.ids(folder)
 
 
 def _settings(config, source):

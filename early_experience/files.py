@@ -102,8 +102,8 @@ class JsonlWriter:
         self._file = open(path, 'ab')  # noqa: SIM115
       start = self._file.tell()
       try:
-        self._file.write(json.dumps(value, ensure_ascii=False).encode())
-        self._file.write(b'\n')
+        line = json.dumps(value, ensure_ascii=False) + '\n'
+        self._file.write(line.encode())
         self._file.flush()
       except OSError:
         self._discard(path, start)
@@ -146,8 +146,30 @@ def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
     yield from read_objects(path)
 
 
-def read_objects(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
+def written(folder, stem: str) -> set[str]:
+  """Tasks of which a run that may have been stopped has a whole line.
+
+  A line that a kill cut short, if only by its end, is of none: `JsonlWriter`
+  will remove it.
+
+  Raises:
+    UserError: as `read_objects`.
+  """
+  return {
+    value['task_id']
+    for path in jsonl_shards(folder, stem)
+    for _, value in read_objects(path, cut=True)
+  }
+
+
+def read_objects(
+  path: str | os.PathLike, cut: bool = False
+) -> Iterator[tuple[str, dict]]:
   """Yields (`FILE line N`, object) of one file of JSON lines.
+
+  Args:
+    path: of the file.
+    cut: leave out a last line without an end.
 
   Raises:
     UserError: it cannot be read, or a line is no JSON object in UTF-8; the
@@ -156,6 +178,8 @@ def read_objects(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
   try:
     with open(path, 'rb') as file:
       for number, line in enumerate(file, start=1):
+        if cut and not line.endswith(b'\n'):
+          return
         where = f'{path} line {number}'
         try:
           value = json.loads(line.decode())

@@ -71,7 +71,8 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
     # Before anything is written: it may refuse.
     writer = _writer(config, workdir)
     trajectories = list(records.read(source))
-    todo = [t for t in trajectories if t.task_id not in _done(folder)]
+    done = _done(folder)
+    todo = [t for t in trajectories if t.task_id not in done]
     if chosen.writer == 'openai':
       decisions = _decisions(config)
       chats = (writer.chat(d) for t in todo for d in decisions(t))
@@ -144,8 +145,7 @@ def _settings(config, source):
 
 
 def _done(folder):
-  done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
-  return done | set_aside.ids(folder)
+  return files.written(folder, records.STEM) | set_aside.ids(folder)
 
 
 def _reflect(writer, config, todo, count, folder):

@@ -17,7 +17,7 @@ _HOPELESS = 16
 
 def ids(folder) -> set[str]:
   """Tasks whose units an earlier run set aside; they are not tried again."""
-  return {value['task_id'] for _, value in files.read_jsonl(folder, STEM)}
+  return files.written(folder, STEM)
 
 
 def sift(

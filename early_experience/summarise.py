@@ -41,7 +41,7 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
     # Before anything is written: it may refuse.
     model = LanguageModel(settings, 'config.summarise.openai', workdir)
     trajectories = list(records.read(source))
-    done = {v['task_id'] for _, v in files.read_jsonl(folder, records.STEM)}
+    done = files.written(folder, records.STEM)
     todo = [t for t in trajectories if t.task_id not in done]
     asked = (chat for trajectory in todo for chat in chats(trajectory))
     accounting.announce('summarise', model, asked, cli.confirmed())

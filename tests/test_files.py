@@ -34,6 +34,14 @@ def test_a_line_that_a_kill_cut_short_is_written_again_not_doubled(tmp_path):
   assert [t.task_id for t in records.read(tmp_path)] == ['a', 'b', 'c']
 
 
+@pytest.mark.parametrize('missing', [1, 10])
+def test_a_line_without_an_end_is_of_no_task_that_is_done(tmp_path, missing):
+  write(tmp_path, named('a'), named('b'))
+  (shard,) = files.jsonl_shards(tmp_path, records.STEM)
+  shard.write_bytes(shard.read_bytes()[:-missing])
+  assert files.written(tmp_path, records.STEM) == {'a'}
+
+
 def test_shards_fill_up_and_go_on_after_a_restart(tmp_path):
   for name in 'abcde':
     with files.JsonlWriter(tmp_path, 'x', shard_lines=2) as writer:

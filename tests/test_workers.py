@@ -154,6 +154,8 @@ def test_what_is_set_aside_is_not_tried_again_by_a_continued_run(tmp_path):
   first = collect.collect(config, tmp_path)
   (tmp_path / 'collect' / 'summary.json').unlink()
   before = written(tmp_path)
+  with open(tmp_path / 'collect' / 'set_aside-00000.jsonl', 'a') as file:
+    file.write('{"task_id": "tor')  # killed while it wrote
   assert collect.collect(config, tmp_path) == first
   assert written(tmp_path) == before
 
