@@ -91,13 +91,14 @@ def attempt(function: Callable[[Any], Any], unit: Any) -> Any:
   """One try of a unit: its result, or the `Failure` that it ended in."""
   try:
     return function(unit)
-  except Exception as error:
+  except (Exception, SystemExit) as error:  # an environment may want to exit
     return Failure(getattr(error, 'reason', 'error'), in_a_line(error))
 
 
 def in_a_line(error: BaseException) -> str:
   """An error in one line that is not too long; a user's without its kind."""
   said = ' '.join(str(error).split())
+  said = said.encode(errors='backslashreplace').decode()  # for files
   if not isinstance(error, UserError):
     said = f'{type(error).__name__}: {said}'
   return said[:_ERROR_CHARS]
@@ -189,8 +190,10 @@ class _Local:
     self._pool = ProcessPool(
       max_workers=self._workers,
       initializer=_begin,
-      initargs=(os.getpid(),),
-      context=multiprocessing.get_context('spawn'),
+      # The function only to import its module, in all workers at once: they
+      # receive their units one after the other.
+      initargs=(os.getpid(), self._function),
+      context=_Context(),
     )
 
   def result(self, future):
@@ -224,10 +227,34 @@ def _ended(exitcode):
   if exitcode is not None and exitcode < 0:
     with contextlib.suppress(ValueError):
       return signal.Signals(-exitcode).name
-  return f'exit code {exitcode}'
+  return f'exit code {exitcode % _EXITED}'
 
 
-def _begin(parent):
+# Pebble sees no harm in a process that ends with 0, and waits for its unit.
+_EXITED = 256
+
+
+class _Process(multiprocessing.get_context('spawn').Process):
+  """A worker; where it is killed, what it has started is killed too."""
+
+  @property
+  def exitcode(self):
+    code = super().exitcode
+    return _EXITED if code == 0 else code
+
+  def is_alive(self):
+    alive = super().is_alive()
+    if not alive:
+      with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(self.pid, signal.SIGKILL)
+    return alive
+
+
+class _Context(multiprocessing.context.SpawnContext):
+  Process = _Process
+
+
+def _begin(parent, _):
   """Makes a worker the head of a group that ends as a whole.
 
   Browsers and virtual machines that an environment starts are of the group.

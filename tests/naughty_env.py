@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import signal
+import sys
 import time
 
 from tests.toy_env import ToyEnv
@@ -47,10 +48,20 @@ class NaughtyEnv(ToyEnv):
       os.kill(os.getpid(), signal.SIGKILL)
     if fault == 'crash':
       ctypes.string_at(0)
+    if fault == 'vanish':
+      os._exit(0)
+    if fault == 'exit':
+      sys.exit(3)
+    if fault == 'mutter':
+      raise RuntimeError('half a \ud83d word')
     if fault == 'raise':
       raise RuntimeError('the cupboard fell over')
     if fault == 'reject':
       return dataclasses.replace(turn, valid=False)
+    if fault == 'number':
+      return dataclasses.replace(turn, done=0)
+    if fault == 'nan':
+      return dataclasses.replace(turn, score=float('nan'))
     said = {
       'drift': 'Who are you?',
       'long': 'spam ' * 2_000_000,

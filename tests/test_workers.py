@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -74,6 +75,19 @@ def test_a_pool_that_loses_idle_workers_is_replaced():
   assert found == [(n, n * n) for n in range(20)]
 
 
+def dies_beside_a_child(path):
+  path.write_text(str(subprocess.Popen(['sleep', '600']).pid))
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_worker_has_started_ends_too(tmp_path):
+  cluster, path = settings().cluster, tmp_path / 'pid'
+  cluster.tries = 1
+  ((_, failure),) = workers.run(dies_beside_a_child, [path], cluster, 1)
+  assert failure.error == 'its process ended with SIGKILL'
+  waiting.until(lambda: not alive(int(path.read_text())), 'end of the child')
+
+
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('undisturbed')
@@ -103,30 +117,35 @@ FAULTS = {
   'hang': ('hang', 'no answer in 5 s'),
   'kill': ('crash', 'SIGKILL'),
   'crash': ('crash', 'SIGSEGV'),
+  'vanish': ('crash', 'exit code 0'),
   'raise': ('error', 'RuntimeError: the cupboard fell over'),
+  'mutter': ('error', r'RuntimeError: half a \ud83d word'),
+  'exit': ('error', 'SystemExit: 3'),
   'reject': ('expert action rejected', "step 0: 'open box 1' is answered"),
   'long': ('observation too long', '10,000,000 characters'),
   'surrogate': ('invalid UTF-8', r"'\ud83d' at character 7"),
   'bytes': ('no text', 'the observation is bytes'),
+  'number': ('no turn', '`done` of a turn is int, not bool'),
+  'nan': ('no turn', 'the score of a turn is nan'),
 }
 
 
 def test_each_misbehaviour_sets_its_task_aside_with_its_reason(
   tmp_path, capsys
 ):
-  tasks = [f'train-{i}' for i in range(12) if i % 4 != 3]
+  tasks = [f'train-{i}' for i in range(20) if i % 4 != 3]
   faults = dict(zip(tasks, FAULTS, strict=False))
-  config = settings(faults=faults, tasks=12)
+  config = settings(faults=faults, tasks=20)
   config.cluster.tries = 1
   summary = collect.collect(config, tmp_path)
-  assert summary['trajectories'] == 1 and summary['tried'] == 12
+  assert summary['trajectories'] == 2 and summary['tried'] == 20
   assert sum(summary['set_aside'].values()) == len(FAULTS)
   aside = set_aside(tmp_path / 'collect')
   assert list(aside) == list(faults), 'in the order of the tasks'
   for task, fault in faults.items():
     reason, error = FAULTS[fault]
     assert aside[task]['reason'] == reason and error in aside[task]['error']
-  assert 'set aside: 2 crash, 1 error, 1 expert' in capsys.readouterr().out
+  assert 'set aside: 3 crash, 3 error, 1 expert' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('branching', ['clone', 'fork'])

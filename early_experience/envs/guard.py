@@ -1,6 +1,7 @@
 """What an environment may answer; all else is reported, never recorded."""
 
 import json
+import math
 
 from early_experience.envs.interface import Environment, Task, Turn
 
@@ -50,6 +51,10 @@ class Guarded:
     """
     return self._check(self._env.step(action))
 
+  def admissible(self) -> tuple[str, ...] | None:
+    found = self._env.admissible()
+    return None if found is None else tuple(found)
+
   def clone(self) -> 'Guarded | None':
     twin = self._env.clone()
     return None if twin is None else Guarded(twin, self._max_chars)
@@ -63,6 +68,7 @@ class Guarded:
         'no turn', f'the answer is {type(turn).__name__}, not a Turn'
       )
     check_text('observation', turn.observation)
+    _check_outcome(turn)
     length = len(turn.observation)
     if length > self._max_chars:
       raise Misbehaves(
@@ -71,6 +77,17 @@ class Guarded:
         f' config.env.max_observation_chars = {self._max_chars:,}',
       )
     return turn
+
+
+def _check_outcome(turn):
+  for name in ('done', 'success', 'valid'):
+    value = getattr(turn, name)
+    if type(value) is not bool:  # NumPy has one of its own
+      kind = type(value).__name__
+      raise Misbehaves('no turn', f'`{name}` of a turn is {kind}, not bool')
+  number = isinstance(turn.score, float) or type(turn.score) is int
+  if not number or not math.isfinite(turn.score):
+    raise Misbehaves('no turn', f'the score of a turn is {turn.score!r:.40}')
 
 
 def check_text(what: str, text: object) -> None:

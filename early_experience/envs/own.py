@@ -27,6 +27,7 @@ def environment(settings: str) -> Iterator[Guarded]:
     yield env
   except BaseException:
     _made.cache_clear()
+    atexit.unregister(_close)  # it would be kept until then
     _close(env)
     raise
 
