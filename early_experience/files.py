@@ -38,14 +38,20 @@ def read_json(path: str | os.PathLike) -> dict:
   """Reads one JSON object.
 
   Raises:
-    UserError: the file is missing or is not JSON.
+    UserError: the file is missing, cannot be read or is not JSON, or holds
+      another value.
   """
   try:
-    return json.loads(pathlib.Path(path).read_text())
+    value = json.loads(pathlib.Path(path).read_text())
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from None
   except ValueError as error:
     raise UserError(f'{path} is not JSON: {error}') from None
+  if not isinstance(value, dict):
+    raise UserError(f'{path} is not a JSON object')
+  return value
 
 
 @contextlib.contextmanager

@@ -59,7 +59,9 @@ def test_characters_without_an_id_are_unknown(folder):
   assert ids == expected(oracle, [user('去 ✂')])
 
 
-@pytest.mark.parametrize('way', ['by name', 'by name alone', 'by id'])
+@pytest.mark.parametrize(
+  'way', ['by name', 'by its new name', 'by name alone', 'by id']
+)
 def test_special_is_what_any_of_the_files_calls_so(tmp_path, way):
   folder = tiny_tokenizers.write(tmp_path, 'gemma3')
   named = ['<end_of_turn>', '<start_of_turn>']
@@ -80,7 +82,8 @@ def test_special_is_what_any_of_the_files_calls_so(tmp_path, way):
       }
     }
   else:
-    more = {'eos_token': named[0], 'additional_special_tokens': named[1:]}
+    new = 'extra_special_tokens', 'additional_special_tokens'
+    more = {'eos_token': named[0], new[way != 'by its new name']: named[1:]}
   edit(folder, 'tokenizer_config.json', lambda c: c.update(more))
   oracle = oracle_of(folder)
   coder = tokenizer.load(folder)
@@ -97,6 +100,9 @@ def test_what_is_missing_or_damaged_is_named(folder, tmp_path):
   fails(folder, 'tokenizer.json is not JSON')
   (folder / 'tokenizer.json').write_text('{"model": 3}')
   fails(folder, 'is not a tokenizer.json')
+  (folder / 'generation_config.json').write_text('[]')
+  (folder / 'tokenizer.json').write_text(whole)
+  fails(folder, 'generation_config.json is not a JSON object')
   (folder / 'tokenizer_config.json').write_text('[]')
   fails(folder, 'tokenizer_config.json is not a JSON object')
   (folder / 'tokenizer.json').unlink()
@@ -118,6 +124,13 @@ def test_templates_that_do_not_serve_are_named(folder):
   fails(folder, 'refuses', 'unsafe')
   path.unlink()
   fails(folder, 'has no chat template')
+  for odd in (3, ['x']):
+    edit(
+      folder,
+      'tokenizer_config.json',
+      lambda c, x=odd: c.update(chat_template=x),
+    )
+    fails(folder, 'has no chat template')
 
 
 def test_a_conversation_that_a_template_refuses_is_described(folder):

@@ -81,6 +81,10 @@ def test_there_and_back(tmp_path, monkeypatch, capsys):
     ([], 'required: command; usage: python -m early_experience.convert'),
     (['from_hf', '--hf=H'], 'required: --out; usage: .* from_hf'),
     (['from_hf', '--hf=none', '--out=O'], 'none/config.json does not exist'),
+    (
+      ['from_hf', f'--hf={__file__}', '--out=O'],
+      'cannot read .*test_convert.py/config.json: Not a directory',
+    ),
     (['to_hf', '--checkpoint=none', '--out=O'], 'none.* holds no checkpoints'),
     (['to_hf', '--checkpoint=H', '--out=O', '--dtype=int8'], "'int8'"),
   ],

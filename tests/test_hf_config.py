@@ -246,6 +246,7 @@ def test_no_family_has_it():
       "rope type 'yarn' is not supported; there are: default, linear, llama3",
     ),
     ({'rope_scaling': {'rope_type': 'linear'}}, "'linear' lacks factor"),
+    ({'partial_rotary_factor': 0.5}, 'partial_rotary_factor is not supported'),
     ({'hidden_act': 'relu'}, "hidden_act 'relu' is not supported; .*silu"),
     (
       {'quantization_config': {'quant_method': 'gptq'}},
@@ -268,6 +269,12 @@ def test_what_is_not_supported_is_named(changes, message):
   'source, changes, message',
   [
     (QWEN2_5_7B, {'use_sliding_window': True}, 'use_sliding_window = True'),
+    (GEMMA3_4B, {'text_config': 4}, 'text_config = 4 is not an object'),
+    (
+      GEMMA3_4B,
+      {'quantization_config': {'quant_method': 'bitsandbytes'}},
+      r'quantised weights \(bitsandbytes\)',
+    ),
     (
       GEMMA3_4B['text_config'],
       {'use_bidirectional_attention': True},

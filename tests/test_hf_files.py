@@ -235,6 +235,9 @@ def test_files_are_those_of_the_index(tmp_path):
   refused(tmp_path, f'{Q}; .* in no file')
   write_index(tmp_path, places | {'more': places[Q]})
   refused(tmp_path, f'{places[Q]} has tensor more; it has not')
+  for odd in ([], {}, {Q: 3}, {Q: [places[Q]]}):
+    write_index(tmp_path, odd)
+    refused(tmp_path, 'has no weight_map of tensors to files')
   write_index(tmp_path, places)
   path = tmp_path / elsewhere
   twice = safetensors_numpy.load_file(path) | {Q: np.zeros(3)}

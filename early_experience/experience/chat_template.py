@@ -123,8 +123,9 @@ def load(folder: pathlib.Path) -> ChatTemplate:
   else:
     where, source = folder / CONFIG, config.get('chat_template')
   if isinstance(source, list):
-    source = {e.get('name'): e.get('template') for e in source}
-  if not source:
+    entries = [entry for entry in source if isinstance(entry, dict)]
+    source = {e.get('name'): e.get('template') for e in entries}
+  if not isinstance(source, str | dict) or not source:
     raise UserError(
       f'{folder} has no chat template: neither {FILE} nor "chat_template" in'
       f' {CONFIG}; a base model needs that of its instruct version'
@@ -138,8 +139,6 @@ def read_config(folder: pathlib.Path) -> dict:
   for name in (TOKENS, CONFIG):
     if (folder / name).exists():
       found = files.read_json(folder / name)
-      if not isinstance(found, dict):
-        raise UserError(f'{folder / name} is not a JSON object')
       merged |= {k: v for k, v in found.items() if v is not None}
   return merged
 

@@ -7,7 +7,12 @@ from early_experience import files
 from early_experience.config import model as default_model
 from early_experience.errors import UserError
 from early_experience.hf.families import ACTIVATIONS, FAMILIES, KEYS
-from early_experience.hf.rope import read_rope, unused_rope, write_rope
+from early_experience.hf.rope import (
+  object_in,
+  read_rope,
+  unused_rope,
+  write_rope,
+)
 from early_experience.model.config import ADDED, ModelConfig
 
 CONFIG = 'config.json'
@@ -51,16 +56,15 @@ def fields_of(source: dict, where: object = CONFIG) -> dict[str, object]:
     source: the content.
     where: named in errors.
   """
+  if quantised := object_in(source, 'quantization_config', where):
+    raise UserError(
+      f'{where}: quantised weights ({quantised.get("quant_method")}) are not'
+      f' supported; take the checkpoint in bfloat16 or float32'
+    )
   source, family = _text_part(source, where)
   for key, value in family.refused.items():
     if source.get(key) == value:
       raise UserError(f'{where}: {key} = {value} is not supported')
-  if source.get('quantization_config'):
-    method = source['quantization_config'].get('quant_method', 'unknown')
-    raise UserError(
-      f'{where}: quantised weights ({method}) are not supported; take the'
-      f' checkpoint in bfloat16 or float32'
-    )
   source = family.defaults | source
   fields = _neutral() | family.fixed
   for ours, theirs in (KEYS | family.keys).items():
@@ -130,12 +134,10 @@ def _config_of(model, name):
 
 def _text_part(source, where):
   """The part that describes the decoder, and its family."""
-  if not isinstance(source, dict):
-    raise UserError(f'{where} is not a JSON object')
   name = source.get('model_type')
   if name == MULTIMODAL:
-    text = {'model_type': 'gemma3_text'} | source.get('text_config', {})
-    return _text_part(text, where)
+    text = object_in(source, 'text_config', where)
+    return _text_part({'model_type': 'gemma3_text'} | text, where)
   names = ', '.join((*FAMILIES, f'{MULTIMODAL} (its text model)'))
   if name not in FAMILIES:
     raise UserError(

@@ -166,8 +166,9 @@ def _nothing(folder):
 
 def _indexed(folder, index):
   places = files.read_json(index).get('weight_map')
-  if not isinstance(places, dict) or not places:
-    raise UserError(f'{index} has no weight_map')
+  listed = isinstance(places, dict) and set(map(type, places.values()))
+  if listed != {str}:
+    raise UserError(f'{index} has no weight_map of tensors to files')
   found = {}
   for name in sorted(set(places.values())):
     path = folder / name

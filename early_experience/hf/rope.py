@@ -35,18 +35,18 @@ def read_rope(
   Raises:
     UserError: a type or a pattern of layers is not supported, or incomplete.
   """
-  both = _object(source, 'rope_parameters', where)
-  local = _object(both, _LOCAL, where)
+  both = object_in(source, 'rope_parameters', where)
+  local = object_in(both, _LOCAL, where)
   layered = {_LOCAL, _GLOBAL} & set(both)
-  whole = _object(both, _GLOBAL, where) if layered else both
-  whole = whole | _object(source, 'rope_scaling', where)
+  whole = object_in(both, _GLOBAL, where) if layered else both
+  whole = whole | object_in(source, 'rope_scaling', where)
   name = whole.get('rope_type') or whole.get('type') or 'default'
   if name not in _TYPES:
     raise UserError(
       f'{where}: rope type {name!r} is not supported; there are:'
       f' {", ".join(_TYPES)}'
     )
-  if whole.get('partial_rotary_factor', 1) != 1:
+  if (source | whole).get('partial_rotary_factor') not in (None, 1):
     raise UserError(f'{where}: partial_rotary_factor is not supported')
   if name == 'llama3':
     whole.setdefault(
@@ -74,7 +74,12 @@ def read_rope(
   }
 
 
-def _object(source, key, where):
+def object_in(source: dict, key: str, where: object) -> dict:
+  """An object within a config.json; empty where it is null or absent.
+
+  Raises:
+    UserError: it is no object.
+  """
   value = source.get(key) or {}
   if not isinstance(value, dict):
     raise UserError(f'{where}: {key} = {value!r} is not an object')
