@@ -117,6 +117,8 @@ def run_expert(
     said = _send(expert, turn)
   if failure is None and not turn.success:
     failure = 'ended without success'
+  elif not steps:
+    failure = failure or 'over before its first step'
   trajectory = Trajectory(
     environment=env.name,
     source=env.source,

@@ -65,6 +65,18 @@ def test_an_episode_that_ends_without_success_is_a_failure(tmp_path):
   assert all(t.success for t in collected(tmp_path))
 
 
+def test_a_task_that_is_over_at_once_is_a_failure(tmp_path):
+  class Gives(ToyEnv):
+    def reset(self, task):
+      turn = super().reset(task)
+      over = task.id == 'train-1'
+      return dataclasses.replace(turn, done=over, success=over)
+
+  summary = collect.collect_from(Gives(), settings(), tmp_path)
+  assert summary['failed_by_reason']['over before its first step'] == 1
+  assert 'train-1' not in {t.task_id for t in collected(tmp_path)}
+
+
 def test_a_killed_run_continues_without_trying_a_task_again(tmp_path):
   class Dies(ToyEnv):
     tried = []
