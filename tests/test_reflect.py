@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import json
+import re
 
 import pytest
 
@@ -188,6 +190,61 @@ def test_grounded_keeps_to_its_budget_and_says_what_it_compared():
     assert 0 < len(draft.compared) < 5
     for action in draft.compared:
       assert action.split(' ', 1)[-1] in draft.text.lower()
+
+
+def call(name, /, **arguments):
+  return json.dumps({'name': name, 'arguments': arguments})
+
+
+@pytest.mark.parametrize(
+  ('first', 'action', 'others', 'said'),
+  [
+    (
+      call('find_user', name='Yusuf'),
+      call('get_order', order_id='#W2'),
+      (call('get_order', order_id='#W3'), 'Hello. Who are you?'),
+      'say "That is all. Bye, Yusuf."',
+    ),
+    ("cd(folder='a b')", "[mv(source='c.pdf')]", ('ls()', 'pwd()'), 'rm()'),
+    ('<search>a</search>', '<search>b?</search>', ('<b>', '-'), '<answer>1'),
+    ('search[cup]', 'click[b0]', ('click[< prev]', 'click[b1]'), 'click[buy]'),
+  ],
+)
+def test_of_calls_grounded_says_what_is_known_and_names_them_whole(
+  first, action, others, said
+):
+  last = said.partition('"')[2].removesuffix('"') or said
+  about = dataclasses.replace(
+    decision(action, (last,), 'Get order #W2; name and id are given.', ()),
+    actions=(first,),
+    alternatives=tuple(
+      Alternative(other, answer, False, valid, 'openai')
+      for other, answer, valid in (
+        (first, 'Yusuf.', True),
+        (last, 'Bye.', True),
+        (others[0], 'Error.', False),
+        (others[1], 'W3.', True),
+      )
+    ),
+  )
+  found = set()
+  for seed in range(40):
+    (draft,) = Grounded(seed).write([about])
+    assert checks.check(draft.text, about) == (draft.text, None)
+    bare = re.sub(r'`[^`]*`|"[^"]*"', '_', draft.text)
+    assert not {'name', 'id', 'order', 'search', 'click'} & set(
+      words.tokens(bare)
+    )
+    found |= set(re.split(r'(?<=[.])\s+', bare))
+  assert {'I already used _.', '_ is not possible now.'} <= {
+    text.removeprefix('Using ').removeprefix('Saying ') for text in found
+  }
+  ways = 'Saying _' if 'say' in said else 'Using _'
+  assert {f'{ways} can wait.', f'{ways} may come later.'} <= found
+  ending = dataclasses.replace(about, action=last, plan=())
+  (draft,) = Grounded(0).write([ending])
+  assert checks.check(draft.text, ending) == (draft.text, None)
+  assert said in draft.text
 
 
 def test_a_killed_run_continues_and_ends_the_same(workdir, monkeypatch):

@@ -77,7 +77,8 @@ def check(text: str, decision: Decision) -> tuple[str, str | None]:
     The text to keep, and None or the reason to drop it: `empty`, `markup`,
     `meta`, `label`, `outcome`, `short`, `long`, `truncated` or `drift`.
   """
-  text = halved(' '.join(unquoted(text).split()) if _flat(text) else text)
+  is_flat = not _marked_up(text, decision)  # line breaks make lists, headings
+  text = halved(' '.join(unquoted(text).split()) if is_flat else text)
   for reason, faulty in _CHECKS.items():
     if faulty(text, decision):
       return text, reason
@@ -96,8 +97,11 @@ def concludes(text: str, decision: Decision) -> bool:
   """Whether the end of a text supports the decision's action and no other.
 
   The last sentence, or else the last two, must have more in common with it
-  than with any other action on offer.
+  than with any other action on offer; one of several sentences must be there.
   """
+  if len(_sentences(decision.action)) > 1:
+    said = ' '.join(decision.action.split()).rstrip('.!?')
+    return ' '.join(text.split()).rstrip('.!?"\'`)').endswith(said)
   sentences, others = _sentences(text), _others(decision)
   for end in (sentences[-1:], sentences[-2:]):
     said = _bag(' '.join(end))
@@ -159,6 +163,14 @@ def _says(pattern, text, decision):
   )
 
 
+def _marked_up(text, decision):
+  """Whether it is, but for actions, which some environments mark up."""
+  actions = {decision.action, *_others(decision)}
+  for action in sorted(filter(_MARKUP.search, actions), key=len, reverse=True):
+    text = text.replace(action, 'it')
+  return _MARKUP.search(text) is not None
+
+
 def _truncated(text, decision):
   del decision
   return re.search(r'[.!?]["\')`]*\s*$', text) is None
@@ -166,7 +178,7 @@ def _truncated(text, decision):
 
 _CHECKS = {
   'empty': lambda text, _: not text.strip(),
-  'markup': lambda text, _: _MARKUP.search(text) is not None,
+  'markup': _marked_up,
   'meta': lambda text, _: _META.search(text) is not None,
   'label': functools.partial(_says, _LABEL),
   'outcome': tells_outcome,
@@ -177,11 +189,6 @@ _CHECKS = {
     not concludes(text, decision) or decides_otherwise(text, decision)
   ),
 }
-
-
-def _flat(text):
-  """Line breaks matter where they make a list or a heading."""
-  return _MARKUP.search(text) is None
 
 
 @functools.lru_cache(maxsize=1 << 14)

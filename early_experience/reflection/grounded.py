@@ -145,7 +145,7 @@ class _View:
 
   def __init__(self, decision: Decision):
     self.decision = decision
-    self.action = words.terms(decision.action) or (decision.action,)
+    self.action = words.parts(decision.action)
     self.things = self.action[1:]
     self.seen = words.all_terms(decision.seen)
     # A thing is met where it is observed; the task alone does not show it.
@@ -155,7 +155,7 @@ class _View:
     handled = {
       words.base(term)
       for action in (*decision.actions, *future)
-      for term in words.terms(action)[1:]
+      for term in words.parts(action)[1:]
     }
     named = {words.base(term) for term in words.terms(decision.instruction)}
     self.goals = named & handled
@@ -164,7 +164,7 @@ class _View:
   def sought(self) -> str | None:
     """A kind of thing that the task names and that is still to be found."""
     for action in (self.decision.action, *self.decision.plan):
-      for thing in words.terms(action)[1:]:
+      for thing in words.parts(action)[1:]:
         if words.base(thing) in self.goals and thing not in self.met:
           return words.base(thing)
     return None
@@ -179,7 +179,7 @@ class _View:
     """
     found, plan = None, self.decision.plan[:PLAN_STEPS]
     for i, action in enumerate(plan):
-      verb, *things = words.terms(action) or (action,)
+      verb, *things = words.parts(action)
       moved = i == 0 and self.action[0] in _MOVING and verb not in _MOVING
       shared = moved or not set(self.things).isdisjoint(things)
       if not shared or not self.met.issuperset(things):
@@ -249,7 +249,7 @@ def _reasons(view, rng):
 
 def _reason(view, other):
   decision = view.decision
-  terms = words.terms(other.action) or (other.action,)
+  terms = words.parts(other.action)
   verb, things = terms[0], terms[1:]
   fresh = set(words.terms(other.observation)) - view.seen - set(terms)
   reveals = view.searching and any(
@@ -263,6 +263,10 @@ def _reason(view, other):
     verb in _LOOKING and not any(term[-1].isdigit() for term in fresh)
   ):
     return 'nothing new'
+  if not words.is_english(other.action):  # what it is about is not known
+    if other.action in decision.plan:
+      return 'later'
+    return 'done' if other.action in decision.actions else 'no help'
   if reveals:
     return 'later'  # it would do, which the agent cannot know
   if verb == view.action[0] and things != view.things and _alike(things, view):

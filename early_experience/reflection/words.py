@@ -13,7 +13,7 @@ STOP = {
 }  # fmt: skip
 _PAST = {
     'go': 'went', 'take': 'took', 'put': 'put', 'find': 'found', 'get': 'got',
-    'see': 'saw', 'give': 'gave', 'buy': 'bought', 'send': 'sent',
+    'say': 'said', 'see': 'saw', 'give': 'gave', 'buy': 'bought', 'send': 'sent',
     'read': 'read', 'write': 'wrote', 'make': 'made', 'cut': 'cut',
     'set': 'set', 'run': 'ran', 'leave': 'left', 'eat': 'ate', 'hold': 'held',
     'do': 'did', 'tell': 'told', 'think': 'thought', 'drive': 'drove',
@@ -22,6 +22,7 @@ _PAST = {
 # Commands that are nouns, as a person would say them.
 _SAID = {'inventory': 'check my inventory', 'help': 'ask for help'}
 _PLAIN = re.compile(r"[a-z]+(?: [a-z0-9'-]+)*")
+_PROSE = re.compile(r'[A-Z][^`]*\s[^`]*[.!?]')
 
 
 def tokens(text: str) -> list[str]:
@@ -65,9 +66,17 @@ def is_english(action: str) -> bool:
   return _PLAIN.fullmatch(action) is not None
 
 
+def parts(action: str) -> tuple[str, ...]:
+  """The verb and the things of an action; code and speech are one word."""
+  return (is_english(action) and terms(action)) or (action,)
+
+
 def plain(action: str) -> str:
   """An action as it goes into a sentence after `I will`."""
-  return _SAID.get(action, action) if is_english(action) else f'use `{action}`'
+  if is_english(action):
+    return _SAID.get(action, action)
+  is_said = _PROSE.fullmatch(action)
+  return f'say "{action}"' if is_said else f'use `{action}`'
 
 
 def doing(action: str) -> str:
