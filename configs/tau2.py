@@ -52,6 +52,7 @@ def get_config(recipe: str = 'world_model_before_imitation'):
   config = recipes.select(config, recipe)
   if recipe.startswith('world_model_'):
     outcomes = config.train.stages[0]
-    del outcomes.lr_peak  # refers to the budget's, which others share
-    outcomes.lr_peak = _WORLD_MODEL_LR
+    with outcomes.unlocked():  # it refers to the budget's, which others share
+      del outcomes.lr_peak
+      outcomes.lr_peak = _WORLD_MODEL_LR
   return config

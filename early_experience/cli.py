@@ -10,7 +10,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from early_experience import cluster
-from early_experience.errors import UserError
+from early_experience.errors import UserError, in_file, words
 
 CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'configs/NAME.py[:recipe]', lock_config=True
@@ -26,6 +26,11 @@ PROCESSES = flags.DEFINE_integer('processes', 1, 'of this run')
 PROCESS = flags.DEFINE_integer('process', 0, 'which of them this is')
 TIMEOUT = flags.DEFINE_integer(
   'start_timeout_seconds', 300, 'to wait for the other processes'
+)
+
+_USAGE = (
+  'flags are --config=configs/NAME.py[:recipe] --workdir=DIR'
+  ' [--config.KEY=VALUE]'
 )
 
 
@@ -78,14 +83,18 @@ def _parse(argv, required):
     left = flags.FLAGS(argv)
   except UserError:
     raise
-  except (KeyError, AttributeError) as error:
-    what = error.args[0] if error.args else error
-    _fail(f'--config has no key {" ".join(str(what).split())}')
-  except (flags.Error, TypeError, ValueError) as error:
-    _fail(' '.join(str(error).split()))
+  except Exception as error:
+    configs = [arg.removeprefix('--config=').split(':')[0] for arg in argv]
+    if where := in_file(error, [os.path.abspath(path) for path in configs]):
+      _fail(where)
+    if isinstance(error, (KeyError, AttributeError)):
+      _fail(f'--config has no key {words(error)}')
+    if isinstance(error, (flags.Error, TypeError, ValueError, OSError)):
+      _fail(words(error))
+    raise
   for flag in required:
     if not flags.FLAGS[flag].present:
-      _fail(f'--{flag} is missing; usage: {_usage()}')
+      _fail(f'--{flag} is missing; {_USAGE}')
   path = config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]
   if not os.path.isfile(path):
     _fail(f'--config={path}: no such file')
@@ -94,7 +103,9 @@ def _parse(argv, required):
 
 def _main(stage, argv, many_processes):
   if len(argv) > 1:
-    raise UserError(f'unexpected argument {argv[1]!r}; usage: {_usage()}')
+    raise UserError(f'unexpected argument {argv[1]!r}; {_USAGE}')
+  if not isinstance(CONFIG.value, ConfigDict):
+    raise UserError('get_config() of --config returns no ConfigDict')
   if WORKDIR.value and 'jax' in sys.modules:
     # Compiled programs are kept beside the run, for the stages that follow.
     jax_config = sys.modules['jax'].config
@@ -113,14 +124,6 @@ def _main(stage, argv, many_processes):
       f' {cluster.launched() or "--coordinator"} starts many: launch it once'
     )
   stage(CONFIG.value, WORKDIR.value)
-
-
-def _usage():
-  name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
-  return (
-    f'python -m early_experience.{name} --config=configs/NAME.py[:recipe]'
-    ' --workdir=DIR [--config.KEY=VALUE]'
-  )
 
 
 def _fail(message):

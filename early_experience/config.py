@@ -12,7 +12,7 @@ from early_experience.language.settings import endpoint
 
 
 def default() -> ConfigDict:
-  """The default configuration, unlocked so that a config file may fill it."""
+  """The default configuration, to which a config file may add no keys."""
   config = ConfigDict()
   config.name = 'unnamed'  # of the policy: folder of its training, evaluation
   config.seed = 0
@@ -131,7 +131,8 @@ def default() -> ConfigDict:
   config.train.keep_checkpoints = 2  # the newest
   config.train.keep_best_checkpoints = 0  # and those of the lowest loss
   config.train.log_every_steps = 10
-  # A loss of more than so many times the mean of the last 50 ends the run.
+  # A loss of more than so many times the mean of the stage's last 50 ends the
+  # run.
   config.train.max_loss_ratio = 0.0  # 0 = only what is not finite does
   # First and last update of a profiler's trace; (0, 0) = none.
   config.train.profile_steps = (0, 0)
@@ -164,6 +165,18 @@ def default() -> ConfigDict:
 
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
+
+  config.lock()
+  for free in (  # but to these
+    config.env.kwargs,
+    config.explore.openai.template_kwargs,
+    config.summarise.openai.template_kwargs,
+    config.reflect.openai.template_kwargs,
+    config.prepare.template_kwargs,
+    config.prepare.rows,
+    config.benchmark.long_kwargs,
+  ):
+    free.unlock()
   return config
 
 
@@ -267,6 +280,7 @@ def stage(**changes) -> ConfigDict:
   config.b1, config.b2 = 0.9, 0.95
   config.weight_decay = 0.0
   config.clip_norm = 1.0
+  config.lock()
   for key, value in changes.items():
     config[key] = ConfigDict(value) if isinstance(value, dict) else value
   return config

@@ -51,13 +51,12 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
   """
   check_choice('name', recipe, tuple(RECIPES))
   config = copy.deepcopy(config)
-  with config.unlocked():
-    config.name = recipe
-    config.train.stages = RECIPES[recipe](config.budget)
-    if recipe in ('random', 'untrained'):
-      config.evaluate.policy = recipe
-    if recipe == 'self_reflection':
-      config.evaluate.think = True
+  config.name = recipe
+  config.train.stages = RECIPES[recipe](config.budget)
+  if recipe in ('random', 'untrained'):
+    config.evaluate.policy = recipe
+  if recipe == 'self_reflection':
+    config.evaluate.think = True
   return config
 
 

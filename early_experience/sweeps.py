@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
+from early_experience.errors import UserError, in_file
 
 Overrides = dict[str, object]  # of one run: {key: value}
 Choices = dict[str, Sequence]  # {key: its values}
@@ -105,33 +105,20 @@ def expand(config: str) -> list[Run]:
     config: as of `--config`: path, or path:recipe.
 
   Raises:
-    UserError: there is no `sweep()`; it names an unknown key or a value of
-      another type; two runs have the same overrides or the same name.
+    UserError: there is no `sweep()`, or the file raises; it names an unknown
+      key or a value of another type; two runs have the same name.
   """
   path, _, recipe = config.partition(':')
   if not os.path.isfile(path):
     raise UserError(f'--config={path}: no such file')
-  module = runpy.run_path(path)
-  if 'sweep' not in module:
-    raise UserError(f'--config={path} has no sweep() beside its get_config()')
-  found = module['sweep']()
-  if not found or not all(isinstance(each, dict) for each in found):
-    raise UserError(
-      f'sweep() of {path} returns no list of overrides: build it with'
-      ' sweeps.product, zipped and chain'
-    )
-  runs, numbers = [], {}
-  for number, overrides in enumerate(found):
-    run = _run(path, recipe, overrides, module['get_config'])
-    # Some file systems do not tell capitals apart.
-    other = numbers.setdefault(run.name.lower(), number)
-    if other != number:
-      raise UserError(
-        f'sweep() of {path}: overrides {other} and {number} are both named'
-        f' {run.name!r}: {found[other]} and {overrides}'
-      )
-    runs.append(run)
-  return runs
+  try:
+    return _expand(path, recipe)
+  except UserError:
+    raise
+  except Exception as error:
+    if where := in_file(error, [os.path.abspath(path)]):
+      raise UserError(where) from None
+    raise
 
 
 def name_of(overrides: Overrides) -> str:
@@ -176,6 +163,30 @@ def check_shared(runs: Sequence[Run], shared: Sequence[str]) -> None:
         f'--shared={",".join(shared)}: the runs differ in {changed[0]}, which'
         f' {stage} reads; leave it out'
       )
+
+
+def _expand(path, recipe):
+  module = runpy.run_path(path)
+  if not {'sweep', 'get_config'} <= module.keys():
+    raise UserError(f'--config={path} has no sweep() beside its get_config()')
+  found = module['sweep']()
+  if not found or not all(isinstance(each, dict) for each in found):
+    raise UserError(
+      f'sweep() of {path} returns no list of overrides: build it with'
+      ' sweeps.product, zipped and chain'
+    )
+  runs, numbers = [], {}
+  for number, overrides in enumerate(found):
+    run = _run(path, recipe, overrides, module['get_config'])
+    # Some file systems do not tell capitals apart.
+    other = numbers.setdefault(run.name.lower(), number)
+    if other != number:
+      raise UserError(
+        f'sweep() of {path}: overrides {other} and {number} are both named'
+        f' {run.name!r}: {found[other]} and {overrides}'
+      )
+    runs.append(run)
+  return runs
 
 
 def _crossed(part):

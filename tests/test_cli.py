@@ -46,6 +46,32 @@ def test_a_mistake_is_one_line(tmp_path, arguments, message):
   assert message in line
 
 
+@pytest.mark.parametrize(
+  'line, message',
+  [
+    ('config.model.layrs = 2', 'line 4: AttributeError: Key "layrs" does not'),
+    ('config.model.layers = "two"', 'line 4: TypeError: Could not override'),
+    ('config.train.stages = [stage(step=1)]', 'line 4: KeyError: Key "step"'),
+    ('config.seed = ', 'line 4: SyntaxError: invalid syntax'),
+    ('return 7', 'returns no ConfigDict'),
+    ('config.env.kwargs.rooms = 3', '--workdir is missing'),  # it may have any
+  ],
+)
+def test_a_mistake_in_a_config_file_is_named_with_its_line(
+  tmp_path, line, message
+):
+  (tmp_path / 'mine.py').write_text(
+    'from early_experience.config import default, stage\n'
+    'def get_config():\n  config = default()\n'
+    f'  {line}\n  return config\n'
+  )
+  workdir = [] if 'workdir' in message else [f'--workdir={tmp_path}/w']
+  result = run('report', f'--config={tmp_path}/mine.py', *workdir)
+  assert result.returncode == 1
+  (error,) = result.stderr.strip().splitlines()
+  assert message in error
+
+
 def test_an_override_reaches_the_stage(tmp_path):
   more = (f'--workdir={tmp_path}', '--config.collect.trajectories=3')
   result = run('collect', CONFIG, *more)
