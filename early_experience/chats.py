@@ -245,7 +245,7 @@ def main() -> None:
 
 
 def _run(argv):
-  parser = commands.Parser(prog='python -m early_experience.chats')
+  parser = commands.parser('chats', __doc__)
   verbs = parser.add_subparsers(dest='command', required=True)
   command = verbs.add_parser(IMPORT)
   command.add_argument('--workdir', required=True)

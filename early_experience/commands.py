@@ -22,8 +22,22 @@ def one_line(main: Callable) -> Callable:
   return run
 
 
-class Parser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
   """Whose complaints are errors of the user like all others."""
 
   def error(self, message):
     raise UserError(f'{message}; {" ".join(self.format_usage().split())}')
+
+
+def parser(module: str, doc: str) -> argparse.ArgumentParser:
+  """For the flags of a command.
+
+  Args:
+    module: what stands behind `python -m early_experience.`
+    doc: of the module, for --help.
+  """
+  return _Parser(
+    prog=f'python -m early_experience.{module}',
+    description=doc,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )

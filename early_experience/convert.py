@@ -86,12 +86,13 @@ def to_hf(
   source = _token_ids(words) | source
   with jax.set_mesh(mesh):
     if adapters:
-      base = source.get('path', '')
+      base = _base(source)
       write.write_adapters(params, cfg, out, base, words)
-      return f'{out}: adapters of rank {cfg.lora_rank} in float32'
+      beside = base.get('path') or 'an export of what they were trained beside'
+      return f'{out}: adapters of rank {cfg.lora_rank} in float32, for {beside}'
     dtype = dtype or source.get('dtype', cfg.param_dtype)
     write.write_params(params, cfg, out, dtype, source, words)
-  return f'{out}: a model in {dtype}'
+  return f'{out}: a model in {dtype}{"" if words else ", without a tokenizer"}'
 
 
 def config_of(hf: str, param_dtype: str) -> ModelConfig:
@@ -116,6 +117,13 @@ def _loaded(folder):
   return tokenizer.load(folder) if there else None
 
 
+def _base(source):
+  """`read.facts` of what adapters stand beside; {} where a training made it."""
+  folder = source.get('checkpoint')
+  copied = folder and (pathlib.Path(folder) / tokenizer.FOLDER).is_dir()
+  return source if copied or not folder else {}
+
+
 def _token_ids(folder):
   """What transformers is to know of the tokenizer, if no checkpoint says it."""
   found = _loaded(folder) if folder else None
@@ -136,7 +144,7 @@ def main() -> None:
 
 
 def _run(argv):
-  parser = commands.Parser(prog='python -m early_experience.convert')
+  parser = commands.parser('convert', __doc__)
   verbs = parser.add_subparsers(dest='command', required=True)
   command = verbs.add_parser('from_hf')
   command.add_argument('--hf', required=True)

@@ -1,7 +1,9 @@
-"""python -m early_experience.benchmark NAME [its flags]: see BENCHMARKS."""
+"""What is measured: python -m early_experience.benchmark NAME [its flags]."""
 
 import importlib
 import sys
+
+from early_experience import commands
 
 BENCHMARKS = (
   'branching',
@@ -16,15 +18,13 @@ BENCHMARKS = (
 )
 
 
+@commands.one_line
 def main() -> None:
-  if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
-    names = '|'.join(BENCHMARKS)
-    print(
-      f'usage: python -m early_experience.benchmark {names}', file=sys.stderr
-    )
-    sys.exit(1)
+  parser = commands.parser('benchmark', __doc__)
+  parser.add_argument('name', choices=BENCHMARKS)
+  name = parser.parse_args(sys.argv[1:2]).name
   # Each is a command of its own, with `main()` and its own flags.
-  name = sys.argv.pop(1)
+  del sys.argv[1]
   importlib.import_module(f'early_experience.benchmark.{name}').main()
 
 

@@ -29,7 +29,7 @@ _HEAD = (
 
 @commands.one_line
 def main() -> None:
-  parser = sample_lib.parser(__doc__, trajectories=6)
+  parser = sample_lib.parser('branching', __doc__, trajectories=6)
   arguments = parser.parse_args(sys.argv[1:])
   run(**vars(arguments) | {'env': arguments.env or registry.ENVIRONMENTS})
 

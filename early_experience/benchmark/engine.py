@@ -3,7 +3,6 @@
 python -m early_experience.benchmark engine --games=300
 """
 
-import argparse
 import collections
 import random
 import sys
@@ -18,7 +17,7 @@ _MAX_STEPS = 50  # as in the paper and in config.collect
 
 @commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = commands.parser('benchmark engine', __doc__)
   parser.add_argument('--games', type=int, default=300, help='of each split')
   parser.add_argument(
     '--seconds', type=float, default=3.0, help='of each timing'

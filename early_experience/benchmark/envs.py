@@ -39,7 +39,7 @@ _HEAD = (
 
 @commands.one_line
 def main() -> None:
-  parser = sample_lib.parser(__doc__, trajectories=12)
+  parser = sample_lib.parser('envs', __doc__, trajectories=12)
   parser.add_argument('--file', default='docs/ENVIRONMENTS.md')
   arguments = parser.parse_args(sys.argv[1:])
   for name in arguments.env or sorted(registry.ENVIRONMENTS):

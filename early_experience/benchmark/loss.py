@@ -3,7 +3,6 @@
 python -m early_experience.benchmark loss
 """
 
-import argparse
 import sys
 import time
 
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from early_experience import commands
 from early_experience.config import default
 from early_experience.model import sharding
 from early_experience.training.loss import token_nll
@@ -19,8 +19,9 @@ _SHARES = (1.0, 0.2, 0.05)
 _TURNS = 3  # each share is timed in every turn, so that all share the noise
 
 
+@commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = commands.parser('benchmark loss', __doc__)
   parser.add_argument('--vocab', type=int, default=128_256)
   parser.add_argument('--tokens', type=int, default=1024)
   parser.add_argument('--embed', type=int, default=64)

@@ -9,7 +9,7 @@ import random
 
 from ml_collections import ConfigDict
 
-from early_experience import workers
+from early_experience import commands, workers
 from early_experience.collect import play_in_own
 from early_experience.config import default
 from early_experience.envs import registry
@@ -43,14 +43,15 @@ class Sample:
   units: list[tuple]
 
 
-def parser(doc: str, trajectories: int) -> argparse.ArgumentParser:
+def parser(name: str, doc: str, trajectories: int) -> argparse.ArgumentParser:
   """The flags of a benchmark that measures samples.
 
   Args:
+    name: of the benchmark.
     doc: of its module.
     trajectories: of each environment, where none are given.
   """
-  made = argparse.ArgumentParser(description=doc.splitlines()[0])
+  made = commands.parser(f'benchmark {name}', doc)
   made.add_argument('--env', action='append', help='default: every one here')
   made.add_argument('--trajectories', type=int, default=trajectories)
   made.add_argument('--k', type=int, default=4, help='alternatives a state')

@@ -59,7 +59,7 @@ class Figures:
 
 @commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = commands.parser('benchmark scale', __doc__)
   parser.add_argument('--env', action='append', help=f'default: {ENVIRONMENTS}')
   parser.add_argument('--workers', type=int, default=1000)
   parser.add_argument('--branches', type=int, default=10_000_000)

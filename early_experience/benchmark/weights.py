@@ -41,7 +41,7 @@ _FILE_BYTES = 1_000_000_000
 
 @commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = commands.parser('benchmark weights', __doc__)
   parser.add_argument(
     '--folder', help='for the checkpoints; default: a temporary one'
   )

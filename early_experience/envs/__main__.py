@@ -3,7 +3,6 @@
 python -m early_experience.envs [NAME ...]
 """
 
-import argparse
 import shutil
 
 from early_experience import commands
@@ -13,9 +12,7 @@ from early_experience.envs import catalogue, registry
 
 @commands.one_line
 def main() -> None:
-  parser = argparse.ArgumentParser(
-    'python -m early_experience.envs', description=__doc__.splitlines()[0]
-  )
+  parser = commands.parser('envs', __doc__)
   parser.add_argument('names', nargs='*', metavar='NAME')
   parser.add_argument(
     '--timeout_seconds', type=float, default=120.0, help='for each environment'

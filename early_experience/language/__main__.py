@@ -7,7 +7,6 @@ said through a model, where WORKDIR is the file that keeps it.
 """
 
 import pathlib
-import sys
 
 from early_experience import commands
 from early_experience.errors import UserError
@@ -50,9 +49,9 @@ def table(place: str) -> str:
 
 @commands.one_line
 def main() -> None:
-  if len(sys.argv) != 2:
-    raise UserError('usage: python -m early_experience.language WORKDIR')
-  print(table(sys.argv[1]))
+  parser = commands.parser('language', __doc__)
+  parser.add_argument('workdir', metavar='WORKDIR')
+  print(table(parser.parse_args().workdir))
 
 
 if __name__ == '__main__':

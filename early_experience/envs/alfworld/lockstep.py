@@ -5,7 +5,6 @@
 It needs the official engine: pip install "early_experience[alfworld]".
 """
 
-import argparse
 import collections
 import dataclasses
 import itertools
@@ -16,12 +15,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from early_experience import commands
 from early_experience.envs.alfworld import expert, generate, tables
 from early_experience.envs.alfworld.engine import Engine
 from early_experience.envs.alfworld.official import official_engine
 from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.interface import Turn
-from early_experience.errors import UserError
 
 _LIST = re.compile(r'(you see|You are facing the) ([^.]*)\.')
 _INTRO = '-= Welcome to TextWorld, ALFRED! =-\n\n{}\n\nYour task is to: {}'
@@ -239,17 +238,14 @@ def _sorted(text):
   return _LIST.sub(ordered, text)
 
 
+@commands.one_line
 def main(argv: list[str]) -> int:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = commands.parser('envs.alfworld.lockstep', __doc__)
   parser.add_argument('--games', type=int, default=28)
   parser.add_argument('--steps', type=int, default=15, help='random, a game')
   parser.add_argument('--seed', type=int, default=0)
   arguments = parser.parse_args(argv)
-  try:
-    result = compare(arguments.games, arguments.steps, arguments.seed)
-  except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    return 1
+  result = compare(arguments.games, arguments.steps, arguments.seed)
   for line in result.mismatches:
     print(line)
   verbs = ', '.join(f'{v} {n}' for v, n in sorted(result.verbs.items()))

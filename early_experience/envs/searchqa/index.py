@@ -5,25 +5,23 @@ python -m early_experience.envs.searchqa.index --data=FOLDER --index=FOLDER
 It takes several times the memory of the texts; searching does not.
 """
 
-import argparse
 import pathlib
+import sys
 
+from early_experience import commands
 from early_experience.envs.searchqa import data
-from early_experience.errors import UserError
 
 
-def main(argv: list[str] | None = None) -> None:
+@commands.one_line
+def main(argv: list[str]) -> None:
   """Reads the flags and writes the index."""
-  parser = argparse.ArgumentParser(description='Indexes a corpus.')
+  parser = commands.parser('envs.searchqa.index', __doc__)
   parser.add_argument('--data', required=True, help='folder with corpus.jsonl')
   parser.add_argument('--index', required=True, help='folder to write')
   flags = parser.parse_args(argv)
-  try:
-    count = data.save_index(pathlib.Path(flags.data) / data.CORPUS, flags.index)
-  except UserError as error:
-    raise SystemExit(f'error: {error}') from None
+  count = data.save_index(pathlib.Path(flags.data) / data.CORPUS, flags.index)
   print(f'{count} passages indexed -> {flags.index}')
 
 
 if __name__ == '__main__':
-  main()
+  main(sys.argv[1:])

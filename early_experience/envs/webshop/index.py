@@ -6,29 +6,27 @@ It takes several times the memory of the texts. Each process holds the products
 all the same.
 """
 
-import argparse
+import sys
 
+from early_experience import commands
 from early_experience.envs.retrieval import Index
 from early_experience.envs.webshop import catalogue
-from early_experience.errors import UserError
 
 
-def main(argv: list[str] | None = None) -> None:
+@commands.one_line
+def main(argv: list[str]) -> None:
   """Reads the flags and writes the index."""
-  parser = argparse.ArgumentParser(description='Indexes a shop.')
+  parser = commands.parser('envs.webshop.index', __doc__)
   parser.add_argument('--data', required=True, help='official files')
   parser.add_argument('--index', required=True, help='folder to write')
   parser.add_argument(
     '--products', type=int, default=0, help='the first; 0=all'
   )
   flags = parser.parse_args(argv)
-  try:
-    products = catalogue.read(flags.data, flags.products).products
-    Index.build(p.text() for p in products.values()).save(flags.index)
-  except UserError as error:
-    raise SystemExit(f'error: {error}') from None
+  products = catalogue.read(flags.data, flags.products).products
+  Index.build(p.text() for p in products.values()).save(flags.index)
   print(f'{len(products)} products indexed -> {flags.index}')
 
 
 if __name__ == '__main__':
-  main()
+  main(sys.argv[1:])
