@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from early_experience import stage, sweep_folder
 from early_experience.errors import UserError, need_extra
-from early_experience.evaluation import report_data
+from early_experience.evaluation import bookkeeping, report_data
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
 
@@ -45,15 +45,24 @@ class Experience:
   """The trees of one workdir.
 
   Attributes:
-    states: a row for each expert state: task_id, step, observation, action,
-      and how many admissible actions, alternatives and rationales it has.
-    branches: a row for each alternative, with its outcome.
+    states: a row for each expert state: task_id, step, observation, the
+      expert's thought, action, its outcome and that one's summary, and how many
+      admissible actions, alternatives and rationales it has.
+    branches: a row for each alternative, with its outcome and summary.
     rationales: a row for each rationale.
+    left_out: a row for each task that the expert failed (of `collect`) or that
+      was set aside, and each rationale that was dropped (with its step): stage,
+      task_id, step, reason, text (the error, or the rationale).
+    counts: a row for each number of the stages' summaries: stage, what, value.
+    answers: of language models, by model and prompt: answers, tokens.
   """
 
   states: 'pd.DataFrame'
   branches: 'pd.DataFrame'
   rationales: 'pd.DataFrame'
+  left_out: 'pd.DataFrame'
+  counts: 'pd.DataFrame'
+  answers: 'pd.DataFrame'
 
 
 def load_runs(sweep: str) -> 'pd.DataFrame':
@@ -88,11 +97,12 @@ def load_workdirs(workdirs: Sequence[str]) -> Runs:
   interval = ['rate', 'low', 'high']
   key = ['run', 'policy']
   split = ['split', 'task_type', 'count', 'n']
+  tokens = ['run', 'name', 'layout', 'flat_tokens', 'tree_tokens', 'ratio']
   return Runs(
     _table(pd, rows(_results), [*key, *split, *interval]),
     _table(pd, rows(_worlds), [*key, 'states', 'nll', *interval]),
     _table(pd, rows(_curves), [*key, 'step', 'objective', 'nll', 'tokens']),
-    _table(pd, rows(_tokens), ['run', 'name', 'flat_tokens', 'tree_tokens']),
+    _table(pd, rows(_tokens), tokens),
   )
 
 
@@ -116,8 +126,10 @@ def load_experience(workdir: str) -> Experience:
           **key,
           'task_type': trajectory.task_type,
           'observation': step.observation,
+          'thought': step.thought,
           'action': step.action,
           'outcome': trajectory.outcome(number),
+          'summary': step.summary,
           'admissible': None
           if step.admissible is None
           else len(step.admissible),
@@ -128,11 +140,16 @@ def load_experience(workdir: str) -> Experience:
       branches += [{**key, **vars(one)} for one in step.alternatives]
       rationales += [{**key, **vars(one)} for one in step.rationales]
   key = ['task_id', 'step']
-  action = ['action', 'observation', 'done', 'valid', 'proposer']
+  action = ['action', 'observation', 'done', 'valid', 'proposer', 'summary']
+  out = ['stage', *key, 'reason', 'text']
+  answers = ['model', 'prompt', 'answers', 'tokens_in', 'tokens_out']
   return Experience(
     _table(pd, states, key),
     _table(pd, branches, [*key, *action]),
     _table(pd, rationales, [*key, 'text', 'compared', 'writer']),
+    _table(pd, list(bookkeeping.left_out(workdir)), out),
+    _table(pd, list(bookkeeping.counts(workdir)), ['stage', 'what', 'value']),
+    pd.DataFrame(bookkeeping.answers(workdir), columns=answers),
   )
 
 

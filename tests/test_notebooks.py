@@ -7,6 +7,8 @@ import pytest
 
 from early_experience import analysis
 from early_experience.errors import UserError
+from early_experience.language.answer import Answer
+from early_experience.language.cache import FILE, Cache
 from tests import tiny_workdir
 
 FOLDER = pathlib.Path(__file__).parent.parent / 'notebooks'
@@ -38,6 +40,27 @@ def test_tables_hold_what_the_stages_wrote(workdir):
   experience = analysis.load_experience(str(workdir))
   assert experience.states.alternatives.sum() == len(experience.branches)
   assert experience.states.rationales.sum() == len(experience.rationales)
+  said = experience.states[['thought', 'summary']].notna().all(axis=1)
+  assert (said == (experience.states.step == 0)).all()
+  assert set(experience.branches.summary.dropna()) == {'no such thing'}
+
+
+def test_what_was_left_out_and_paid_is_there(workdir):
+  answer = Answer('yes', False, False, 7, 2)
+  Cache(workdir / FILE).keep('request', 'model', 'rationale-1', answer)
+  experience = analysis.load_experience(str(workdir))
+  left_out = experience.left_out.groupby(['stage', 'reason']).size()
+  assert dict(left_out) == {
+    ('collect', 'more than 20 steps'): 1,
+    ('explore', 'hang'): 1,
+    ('reflect', 'names the expert'): 3,
+    ('reflect', 'outcome'): 1,
+  }
+  assert experience.answers.values.tolist() == [
+    ['model', 'rationale-1', 1, 7, 2]
+  ]
+  counts = experience.counts.set_index(['stage', 'what']).value
+  assert counts['reflect', 'dropped.names the expert'] == 3
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

@@ -79,11 +79,13 @@ def _trajectory(rng, index):
       records.Step(
         observation=observation,
         action=action,
+        thought=f'The {kind} must be somewhere.' if not number else None,
         admissible=(action, *(a.action for a in alternatives if a.valid)),
         alternatives=alternatives,
         rationales=()
         if number % 3 == 2
         else (_rationale(action, kind, alternatives),),
+        summary=f'{thing} or nothing' if not number else None,
       )
     )
   return records.Trajectory(
@@ -125,6 +127,7 @@ def _alternatives(rng, expert, thing):
       done=False,
       valid=False,
       proposer='policy',
+      summary='no such thing',
     )
   )
   return tuple(found)
@@ -153,7 +156,7 @@ def _without(episodes, **fields):
 
 def _experience(workdir, episodes):
   branched = _without(episodes, rationales=())
-  bare = _without(branched, alternatives=())
+  bare = _without(branched, alternatives=(), summary=None)
   states = sum(len(episode.steps) for episode in episodes)
   written = sum(len(s.rationales) for e in episodes for s in e.steps)
   types = [episode.task_type for episode in episodes]
@@ -169,11 +172,24 @@ def _experience(workdir, episodes):
       'dropped': {'names the expert': 3, 'outcome': 1},
     },
   }
+  dropped = [
+    {'step': 1, 'reason': reason, 'text': 'The expert would look here.'}
+    for reason in ('names the expert',) * 3 + ('outcome',)
+  ]
+  first = {'task_id': episodes[0].task_id}
+  aside = {
+    'collect': ('failures', first | {'reason': 'more than 20 steps'}),
+    'explore': ('set_aside', first | {'reason': 'hang', 'error': 'over 1 s'}),
+    'reflect': ('dropped', first | {'dropped': dropped}),
+  }
   for name, some in zip(summaries, (bare, branched, episodes), strict=True):
     folder = stage.begin(workdir, name, {'seed': 0})
     with files.JsonlWriter(folder, records.STEM) as writer:
       for episode in some:
         writer.write(records.to_json(episode))
+    stem, line = aside[name]
+    with files.JsonlWriter(folder, stem) as writer:
+      writer.write(line)
     stage.finish(folder, summaries[name])
 
 
