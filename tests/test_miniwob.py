@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 
 import pytest
 
@@ -18,6 +18,7 @@ from early_experience.envs.miniwob.browser import BrowserCrashed
 from early_experience.envs.miniwob.environment import MiniWob
 from early_experience.errors import UserError
 from early_experience.experience import records
+from tests import waiting
 
 pytest.importorskip('miniwob')
 if not shutil.which('chromedriver'):
@@ -32,6 +33,13 @@ def env():
   env = MiniWob()
   yield env
   env.close()
+
+
+@pytest.fixture
+def short():
+  """A folder for temporary files, whose sockets need short names."""
+  with tempfile.TemporaryDirectory() as folder:
+    yield folder
 
 
 def task(kind, seed=0, split='train'):
@@ -64,19 +72,25 @@ def test_the_expert_solves_its_task(env, kind):
   assert trajectory.success and trajectory.score > 0.99
 
 
-def test_runs_are_equal_in_every_process(env):
+def test_runs_are_equal_in_every_process_and_leave_nothing(env, short):
   code = (
     'import json; from tests import test_miniwob as t;'
     'env = t.MiniWob(); print(json.dumps(t.transcripts(env))); env.close()'
   )
   other = subprocess.run(
     [sys.executable, '-c', code],
-    env={**os.environ, 'PYTHONHASHSEED': '7', 'TZ': 'Asia/Tokyo'},
+    env={
+      **os.environ,
+      'PYTHONHASHSEED': '7',
+      'TZ': 'Asia/Tokyo',
+      'TMPDIR': short,
+    },
     capture_output=True,
     text=True,
     check=True,
   )
   assert json.loads(other.stdout) == transcripts(env)
+  assert not os.listdir(short)
 
 
 def test_other_seeds_and_splits_are_other_pages(env):
@@ -176,14 +190,17 @@ def test_a_browser_that_crashes_is_named_and_replaced(env):
   assert env.reset(task('enter-text')).observation.startswith('page')
 
 
-def test_no_browser_outlives_a_process_that_is_killed():
+def test_no_browser_outlives_a_process_that_is_killed(short):
   code = (
     'import sys; from tests import test_miniwob as t; env = t.MiniWob();'
     "env.reset(t.task('enter-text')); print('ready', flush=True);"
     'sys.stdin.read()'
   )
   process = subprocess.Popen(
-    [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    [sys.executable, '-c', code],
+    env={**os.environ, 'TMPDIR': short},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
   )
   assert process.stdout.readline() == b'ready\n'
   started = children(process.pid)
@@ -191,10 +208,8 @@ def test_no_browser_outlives_a_process_that_is_killed():
   assert len(started) == 3  # the driver, the browser, and who ends both
   process.kill()
   process.wait()
-  end = time.monotonic() + 60
-  while any(map(alive, started)) and time.monotonic() < end:
-    time.sleep(0.05)
-  assert not any(map(alive, started))
+  waiting.until(lambda: not any(map(alive, started)), 'end of the browser')
+  waiting.until(lambda: not os.listdir(short), 'end of its files')
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import importlib.resources
 import os
-import pathlib
 import shutil
 import subprocess
+import tempfile
 import typing
 import weakref
 
@@ -76,9 +76,15 @@ def start(
   for flag in _FLAGS:
     options.add_argument(f'--{flag}')
   options.unhandled_prompt_behavior = 'accept'
-  service = Service(driver, env={**os.environ, 'TZ': 'UTC'})
-  chrome = webdriver.Chrome(service=service, options=options)
-  end = weakref.finalize(owner, _quit, chrome, _undertaker(chrome))
+  folder = tempfile.mkdtemp(prefix='ee-')  # short, as names of sockets must be
+  undertaker = _undertaker(folder)
+  service = Service(driver, env={**os.environ, 'TZ': 'UTC', 'TMPDIR': folder})
+  end = weakref.finalize(owner, _end, undertaker, service)
+  try:
+    chrome = webdriver.Chrome(service=service, options=options)
+  except BaseException:
+    end()
+    raise
   chrome.set_page_load_timeout(60)
   chrome.set_script_timeout(30)
   clock = importlib.resources.files(__package__).joinpath('clock.js')
@@ -88,23 +94,35 @@ def start(
   return chrome, end
 
 
-def _undertaker(driver) -> subprocess.Popen:
-  """Ends driver and browser as soon as its input is closed: by us, or because
-  this process was killed. A driver that is killed leaves its browser behind.
+# Whoever was given the folder, and what it holds. Children of Chromium end with
+# it, and may write until then.
+_BURY = """read _
+while
+  for file in $(grep -lzsx "TMPDIR=$1" /proc/[0-9]*/environ); do
+    process=${file#/proc/}
+    kill -9 "${process%/environ}"
+  done
+  rm -rf "$1"
+  sleep 0.1
+  [ -e "$1" ]
+do :; done"""
+
+
+def _undertaker(folder: str) -> subprocess.Popen:
+  """Ends driver and browser, and removes what they wrote, as soon as its input
+  is closed: by us, or because this process was killed.
+
+  In a session of its own, for who ends this process may end its group.
   """
-  process = driver.service.process.pid
-  threads = pathlib.Path(f'/proc/{process}/task').glob('*/children')
-  children = [pid for path in threads for pid in path.read_text().split()]
-  profile = driver.capabilities['chrome']['userDataDir']
-  script = 'read _; profile=$1; shift; kill -9 "$@"; rm -rf "$profile"'
   return subprocess.Popen(
-    ['sh', '-c', script, 'sh', profile, str(process), *children],
+    ['sh', '-c', _BURY, 'sh', folder],
     stdin=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
+    start_new_session=True,
   )
 
 
-def _quit(driver, undertaker):
-  driver.quit()
+def _end(undertaker, service):
   undertaker.stdin.close()
   undertaker.wait()
+  service.stop()
