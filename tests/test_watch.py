@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -111,3 +113,12 @@ def test_frozen_weights_have_no_gradient_to_count():
   adapters = table.count(lora, trained=True)
   assert of(lora, 0) == 14 * (4 * layers + 6 * adapters + attention)
   assert of(lora, 5) - of(lora, 0) == 5 * 4 * rows['head']
+
+
+def test_training_starts_without_pytorch():
+  """It takes seconds, and here it is for other stages alone."""
+  code = 'import sys, early_experience.train; print("torch" in sys.modules)'
+  result = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout == 'False\n'

@@ -21,17 +21,24 @@ import dataclasses
 import json
 import math
 import pathlib
+import sys
 import time
 from collections.abc import Callable
 
 import jax
-import tensorboardX
 
 from early_experience import distributed, files
 from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+
+# tensorboardX would import PyTorch where it finds it: seconds, to name a type.
+_had_torch = sys.modules.setdefault('torch', None)
+import tensorboardX  # noqa: E402
+
+if _had_torch is None:
+  del sys.modules['torch']
 
 METRICS = 'metrics.jsonl'
 
