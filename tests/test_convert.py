@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 
 import jax
@@ -216,6 +217,34 @@ def test_adapters_alone(trained, tmp_path):
   assert about['target_modules'] == ['v_proj', 'up_proj']
 
 
+def test_adapters_name_a_base_that_is_what_they_stand_beside(trained, tmp_path):
+  folder, _ = trained
+  native = tmp_path / 'native'
+  convert.from_hf(folder.parent.parent / 'hf', native, 'bfloat16')
+  mine = shutil.copytree(folder, tmp_path / 'train' / 'name')
+  path = mine / 'checkpoints' / 'architecture.json'
+  about = json.loads(path.read_text())
+  about['source']['checkpoint'] = str(native)
+  path.write_text(json.dumps(about))
+
+  def base(out):
+    said = convert.to_hf(mine, tmp_path / out, adapters=True)
+    made = json.loads((tmp_path / out / 'adapter_config.json').read_text())
+    return made['base_model_name_or_path'], said
+
+  assert base('copied')[0].endswith('hf')
+  shutil.rmtree(native / 'tokenizer')  # as where a training wrote it
+  found, said = base('trained')
+  assert found is None and 'an export of what they were trained' in said
+
+
+def test_the_tokenizer_is_found_from_everywhere(trained, tmp_path, monkeypatch):
+  folder, _ = trained
+  monkeypatch.chdir(folder.parent)
+  assert 'without' not in convert.to_hf(folder.name, tmp_path / 'out')
+  assert (tmp_path / 'out' / 'tokenizer.json').exists()
+
+
 def test_a_model_of_a_seed_is_a_llama(tmp_path):
   model = config_lib.model()
   model.update(layers=1, embed=8, heads=2, kv_heads=2, head_dim=4, mlp=8)
@@ -224,7 +253,8 @@ def test_a_model_of_a_seed_is_a_llama(tmp_path):
     params = table.make_params(jax.random.key(0), cfg, mesh)
     with Checkpoints(tmp_path / 'o' / 'checkpoints', cfg, '', 1) as checkpoints:
       checkpoints.save_params(params)
-  convert.to_hf(tmp_path / 'o', tmp_path / 'hf', dtype='bfloat16')
+  said = convert.to_hf(tmp_path / 'o', tmp_path / 'hf', dtype='bfloat16')
+  assert said.endswith('a model in bfloat16, without a tokenizer')
   made = json.loads((tmp_path / 'hf' / 'config.json').read_text())
   assert made['architectures'] == ['LlamaForCausalLM']
   assert made['max_position_embeddings'] == cfg.max_tokens

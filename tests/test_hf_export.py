@@ -55,7 +55,8 @@ def test_an_export_loads_and_is_what_was_imported(imported, tmp_path):  # noqa: 
   assert type(load_in_transformers(tmp_path / 'out')) is type(model)
 
 
-def test_the_text_model_of_one_that_sees_images(tmp_path):
+def save_with_images(folder):
+  """A Gemma 3 that sees images too; returns its text model."""
   text = hf_case.make_model('gemma3')
   config = transformers.Gemma3Config(
     text_config=text.config.to_dict(),
@@ -68,11 +69,16 @@ def test_the_text_model_of_one_that_sees_images(tmp_path):
       'patch_size': 14,
     },
     mm_tokens_per_image=1,
-    image_token_index=90,
+    image_token_index=2,
   )
   both = transformers.Gemma3ForConditionalGeneration(config)
   both.model.language_model.load_state_dict(text.model.state_dict())
-  both.save_pretrained(tmp_path / 'both')
+  both.save_pretrained(folder)
+  return text
+
+
+def test_the_text_model_of_one_that_sees_images(tmp_path):
+  text = save_with_images(tmp_path / 'both')
   text.save_pretrained(tmp_path / 'text')
   assert any('vision_tower' in name for name in tensors_of(tmp_path / 'both'))
   params, cfg, _ = hf_case.load(tmp_path / 'both')
@@ -87,11 +93,14 @@ def test_the_text_model_of_one_that_sees_images(tmp_path):
     read.matched(tmp_path / 'both', cfg)
 
 
-@pytest.fixture(scope='module')
-def adapted(tmp_path_factory):
+@pytest.fixture(scope='module', params=['llama_linear_biased_tied', 'images'])
+def adapted(request, tmp_path_factory):
   """(folder of the base, parameters with adapters, config, their logits)."""
   folder = tmp_path_factory.mktemp('base')
-  hf_case.make_model('llama_linear_biased_tied').save_pretrained(folder)
+  if request.param == 'images':
+    save_with_images(folder)
+  else:
+    hf_case.make_model(request.param).save_pretrained(folder)
   base, plain, mesh = hf_case.load(folder)
   cfg = dataclasses.replace(
     plain, lora_rank=3, lora_alpha=7.0, lora_targets=TARGETS
@@ -143,7 +152,7 @@ def test_adapters_load_in_peft(adapted, tmp_path):
   peft = pytest.importorskip('peft')
   base, params, cfg, mesh, logits_BTV = adapted
   with jax.set_mesh(mesh):
-    write.write_adapters(params, cfg, tmp_path / 'out', str(base))
+    write.write_adapters(params, cfg, tmp_path / 'out', read.facts(base))
   model = peft.PeftModel.from_pretrained(
     load_in_transformers(base), tmp_path / 'out'
   ).eval()
@@ -163,4 +172,4 @@ def test_there_must_be_adapters_to_write(adapted, tmp_path):
   _, params, cfg, *_ = adapted
   plain = dataclasses.replace(cfg, lora_rank=0)
   with pytest.raises(UserError, match='no adapters: config.model.lora_rank'):
-    write.write_adapters(params, plain, tmp_path / 'out', '')
+    write.write_adapters(params, plain, tmp_path / 'out', {})

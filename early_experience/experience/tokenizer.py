@@ -131,7 +131,7 @@ def beside(folder: str | os.PathLike) -> pathlib.Path | None:
   Args:
     folder: `train/NAME` of a workdir, or what `convert from_hf` wrote.
   """
-  folder = pathlib.Path(folder)
+  folder = pathlib.Path(folder).absolute()
   prepared = folder.parent.parent / 'prepare'
   if (folder / FOLDER).is_dir():
     return folder / FOLDER

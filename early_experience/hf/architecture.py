@@ -46,6 +46,7 @@ def facts(folder) -> dict[str, object]:
   known = family.defaults | source | outer
   values = {key: known.get(key) for key in _FACTS}
   values['model_type'] = source['model_type']
+  values['multimodal'] = outer['model_type'] == MULTIMODAL or None
   return {key: value for key, value in values.items() if value is not None}
 
 

@@ -65,8 +65,9 @@ def facts(folder) -> dict[str, object]:
   """What an export of this checkpoint, trained or not, is to say again.
 
   Returns:
-    model_type, token ids, max_position_embeddings, `path` (where it was) and
-    `dtype`: of the tensors, float32 where they differ.
+    model_type, token ids, max_position_embeddings, `path` (where it was),
+    `dtype`: of the tensors, float32 where they differ; and `multimodal`, where
+    it sees images too.
   """
   folder = pathlib.Path(folder)
   dtypes = {

@@ -98,7 +98,7 @@ def write_files(
 
 
 def write_adapters(
-  params: dict, cfg: ModelConfig, folder, base: str, tokenizer=None
+  params: dict, cfg: ModelConfig, folder, known: dict, tokenizer=None
 ) -> None:
   """Writes the adapters alone, in PEFT's format.
 
@@ -106,7 +106,8 @@ def write_adapters(
     params: as `table(cfg)` says.
     cfg: their architecture.
     folder: to be made; complete or absent.
-    base: the checkpoint that they adapt, for `peft` to find.
+    known: `facts` of the checkpoint that they adapt, or {}. Its `path` is for
+      `peft` to find it.
     tokenizer: folder whose files are taken along, or None.
 
   Raises:
@@ -116,22 +117,26 @@ def write_adapters(
   if not cfg.lora_rank:
     raise UserError('there are no adapters: config.model.lora_rank is 0')
   flat = table.flat(params)
+  targets = [names.module(name).split('.')[-1] for name in cfg.lora_targets]
+  top = 'model.'
+  if known.get('multimodal'):  # what sees images has modules of these names too
+    top = 'model.language_model.'
+    targets = rf'.*\.language_model\..*\.({"|".join(targets)})'
   found = {}  # name: (shape, how to make it)
   for tensor in names.tensors(cfg):
     if f'{tensor.path}_lora_a' in flat:
-      module = f'base_model.model.{tensor.name.removesuffix(".weight")}'
+      name = tensor.name.removesuffix('.weight').removeprefix('model.')
+      module = f'base_model.model.{top}{name}'
       rank, (rows, columns) = cfg.lora_rank, tensor.shape
       found[f'{module}.lora_A.weight'] = (rank, columns), tensor, 'a'
       found[f'{module}.lora_B.weight'] = (rows, rank), tensor, 'b'
   content = {
     'peft_type': 'LORA',
     'task_type': 'CAUSAL_LM',
-    'base_model_name_or_path': base,
+    'base_model_name_or_path': known.get('path'),
     'r': cfg.lora_rank,
     'lora_alpha': cfg.lora_alpha,
-    'target_modules': [
-      names.module(name).split('.')[-1] for name in cfg.lora_targets
-    ],
+    'target_modules': targets,
     'lora_dropout': 0.0,
     'bias': 'none',
     'fan_in_fan_out': False,
