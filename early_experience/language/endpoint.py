@@ -176,7 +176,8 @@ class Endpoint:
       AttributeError,
       RecursionError,
     ) as error:
-      return failed('malformed', error)
+      begins = in_one_line(self._without_key(response.text), 60)
+      return failed('malformed', f'{error!r}; the answer begins {begins!r}')
 
   def _read(self, body, retries):
     """The answer in a chat completion; whatever else it is, an exception."""
@@ -193,17 +194,25 @@ class Endpoint:
       self._without_key(text),
       choice.get('finish_reason') == 'length',
       False,
-      *(count if isinstance(count, int) else 0 for count in tokens),
+      *map(_count, tokens),
       retries=retries,
     )
 
   def _failed(self, reason, error, retries=0):
-    said = f'{type(error).__name__}: {self._without_key(str(error))}'
-    return Failure(reason, in_one_line(said), retries=retries)
+    if isinstance(error, Exception):
+      error = f'{type(error).__name__}: {error}'
+    said = in_one_line(self._without_key(error))
+    return Failure(reason, said, retries=retries)
 
   def _without_key(self, text):
     """Some servers say the key again that they refuse."""
     return text.replace(self._key, KEY) if self._key else text
+
+
+def _count(tokens):
+  """What a server says of tokens; 0 where it is no such number."""
+  is_count = isinstance(tokens, int) and 0 <= tokens < 1 << 53
+  return int(tokens) if is_count else 0
 
 
 def _long_wait(retry_after):
