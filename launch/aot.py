@@ -2,9 +2,13 @@
 it fits, what it sends, and how long it takes at least.
 
   pip install "early_experience[tpu-aot]"
-  python launch/aot.py --config=configs/llama3_1_8b.py --topology=v5p:2x2x2
-  python launch/aot.py --config=... --topology=v6e:16x16 --slices=2 \
-      --config.mesh.data=2 --config.mesh.fsdp=-1 --config.train.batch_rows=512
+  python launch/aot.py --config=configs/llama3_1_8b.py --topology=v5e:16x16
+  python launch/aot.py --config=... --topology=v6e:4x4 --slices=2 \
+      --config.mesh.data=2 --config.mesh.fsdp=4 --config.mesh.tensor=4
+
+Where the config file is for other chips, and the command line does not say how,
+the mesh is spread over the topology and the batch grows until it can be split:
+the overrides that `train` then needs are printed first.
 
 Chips: v5e, v5p, v6e in the shapes of their slices; h100-80:8 and a100-80:8,
 whose memory is estimated and whose collectives are those that XLA for CPUs
@@ -16,7 +20,7 @@ import sys
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from early_experience import cli, files
 from early_experience.aot import chips, compiling, report
@@ -33,25 +37,31 @@ def main(config: ConfigDict, workdir: str | None = None) -> None:
   jax.config.update('jax_platforms', 'cpu')
   if not target.chip.is_tpu:
     jax.config.update('jax_num_cpu_devices', target.chips)
+  given = config_flags.get_override_values(flags.FLAGS['config'])
+  changes = compiling.spread(config, target, given)
+  if changes and not MARKDOWN.value:
+    words = ' '.join(
+      f'--config.{key}={value}' for key, value in changes.items()
+    )
+    print(f'spread over {target} by {words}', flush=True)
   mesh = compiling.mesh(config.mesh, target)
   program = compiling.compile_step(config, mesh)
   if HLO.value and program.text:
     files.write_atomic(HLO.value, program.text)
   found = report.make(config, target, dict(mesh.shape), program)
   if MARKDOWN.value:
-    print(report.row(found, _name()), flush=True)
+    print(report.row(found, _name({**given, **changes})), flush=True)
   else:
     print(report.text(found))
   if not found.fits:
     sys.exit(1)
 
 
-def _name():
-  """The config and its overrides, as they were given."""
-  given = [arg for arg in sys.argv[1:] if arg.startswith('--config')]
-  path = given[0].partition('=')[2].removeprefix('configs/')
-  changes = [arg.removeprefix('--config.') for arg in given[1:]]
-  return ' '.join([f'`{path.removesuffix(".py")}`', *changes])
+def _name(changes):
+  """The config file, and what differs from it."""
+  path = config_flags.get_config_filename(flags.FLAGS['config'])
+  stem = path.removeprefix('configs/').replace('.py', '', 1)
+  return ' '.join([f'`{stem}`', *(f'{k}={v}' for k, v in changes.items())])
 
 
 if __name__ == '__main__':

@@ -15,11 +15,9 @@ card() {
 "$python" -c 'from early_experience.aot import report; print(report.HEADER)'
 card llama3_2_3b --topology=v5e:2x4
 card llama3_1_8b --topology=v6e:2x4
-card llama3_1_8b --topology=v5e:4x4 --config.mesh.fsdp=-1
-card llama3_1_8b --topology=v5e:16x16 --config.mesh.fsdp=-1 \
-  --config.train.batch_rows=256
-card llama3_1_8b --topology=v6e:4x4 --slices=2 --config.mesh.data=2 \
-  --config.mesh.fsdp=-1 --config.train.batch_rows=32
+card llama3_1_8b --topology=v5e:4x4
+card llama3_1_8b --topology=v5e:16x16
+card llama3_1_8b --topology=v6e:4x4 --slices=2
 card qwen2_5_7b --topology=v6e:2x4
 card qwen3_4b --topology=v6e:2x2
 card gemma3_4b --topology=v6e:2x2

@@ -174,6 +174,32 @@ def test_rows_that_do_not_divide_are_named():
     compiling.compile_step(config, mesh)
 
 
+def test_a_config_for_other_chips_is_spread_over_all_of_a_target():
+  def spread(target, given=(), **mesh):
+    config = settings()
+    config.mesh.update({'data': 1, 'fsdp': 8, 'tensor': 1, **mesh})
+    config.train.update({'batch_rows': 16, 'microbatches': 2})
+    changes = compiling.spread(config, chips.parse(*target), given)
+    assert changes.get('train.batch_rows', 16) == config.train.batch_rows
+    return changes
+
+  one, two = (
+    {'mesh.data': 1, 'mesh.fsdp': -1},
+    {'mesh.data': 2, 'mesh.fsdp': -1},
+  )
+  assert spread(('gpu:8',)) == {}
+  assert spread(('gpu:4',)) == one
+  assert spread(('gpu:16',)) == one | {'train.batch_rows': 32}
+  assert spread(('gpu:8', 2)) == two | {'train.batch_rows': 32}
+  assert spread(('gpu:16',), tensor=2, fsdp=4) == one
+  # A size to be inferred covers the target; the rows may still be too few.
+  assert spread(('gpu:16',), fsdp=-1) == {'train.batch_rows': 32}
+  # What the command line says stays, though it is refused afterwards.
+  assert spread(('gpu:16',), ['train.batch_rows']) == one
+  with pytest.raises(UserError, match='1x8x1 does not fit 16 devices'):
+    spread(('gpu:16',), ['mesh.fsdp'])
+
+
 def test_slices_are_neighbours_along_data():
   config = settings()
   config.mesh.update({'data': 2, 'fsdp': 2})

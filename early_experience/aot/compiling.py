@@ -2,8 +2,10 @@
 
 import dataclasses
 import importlib.util
+import math
 import os
 import time
+from collections.abc import Collection
 
 import jax
 from jax.experimental import topologies
@@ -45,6 +47,41 @@ class Program:
   peak: int
   message: str
   seconds: float
+
+
+def spread(
+  config: ConfigDict, target: Target, given: Collection[str]
+) -> dict[str, int]:
+  """Takes a whole target where the config file is for other chips.
+
+  `fsdp` takes what is left, and the batch grows until it can be split.
+
+  Args:
+    config: all of it, changed in place.
+    target: one slice or several, which `data` then goes across.
+    given: settings that stay: those of the command line, as mesh.fsdp.
+
+  Returns:
+    What was changed, by its name: {'mesh.fsdp': -1}.
+
+  Raises:
+    UserError: as `mesh`.
+  """
+  sizes, changes = config.mesh.to_dict().values(), {}
+  if (
+    not any(name.startswith('mesh.') for name in given)
+    and -1 not in sizes
+    and math.prod(sizes) != target.chips
+  ):
+    changes |= {'mesh.data': target.slices, 'mesh.fsdp': -1}
+    config.mesh.update({'data': target.slices, 'fsdp': -1})
+  if 'train.batch_rows' not in given:
+    data, fsdp, _ = _sizes(config.mesh, target)
+    ways = data * fsdp * config.train.microbatches
+    rows = math.ceil(config.train.batch_rows / ways) * ways
+    if rows != config.train.batch_rows:
+      changes['train.batch_rows'] = config.train.batch_rows = rows
+  return changes
 
 
 def mesh(settings: ConfigDict, target: Target) -> Mesh:
