@@ -83,7 +83,7 @@ def to_hf(
   words = tokenizer.beside(folder)
   if words and (words / tokenizer.FOLDER).is_dir():
     words /= tokenizer.FOLDER
-  source = _token_ids(words) | source
+  source |= _token_ids(words, source)
   with jax.set_mesh(mesh):
     if adapters:
       base = _base(source)
@@ -124,14 +124,19 @@ def _base(source):
   return source if copied or not folder else {}
 
 
-def _token_ids(folder):
-  """What transformers is to know of the tokenizer, if no checkpoint says it."""
+def _token_ids(folder, source):
+  """What transformers is to know of the tokenizer, beside what it was told."""
   found = _loaded(folder) if folder else None
   if found is None:
     return {}
-  stops = list(found.stop_ids)
-  ends = stops if len(stops) > 1 else stops[0]
-  return {'pad_token_id': found.pad_id, 'eos_token_id': ends}
+  ends = source.get('eos_token_id', list(found.stop_ids))
+  ends = [ends] if isinstance(ends, int) else ends
+  if found.stop_ids[0] not in ends:
+    ends = [*ends, found.stop_ids[0]]
+  return {
+    'pad_token_id': source.get('pad_token_id', found.pad_id),
+    'eos_token_id': ends if len(ends) > 1 else ends[0],
+  }
 
 
 def _mesh():

@@ -158,7 +158,25 @@ def test_a_training_is_exported_as_its_source_was(trained, tmp_path):
   )
   made = json.loads((tmp_path / 'out' / 'config.json').read_text())
   assert made['max_position_embeddings'] == CONFIG['max_position_embeddings']
-  assert made['eos_token_id'] == CONFIG['eos_token_id']
+  turn_end, *_ = tokenizer_lib.load(folder.parent.parent / 'hf').stop_ids
+  assert made['eos_token_id'] == [*CONFIG['eos_token_id'], turn_end]
+
+
+@pytest.mark.parametrize('stops', ['{"eos_token_id": 404, "top_k": 7}', ''])
+def test_a_server_ends_the_turns_of_a_base_model(tmp_path, stops):
+  hf = save(tmp_path / 'hf', 'qwen3', CONFIG | {'eos_token_id': 404})
+  generation = 'generation_config.json'
+  (hf / generation).write_text(stops)
+  if not stops:
+    (hf / generation).unlink()
+  convert.from_hf(hf, tmp_path / 'train' / 'name')
+  words = tokenizer_lib.load(hf)
+  words.save(tmp_path / 'prepare')
+  shutil.rmtree(tmp_path / 'train' / 'name' / 'tokenizer')
+  convert.to_hf(tmp_path / 'train' / 'name', tmp_path / 'out')
+  made = json.loads((tmp_path / 'out' / generation).read_text())
+  assert made['eos_token_id'] == [404, words.stop_ids[0]]
+  assert made.get('top_k') == (7 if stops else None)
 
 
 def test_a_server_renders_what_training_saw(trained, tmp_path):

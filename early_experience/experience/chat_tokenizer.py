@@ -111,6 +111,7 @@ class ChatTokenizer(tokenizer.Tokenizer):
     try:
       temporary.mkdir(parents=True)
       tokenizer_files.copy(self._folder, temporary)
+      tokenizer_files.add_stop(temporary, self.stop_ids[0])
       files.write_json(temporary / SETTINGS, self._settings)
       temporary.replace(target)
     except OSError as error:

@@ -51,6 +51,17 @@ def generation_stops(folder) -> list[int]:
   return stops
 
 
+def add_stop(folder, stop: int) -> None:
+  """Adds an id to generation_config.json, if that is there without it.
+
+  So that servers end turns, too, of a base model with another's template.
+  """
+  path, stops = pathlib.Path(folder) / GENERATION, generation_stops(folder)
+  if path.exists() and stop not in stops:
+    content = files.read_json(path) | {'eos_token_id': [*stops, stop]}
+    files.write_json(path, content)
+
+
 def digest(folder, settings: dict) -> str:
   """Names a vocabulary, a `-`, and how a chat becomes text.
 
