@@ -103,6 +103,18 @@ def test_a_truncated_shard_is_named(tmp_path):
     loader.open_rows(tmp_path, 'a')
 
 
+def test_a_damaged_row_is_named(tmp_path):
+  write(tmp_path, 'a', range(10))
+  shard = tmp_path / 'prepare' / 'rows' / 'a' / 'rows-00000.array_record'
+  data = bytearray(shard.read_bytes())
+  data[600] ^= 1  # a bit of one of its rows
+  shard.write_bytes(data)
+  row_sets = {'a': loader.open_rows(tmp_path, 'a')}
+  batches = loader.batches(row_sets, {'a': 1.0}, seed=0, batch_rows=1)
+  with pytest.raises(UserError, match='prepare/rows/a: row . cannot be read: '):
+    list(itertools.islice(batches, len(row_sets['a'])))
+
+
 def test_unknown_rows_are_refused_with_those_there(tmp_path):
   write(tmp_path, 'a', range(10))
   with pytest.raises(UserError, match="no rows 'joint' .*there: a"):

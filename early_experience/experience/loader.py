@@ -77,6 +77,9 @@ def batches(
   Yields:
     int32 [B, T] `tokens`, `depth`, `back`, `span`, float32 [B, T, O]
     `weights`, with B positions.
+
+  Raises:
+    UserError: a row is damaged.
   """
   mixed = _mixed(rows, shares, seed)
   positions = range(batch_rows) if positions is None else positions
@@ -132,7 +135,13 @@ class _Numbered:
     return len(self.rows)
 
   def __getitem__(self, number):
-    return self.rows.name, int(number), self.rows.source[number]
+    try:
+      return self.rows.name, int(number), self.rows.source[number]
+    except RuntimeError as error:  # what ArrayRecord makes of damaged bytes
+      raise UserError(
+        f'prepare/rows/{self.rows.name}: row {int(number)} cannot be read:'
+        f' {error}; delete prepare/, and prepare again'
+      ) from None
 
 
 def _stack(rows):
