@@ -148,7 +148,7 @@ def test_branches_are_those_of_a_fresh_replay(env, other):
       prefix.append(step.action)
 
 
-def test_what_is_not_listed_changes_nothing(env):
+def test_what_only_tells_or_is_not_listed_changes_nothing(env):
   for task in env.tasks('train')[:FEW]:
     actions = walk(env, task)
     undisturbed = play(env, task, actions)
@@ -156,9 +156,12 @@ def test_what_is_not_listed_changes_nothing(env):
     for action in actions:
       before = env.fingerprint()
       assert not env.step(f'dance {action}').valid
+      for telling in ('look around', 'inventory'):
+        assert env.step(telling).valid == (telling in env.admissible())
       assert env.fingerprint() == before
       seen.append((env.step(f' {action} '), env.admissible()))
-      assert env.fingerprint() != before
+      changes = action not in ('look around', 'inventory')
+      assert (env.fingerprint() != before) == changes
     assert seen == undisturbed
 
 

@@ -16,6 +16,7 @@ _NOT_UNDERSTOOD = 'No known action matches that input.'
 # What follows a question that was not answered by one of its numbers. Time
 # passes.
 _CANCELLED = 'Unknown action.'
+_TEXTS = 100  # in an answer of the virtual machine; they are short
 # The tasks that are about circuits cannot do without this one.
 _NO_ELECTRICITY = 'noElectricalAction'
 _SIMPLIFICATIONS = (
@@ -209,7 +210,9 @@ class _World:
     # It throws dice to find names, and the world's next events must not depend
     # on whether somebody looked.
     statics = self._simulator.read()
-    listed = tuple(self.server.getValidActionObjectCombinations())
+    listed = self._simulator.texts(
+      self.server.getValidActionObjectCombinations()
+    )
     self._simulator.write(statics)
     return listed
 
@@ -243,6 +246,21 @@ class _Simulator(Jvm):
     """The official variations of a kind of task in a split."""
     getattr(self._catalogue, 'taskStr_$eq')(kind)
     return list(getattr(self._catalogue, f'getVariations{split.title()}')())
+
+  def texts(self, java_list):
+    """The texts of one of its lists, many in each answer.
+
+    To ask for one after the other takes longer than the simulator takes to
+    find them, and TCP holds back for 40 ms what is over 8 KiB of an answer.
+    """
+    size, join = len(java_list), self.view.java.lang.String.join
+    return tuple(
+      text
+      for start in range(0, size, _TEXTS)
+      for text in join(
+        '\n', java_list.subList(start, min(start + _TEXTS, size))
+      ).split('\n')
+    )
 
   def enter(self, world):
     """Gives a world the shared state as it left it."""

@@ -43,6 +43,8 @@ _SEEDS = 1000
 _WALKERS = {'coin': 'CoinGoldAgent', 'twc': 'TWCGoldAgent'}
 _WALKS = 50  # that the package tries too before it gives up
 _LOOK = 'look around'
+# They tell of a game and change nothing in it, where they are listed.
+_TELLING = (_LOOK, 'inventory')
 
 
 class TextWorldExpress(Environment):
@@ -136,7 +138,7 @@ class TextWorldExpress(Environment):
     # What is not listed is refused, and the game stays as it is.
     action = self.canonical(action)
     valid = action in self._admissible
-    if valid:
+    if valid and action not in _TELLING:
       self._executed += (action,)
     return self._turn(json.loads(self._server().stepJSON(action)), valid)
 
@@ -144,7 +146,7 @@ class TextWorldExpress(Environment):
     return self._admissible
 
   def fingerprint(self) -> Hashable:
-    """All that was executed, which is all that a game depends on."""
+    """All that changed the game, which is all that it depends on."""
     return self._task.id, self._executed
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
