@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from early_experience.errors import UserError
-from early_experience.experience import chat, render
+from early_experience.experience import conversation, render
 from early_experience.experience.answer_format import AnswerFormat
 from early_experience.language import accounting, prompts
 from early_experience.language.answer import Answer, Chat, spoken
@@ -74,7 +74,7 @@ class Served:
       )
       if system := self._opening(context):
         script = (render.Turn('system', system), *script)
-      messages = chat.messages(script, self._answers)
+      messages = conversation.chat(script, self._answers)
       for sample in range(k):
         yield Chat(messages, self._prompt, sample)
 

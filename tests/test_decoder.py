@@ -9,7 +9,7 @@ import pytest
 from early_experience import collect, explore
 from early_experience.config import default
 from early_experience.errors import UserError
-from early_experience.experience import chat, records, render, tokenizer
+from early_experience.experience import conversation, records, render, tokenizer
 from early_experience.experience.answer_format import find_format
 from early_experience.language.answer import Answer, Chat, Failure
 from early_experience.language.model import LanguageModel
@@ -65,7 +65,7 @@ def ask(checkpoint, chats, **changes):
 def chats_of(*samples):
   scripts = [render.history(*history) for history in HISTORIES]
   return [
-    Chat(chat.messages(script, find_format('plain')), sample=sample)
+    Chat(conversation.chat(script, find_format('plain')), sample=sample)
     for script in scripts
     for sample in samples or (0,)
   ]

@@ -9,7 +9,7 @@ import pytest
 
 from early_experience import collect, convert, explore, reflect
 from early_experience.config import default
-from early_experience.experience import chat, render, tokenizer
+from early_experience.experience import conversation, render, tokenizer
 from early_experience.experience.answer_format import find_format
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel
@@ -105,7 +105,7 @@ def test_explore_and_reflect_are_answered(config, tmp_path):
 
 def test_the_server_says_what_our_own_decoder_says(config, server):
   chats = [
-    Chat(chat.messages(render.history(*history), find_format('plain')))
+    Chat(conversation.chat(render.history(*history), find_format('plain')))
     for history in HISTORIES
   ]
   there = config.explore.openai

@@ -26,7 +26,7 @@ from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
 from early_experience.errors import UserError
-from early_experience.experience import chat, render
+from early_experience.experience import conversation, render
 from early_experience.experience.answer_format import find_format
 from early_experience.proposers import contexts_of
 
@@ -174,7 +174,7 @@ def _prompt_chars(context):
   turns = render.history(
     context.instruction, context.observations, context.actions
   )
-  messages = chat.messages(turns, find_format('plain'))
+  messages = conversation.chat(turns, find_format('plain'))
   return sum(len(message['content']) for message in messages)
 
 

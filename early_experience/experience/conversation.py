@@ -82,3 +82,11 @@ def messages(script: Script, form: AnswerFormat) -> list[Message]:
     else:
       found.append(Message((part,)))
   return found
+
+
+def chat(script: Script, form: AnswerFormat) -> list[dict[str, str]]:
+  """The messages of a script as servers take them."""
+  return [
+    {'role': message.speaker, 'content': message.content}
+    for message in messages(script, form)
+  ]
