@@ -1,7 +1,9 @@
 """Progress of long work: a live line on a terminal, plain lines in a log."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 
 class Progress:
@@ -23,6 +25,13 @@ class Progress:
     self._every = 0.2 if self._live else every
     self._start = self._last = time.monotonic()
 
+  @contextlib.contextmanager
+  def apart(self) -> Iterator[None]:
+    """What is done meanwhile, such as compiling, does not slow the rate."""
+    start = time.monotonic()
+    yield
+    self._start += time.monotonic() - start
+
   def update(self, count: int = 1, note: str = '') -> None:
     self._done += count
     now = time.monotonic()
@@ -42,11 +51,10 @@ class Progress:
     start = '\r\x1b[2K' if self._live else ''
     print(start + line, end=end, file=self._stream, flush=True)
 
-  def close(self) -> float:
-    """Clears the live line; returns the seconds since the start."""
+  def close(self) -> None:
+    """Clears the live line."""
     if self._live:
       print('\r\x1b[2K', end='', file=self._stream, flush=True)
-    return time.monotonic() - self._start
 
 
 def clock(seconds: float) -> str:

@@ -148,9 +148,10 @@ class Run:
     index, steps = position.stage, self._stages[position.stage].steps
     if position.step == steps:
       return state, position
-    batches = self._batches(position)
-    batch = next(batches)
-    step = self._steps[index].lower(state, batch).compile()
+    with progress.apart():
+      batches = self._batches(position)
+      batch = next(batches)
+      step = self._steps[index].lower(state, batch).compile()
     log, every = self._log, self._config.train.checkpoint_every_steps
     log.start()
     try:
@@ -168,7 +169,7 @@ class Run:
           raise cluster.Preempted(position.total)
         if not done:
           batch = self._next(batches)  # while the device is at work
-        progress.update()
+        progress.update(note=f'loss {log.last["loss"]:.4g}' if log.last else '')
     except metrics.Diverged as error:
       raise UserError(self._blame(error, index)) from error
     return state, position
