@@ -1,7 +1,9 @@
 """Alternatives by a language model: what it is asked, what it decides for."""
 
 import collections
+import contextlib
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +22,8 @@ _MARKS = (
   re.compile(r'<action>\s*(.+)', re.IGNORECASE),
   re.compile(r'^\W*action\W*:[\s*]*(.+)', re.IGNORECASE | re.MULTILINE),
 )
+_FENCE = re.compile(r'^```\w*\n(.*?)\n?```[ \t]*$', re.DOTALL | re.MULTILINE)
+_JSON = re.compile(r'^[{\[]', re.MULTILINE)
 
 
 class Served:
@@ -96,21 +100,34 @@ def action_in(answer: str, truncated: bool = False) -> str:
   """The action that a model's free text decides for; '' if there is none.
 
   What follows `Action:` or stands between `<action>` tags, where there are
-  several the last one; else the last line that has text. Thoughts in `<think>`
-  tags do not count.
+  several the last one; else the last line that has text. JSON may take several
+  lines, and all of it may be fenced. Thoughts in `<think>` tags do not count.
 
   Args:
     answer: of a model.
     truncated: it was cut off. Then its last line is not whole, and there must
       be a mark before it.
   """
-  answer = spoken(answer).strip()
+  answer = _FENCE.sub(r'\1', spoken(answer)).strip()
   closed, *others = _MARKS
   if found := closed.findall(answer):
     return found[-1].strip()
   if truncated:
     answer = answer.rpartition('\n')[0]
   for mark in others:
-    if found := mark.findall(answer):
-      return found[-1].strip()
-  return answer.splitlines()[-1].strip() if answer and not truncated else ''
+    if found := list(mark.finditer(answer)):
+      return _first(answer[found[-1].start(1) :])
+  if truncated or not answer:
+    return ''
+  for found in _JSON.finditer(answer):
+    if _first(rest := answer[found.start() :]) == rest:
+      return rest
+  return answer.splitlines()[-1].strip()
+
+
+def _first(text):
+  """The first line of a text, or all of the JSON that it begins with."""
+  with contextlib.suppress(ValueError, RecursionError):
+    if text.startswith(('{', '[')):
+      return text[: json.JSONDecoder().raw_decode(text)[1]]
+  return text.partition('\n')[0].strip()

@@ -8,7 +8,6 @@ from early_experience import collect, explore
 from early_experience.config import default
 from early_experience.errors import UserError
 from early_experience.experience import records, sources
-from early_experience.served import action_in
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
 
@@ -169,47 +168,6 @@ def test_another_model_is_another_exploration_another_address_is_not(workdir):
   explored(workdir, an_idea)
   with pytest.raises(UserError, match="model was 'tiny', is 'big'"):
     explored(workdir, an_idea, settings(model='big'))
-
-
-@pytest.mark.parametrize(
-  'answer, action',
-  [
-    (' go to box 1\n', 'go to box 1'),
-    ('I need the coin.\n\ngo to box 1\n\n', 'go to box 1'),
-    ('The coin is near.\nAction: go to box 1', 'go to box 1'),
-    ('**Action:** go to box 1\nLet me know!', 'go to box 1'),
-    (
-      'Thought: first\nACTION : look\nThen:\nAction:\ngo to box 1',
-      'go to box 1',
-    ),
-    ('<action> go to box 1 </action>, I think.', 'go to box 1'),
-    ('<action>look</action>? No:\n<action>go to box 1</action>', 'go to box 1'),
-    ('Hm. <Action>go to box 1', 'go to box 1'),
-    ('<action>say a:\nb</action>', 'say a:\nb'),
-    ('<think>Action: sit</think>\ngo to box 1', 'go to box 1'),
-    ('<think>I could go to box 1\nor', ''),
-    ('My action will be: none\nlook', 'look'),
-    ('<action></action>', ''),
-    (' \n ', ''),
-  ],
-)
-def test_an_action_is_found_in_what_a_model_says(answer, action):
-  assert action_in(answer) == action
-
-
-@pytest.mark.parametrize(
-  'answer, action',
-  [
-    ('I could take the co', ''),
-    ('take the coin\nThat is becau', ''),
-    ('Action: take the co', ''),
-    ('Action: take the coin\nThat is becau', 'take the coin'),
-    ('<action>take the coin</action> as', 'take the coin'),
-    ('Hm. <action>take the co', ''),
-  ],
-)
-def test_what_was_cut_off_is_no_action(answer, action):
-  assert action_in(answer, truncated=True) == action
 
 
 def test_a_truncated_answer_proposes_nothing_and_is_counted(workdir):
