@@ -33,7 +33,13 @@ def get_config(recipe: str = 'world_model_before_imitation'):
   )
   config.env.kwargs.domain = 'retail'
   config.env.kwargs.user = 'scripted'
-  config.env.kwargs.user_model = {'base_url': '', 'model': '', 'cache': ''}
+  config.env.kwargs.user_model = {
+    'base_url': '',
+    'model': '',
+    'cache': '',
+    'input_price': 0.0,
+    'output_price': 0.0,
+  }
   config.collect.trajectories = 74
 
   config.explore.proposers.uniform = 0.0  # nothing lists the calls there are
