@@ -100,12 +100,16 @@ def _root(node):
 
 
 def _literal(node):
-  for part in ast.walk(node):
+  parts = list(ast.walk(node))
+  for part in parts:
     if isinstance(part, ast.Name):
       raise ValueError(f"name '{part.id}' is not defined")
   try:
-    if not any(isinstance(p, ast.Call | ast.Set) for p in ast.walk(node)):
-      return ast.literal_eval(node)
+    if not any(isinstance(part, ast.Call | ast.Set) for part in parts):
+      value = ast.literal_eval(node)
+      if not isinstance(value, str):
+        ast.literal_eval(repr(value))  # not so 1e999, which is written inf
+      return value
   except _ERRORS:
     pass
   raise ValueError('arguments have to be literals')

@@ -213,13 +213,13 @@ def _execute(call, simulators):
   """What a call gives, as the official harness words it; whether it worked."""
   try:
     result = _method(call.name, simulators)(*call.args, **call.kwargs)
-  except Exception as error:
+    error = result.get('error') if isinstance(result, dict) else None
+    if isinstance(error, str) and error.startswith(_FIELDS):
+      fields = sorted(error.removeprefix(_FIELDS).split(', '))
+      result = {**result, 'error': _FIELDS + ', '.join(fields)}
+    return _ADDRESS.sub('', _text(result)), error is None
+  except Exception as error:  # of the simulator; a number of too many digits
     return _ADDRESS.sub('', f'{_FAILED}{error}'), False
-  error = result.get('error') if isinstance(result, dict) else None
-  if isinstance(error, str) and error.startswith(_FIELDS):
-    fields = sorted(error.removeprefix(_FIELDS).split(', '))
-    result = {**result, 'error': _FIELDS + ', '.join(fields)}
-  return _ADDRESS.sub('', _text(result)), error is None
 
 
 def _method(name, simulators):
