@@ -270,7 +270,7 @@ def _begin(parent, _):
 def _leave(*_):
   """Closes the environment, if it lets itself be closed, and ends the group."""
   signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
-  signal.alarm(1)
+  signal.alarm(2)  # Pebble kills after 3
   with contextlib.suppress(BaseException):
     atexit._run_exitfuncs()
   os.killpg(0, signal.SIGKILL)
