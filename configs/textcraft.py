@@ -1,7 +1,7 @@
 """TextCraft: short episodes, many recipes; held-out goals and deeper ones.
 
   for stage in collect explore reflect prepare train evaluate report; do
-    python -m early_experience.$stage --config=configs/textcraft.py:joint \\
+    python -m early_experience.$stage --config=configs/textcraft.py:joint \
         --workdir=runs/textcraft
   done
 K = 5 and 3 are those of the authors' release, which adds it to the paper's. The

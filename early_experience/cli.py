@@ -50,6 +50,12 @@ def run(
   """
   logging.set_verbosity(logging.WARNING)  # a stage says what it did itself
   required = ('config', 'workdir') if needs_workdir else ('config',)
+  told = {*required, *(('yes',) if needs_workdir else ())}
+  if many_processes:
+    told |= {f.name for f in (COORDINATOR, PROCESSES, PROCESS, TIMEOUT)}
+  for name in told:  # by --help
+    flag = flags.FLAGS[name]
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
   try:
     app.run(
       lambda argv: _main(stage, argv, many_processes),

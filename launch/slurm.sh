@@ -2,7 +2,8 @@
 # Jobs on a Slurm cluster with GPUs; slurm.sbatch says how a job runs.
 #
 #   launch/slurm.sh submit [--processes=node|gpu|N] [sbatch's flags] -- COMMAND
-#   launch/slurm.sh logs JOB      the end of its log, and what is added to it
+#   launch/slurm.sh logs JOB      the end of its log, and what is added to it;
+#                                 ARRAY_INDEX is one of an array
 #   launch/slurm.sh cancel JOB
 #
 #   --dry_run   prints what would run
@@ -18,11 +19,12 @@ verbs='submit, logs or cancel'
 [ $# -gt 0 ] || fail "what to do? launch/slurm.sh $verbs"
 verb=$1
 shift
-processes=node flags=(--parsable "--output=slurm-%j.log") command=() job=''
+processes=node log=slurm-%j.log flags=() command=() job=''
 while [ $# -gt 0 ]; do
   case $1 in
     --processes=*) processes=${1#*=} ;;
     --dry_run) dry_run=1 ;;
+    --array=*) log=slurm-%A_%a.log flags+=("$1") ;;
     --)
       shift
       command=("$@")
@@ -46,8 +48,8 @@ case $verb in
     [[ $processes =~ ^(node|gpu|[1-9][0-9]*)$ ]] ||
       fail "--processes=$processes is not node, gpu or a number"
     need sbatch 'this is no machine of a Slurm cluster'
-    run sbatch "${flags[@]}" "--export=ALL,PROCESSES=$processes" \
-      launch/slurm.sbatch "${command[@]}"
+    run sbatch --parsable "--output=$log" ${flags[@]+"${flags[@]}"} \
+      "--export=ALL,PROCESSES=$processes" launch/slurm.sbatch "${command[@]}"
     ;;
   logs | cancel)
     [[ $job =~ ^[0-9_]+$ ]] || fail "which job? launch/slurm.sh $verb NUMBER"

@@ -72,6 +72,24 @@ def test_a_mistake_in_a_config_file_is_named_with_its_line(
   assert message in error
 
 
+def test_help_tells_a_stage_s_own_flags():
+  said = run('collect', '--help').stdout
+  assert all(flag in said for flag in ('--config: ', '--workdir: ', ']yes: '))
+  assert '--coordinator: ' not in said
+  assert '--coordinator: ' in run('train', '--help').stdout
+
+
+@pytest.mark.parametrize(
+  'command', ['benchmark engine', 'benchmark', 'convert to_hf', 'language']
+)
+def test_commands_with_flags_of_their_own_name_a_wrong_one(command):
+  result = run(*command.split(), '--hepl=1')
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert line.startswith('error: ')
+  assert f'usage: python -m early_experience.{command}' in line
+
+
 def test_an_override_reaches_the_stage(tmp_path):
   more = (f'--workdir={tmp_path}', '--config.collect.trajectories=3')
   result = run('collect', CONFIG, *more)

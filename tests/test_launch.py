@@ -115,12 +115,22 @@ def test_kubernetes_runs_and_logs():
   ]
 
 
+@pytest.mark.parametrize('script', ['slurm.sh', 'tpu_pod.sh', 'gke_xpk.sh'])
+def test_help_is_the_head_of_a_script(script):
+  said = launch(script, '--help')
+  assert said.returncode == 0
+  assert f'  launch/{script} ' in said.stdout
+  assert 'set -euo' not in said.stdout
+
+
 def test_slurm_submits_and_cancels():
   flags = ('--processes=gpu', '--nodes=2', '--gpus-per-node=8')
   assert dry_run('slurm.sh', 'submit', *flags, '--', *TRAIN) == [
     'sbatch --parsable --output=slurm-%j.log --nodes=2 --gpus-per-node=8'
     f' --export=ALL,PROCESSES=gpu launch/slurm.sbatch {" ".join(TRAIN)}'
   ]
+  (array,) = dry_run('slurm.sh', 'submit', '--array=0-3', '--', *TRAIN)
+  assert '--output=slurm-%A_%a.log --array=0-3 ' in array
   assert dry_run('slurm.sh', 'logs', '12_3') == [
     'tail -n 100 -F slurm-12_3.log'
   ]

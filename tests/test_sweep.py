@@ -1,5 +1,6 @@
 """Sweeps: what they expand to, what their runs share, and their table."""
 
+import os
 import pathlib
 import re
 import shlex
@@ -33,7 +34,11 @@ def driver(*arguments):
 
 def run(*arguments):
   return subprocess.run(
-    driver(*arguments), cwd=ROOT, capture_output=True, text=True
+    driver(*arguments),
+    cwd=ROOT,
+    env={**os.environ, 'EMPTY': ''},
+    capture_output=True,
+    text=True,
   )
 
 
@@ -166,6 +171,7 @@ def test_what_stages_read_is_known():
       [f'--config={TINY}', '--index=NOWHERE'],
       '--index=NOWHERE: no number, and no variable',
     ),
+    ([f'--config={TINY}', '--index=EMPTY'], '--index=EMPTY: no number'),
     ([f'--config={TINY}', '--stages=trian'], '--stages=trian: not one of'),
     ([f'--config={TINY}', '--shared=train'], 'can be shared'),
     ([f'--config={TINY}', '--to=moon'], '--to=moon'),
@@ -222,6 +228,33 @@ def test_commands_are_one_line_for_each_run(tmp_path):
   assert [shlex.split(line) for line in lines] == [
     driver(*own, f'--index={index}') for index in range(4)
   ]
+
+
+def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
+  """And does not wait for a lock that its own thread holds."""
+  code = (
+    'import os, runpy, signal, subprocess, sys\n'
+    'real = subprocess.Popen\n'
+    'def start(*args, **more):\n'
+    '  process = real(*args, **more)\n'
+    '  os.kill(os.getpid(), signal.SIGTERM)\n'
+    '  return process\n'
+    'subprocess.Popen = start\n'
+    'runpy.run_path("launch/sweep.py", run_name="__main__")\n'
+  )
+  flags = [f'--config={TINY}', f'--workdir={tmp_path}']
+  result = subprocess.run(
+    [sys.executable, '-c', code, *flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert result.returncode == 75, result.stderr
+  assert result.stderr == 'stopped: the same command goes on\n'
+  assert [row['state'] for row in sweep_folder.rows(tmp_path)] == [
+    'waiting'
+  ] * 4
 
 
 def test_the_table_has_rates_with_their_intervals(tmp_path):

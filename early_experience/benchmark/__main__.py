@@ -25,7 +25,9 @@ def main() -> None:
   name = parser.parse_args(sys.argv[1:2]).name
   # Each is a command of its own, with `main()` and its own flags.
   del sys.argv[1]
-  importlib.import_module(f'early_experience.benchmark.{name}').main()
+  module = importlib.import_module(f'early_experience.benchmark.{name}')
+  sys.modules['__main__'].__doc__ = module.__doc__  # for --help
+  module.main()
 
 
 if __name__ == '__main__':
