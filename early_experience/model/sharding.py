@@ -75,7 +75,8 @@ def lay_out(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Mesh:
     UserError: the slices cannot be split over `data`.
   """
   is_tpu = devices[0].platform == 'tpu'
-  slices = len({device.slice_index for device in devices}) if is_tpu else 1
+  # Chips of one slice, described but not here, have no such attribute.
+  slices = len({getattr(d, 'slice_index', 0) for d in devices}) if is_tpu else 1
   if sizes[0] % slices:
     raise UserError(
       f'config.mesh.data = {sizes[0]} is not a multiple of the {slices} slices'
