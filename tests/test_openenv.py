@@ -206,8 +206,8 @@ def test_a_site_that_is_no_server_is_named():
 def test_what_accepts_and_never_answers_is_named():
   with socket.create_server(('127.0.0.1', 0)) as silent:
     url = f'http://127.0.0.1:{silent.getsockname()[1]}'
-    with pytest.raises(UserError, match='no answer in 1 s'):
-      begin(OpenEnv(base_url=url, **KWARGS))
+    with pytest.raises(UserError, match='no answer in 0.2 s'):
+      begin(OpenEnv(base_url=url, **KWARGS | {'timeout_seconds': 0.2}))
 
 
 @pytest.mark.parametrize('answer', ['<html>', '[]', '{"type": "observation"}'])
