@@ -173,6 +173,7 @@ def test_chromium_shows_the_numbers(chrome, page):
   assert f'{success["count"]} of {success["n"]}' in row.text
   assert len(find(chrome, '#curves polyline')) == 4
   assert 'names the expert' in find(chrome, '[data-stage=reflect]')[0].text
+  assert not find(chrome, '[data-stage=summarise]')
   assert '9.06×' in find(chrome, '#tokens')[0].text
   # Data that looks like markup stays text.
   assert chrome.execute_script('return window.broken') is None
@@ -187,7 +188,8 @@ def test_a_click_opens_a_branch(chrome, page):
   assert not outcome.is_displayed()
   branches.find_element('css selector', 'summary').click()
   assert outcome.is_displayed()
-  for text in ('invalid', 'proposed by policy', 'Nothing happens.'):
+  told = ('invalid', 'proposed by policy', 'Nothing happens.', 'in short: no')
+  for text in told:
     assert text in outcome.text
 
 

@@ -24,9 +24,9 @@ function treesSection() {
     return section(id, title, null,
       absent('No trajectories have been collected (stage collect).'));
   }
-  const missing = { collect: 'Branches and rationales are absent: explore and '
-    + 'reflect have not run.', explore: 'Rationales are absent: reflect has '
-    + 'not run.' }[trees.stage];
+  const missing = trees.stage === 'collect' ? 'Branches and rationales are '
+    + 'absent: explore and reflect have not run.'
+    : trees.stage !== 'reflect' && 'Rationales are absent: reflect has not run.';
   const part = trees.sample.length < trees.total
     ? `${whole(trees.sample.length)} of ${plural(trees.total, 'trajectory')
       .replace('trajectorys', 'trajectories')}, drawn with seed ${DATA.seed}.`
@@ -73,6 +73,7 @@ function state(step) {
       h('code', {}, step.action),
       !unknown(step.admissible) && h('span', { class: 'soft' },
         ` one of ${step.admissible} admissible`)),
+    inShort(step.summary),
     step.alternatives.length > 0 && branchFold(step.alternatives));
 }
 
@@ -86,8 +87,12 @@ function branchFold(alternatives) {
         !a.valid && h('span', { class: 'tag bad' }, 'invalid'),
         a.done && h('span', { class: 'tag' }, 'ends the episode'),
         h('span', { class: 'soft' }, ` proposed by ${a.proposer}`)),
-      h('p', { class: 'outcome' }, a.observation)))));
+      h('p', { class: 'outcome' }, a.observation), inShort(a.summary)))));
 }
+
+// What `summarise` made of an outcome.
+const inShort = (summary) => summary && h('p', { class: 'soft' },
+  `in short: ${summary}`);
 
 const mark = (success) => h('span', { class: success ? 'good' : 'bad' },
   success ? '✓ solved' : '✗ failed');

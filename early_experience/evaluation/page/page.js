@@ -24,8 +24,8 @@ const STATES = { done: null, unfinished: 'begun, not finished',
 
 function countsSection() {
   return section('counts', 'Experience counts', null,
-    h('div', { class: 'cards' }, ['collect', 'explore', 'reflect'].map(
-      (stage) => {
+    h('div', { class: 'cards' }, ['collect', 'explore', 'summarise', 'reflect']
+      .filter((stage) => DATA.stages[stage]).map((stage) => {
         const { state: how, summary } = DATA.stages[stage];
         return h('div', { class: 'card', 'data-stage': stage },
           h('h3', {}, stage),
