@@ -1,5 +1,7 @@
 """Environments by name, and any other class by its path."""
 
+import importlib.metadata
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -10,6 +12,13 @@ from tests.toy_env import ToyEnv
 
 def made(name, **kwargs):
   return registry.make(ConfigDict({'name': name, 'kwargs': kwargs}))
+
+
+class Halved(ToyEnv):
+  install = 'pip install whole'
+
+  def __init__(self):
+    importlib.metadata.version('no-such-package')
 
 
 def test_any_subclass_is_an_environment_by_its_path():
@@ -45,3 +54,8 @@ def test_a_name_of_nothing_is_told(name, message):
 def test_an_argument_that_is_none_is_told_with_the_nearest():
   with pytest.raises(UserError, match='boxs is no argument .* mean boxes?'):
     made('tests.toy_env:ToyEnv', boxs=2)
+
+
+def test_a_package_that_is_not_whole_is_told_with_what_installs_it():
+  with pytest.raises(UserError, match='no-such-package; run: pip install who'):
+    made('tests.test_registry:Halved')

@@ -112,4 +112,11 @@ def make(env: ConfigDict) -> Environment:
         f'config.env.kwargs.{key} is no argument of {name};'
         f' {hint}there are: {", ".join(known)}'
       )
-  return kind(**kwargs)
+  try:
+    return kind(**kwargs)
+  except ImportError as error:  # only part of it is there, or a namesake
+    if not kind.install:
+      raise
+    raise UserError(
+      f'environment {name}: {error}; run: {kind.install}'
+    ) from error
