@@ -57,7 +57,9 @@ def test_an_answer_is_learnt_once_where_each_decision_is_a_record(tmp_path):
   other = [*EPISODE[:3], *EPISODE[1:3]]  # an episode, whose answers are equal
   source = tmp_path / 'expert.jsonl'
   values = [{'messages': said, 'tools': tools} for said in decisions]
-  write(source, *values, {'messages': other})
+  # Without tools it is another chat.
+  values += [{'messages': decisions[1]}, {'messages': other}]
+  write(source, *values)
 
   def learnt(run, **how):
     run = str(tmp_path / run)
@@ -65,12 +67,13 @@ def test_an_answer_is_learnt_once_where_each_decision_is_a_record(tmp_path):
     found = chat_record.read(f'{run}/import')
     return sorted((len(chat.messages), chat.scored) for _, chat in found)
 
-  assert learnt('a') == [(3, (2,)), (5, (2, 4)), (5, (4,))]
-  every = [(3, (2,)), (5, (2, 4)), (5, (2, 4))]
+  whole = (5, (2, 4))
+  assert learnt('a') == [(3, (2,)), whole, whole, (5, (4,))]
+  every = [(3, (2,)), whole, whole, whole]
   assert learnt('b', turns='all') == every
   values[1]['messages'] = [*decisions[1][:2], decisions[1][2] | {'weight': 1}]
   values[1]['messages'] += decisions[1][3:]
-  write(source, *values, {'messages': other})
+  write(source, *values)
   assert learnt('c') == every, 'as the record says'
 
 

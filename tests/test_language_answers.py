@@ -91,6 +91,9 @@ def test_a_limited_rate_is_waited_for(tmp_path):
   reply = lambda _, attempt: (429, {}) if attempt < 4 else 'now'
   (answer,), sent = asks(tmp_path, reply, [say('a')], retries=3)
   assert answer == Answer('now', retries=3) and len(sent) == 4
+  reply = lambda prompt, _: 'now' if prompt == 'a' else (500, {})
+  (_, failed), _ = asks(tmp_path / 'b', reply, [say('a'), say('b')], retries=1)
+  assert (failed.reason, failed.retries) == ('server', 1)
 
 
 def test_an_hour_is_not_too_long_to_wait_but_more_is(tmp_path, monkeypatch):
@@ -104,7 +107,7 @@ def test_an_hour_is_not_too_long_to_wait_but_more_is(tmp_path, monkeypatch):
   busy = lambda seconds: (429, {}, {'retry-after': str(seconds)})
   reply = lambda *_: 'now' if 3600 in waited else busy(3600)
   (answer,), _ = asks(tmp_path, reply, [say('a')], retries=1)
-  assert answer.text == 'now' and waited.count(3600) == 1
+  assert answer == Answer('now', retries=2) and waited.count(3600) == 1
   with pytest.raises(UserError, match='RateLimitError'):
     asks(tmp_path, lambda *_: busy(3601), [say('b')], retries=1)
   assert 3601 not in waited

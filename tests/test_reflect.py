@@ -203,7 +203,7 @@ def call(name, /, **arguments):
       call('find_user', name='Yusuf'),
       call('get_order', order_id='#W2'),
       (call('get_order', order_id='#W3'), 'Hello. Who are you?'),
-      'say "That is all. Bye, Yusuf."',
+      'say "Your order #W2 is on its way to you. Is that all? Bye."',
     ),
     ("cd(folder='a b')", "[mv(source='c.pdf')]", ('ls()', 'pwd()'), 'rm()'),
     ('<search>a</search>', '<search>b?</search>', ('<b>', '-'), '<answer>1'),
@@ -221,7 +221,7 @@ def test_of_calls_grounded_says_what_is_known_and_names_them_whole(
       Alternative(other, answer, False, valid, 'openai')
       for other, answer, valid in (
         (first, 'Yusuf.', True),
-        (last, 'Bye.', True),
+        (last, 'Thanks.', True),
         (others[0], 'Error.', False),
         (others[1], 'W3.', True),
       )
@@ -232,9 +232,8 @@ def test_of_calls_grounded_says_what_is_known_and_names_them_whole(
     (draft,) = Grounded(seed).write([about])
     assert checks.check(draft.text, about) == (draft.text, None)
     bare = re.sub(r'`[^`]*`|"[^"]*"', '_', draft.text)
-    assert not {'name', 'id', 'order', 'search', 'click'} & set(
-      words.tokens(bare)
-    )
+    assert bare.startswith(('I have to get on with', 'The task needs another'))
+    assert not {'name', 'id', 'order', 'search'} & set(words.tokens(bare))
     found |= set(re.split(r'(?<=[.])\s+', bare))
   assert {'I already used _.', '_ is not possible now.'} <= {
     text.removeprefix('Using ').removeprefix('Saying ') for text in found
