@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -72,24 +73,28 @@ def started(
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
-  with open(log, 'wb') as file:
+  # vLLM leaves its sockets where temporary files are.
+  with (
+    tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+    open(log, 'wb') as file,
+  ):
     server = subprocess.Popen(
       [*command, str(folder), '--host', '127.0.0.1', '--port', str(port)],
       stdout=file,
       stderr=subprocess.STDOUT,
-      env=os.environ | _ENVIRONMENT,
+      env=os.environ | _ENVIRONMENT | {'TMPDIR': scratch},
       start_new_session=True,  # its workers end with it
     )
-  try:
-    _await(f'http://127.0.0.1:{port}/health', server, log)
-    yield f'http://127.0.0.1:{port}/v1'
-  finally:
-    server.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      server.wait(20)
-    with contextlib.suppress(ProcessLookupError):
-      os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+    try:
+      _await(f'http://127.0.0.1:{port}/health', server, log)
+      yield f'http://127.0.0.1:{port}/v1'
+    finally:
+      server.terminate()
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(20)
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+      server.wait()
 
 
 def _await(url, server, log):
