@@ -151,8 +151,10 @@ def read_file(path) -> Iterator[tuple[str, object]]:
     if not first:
       raise UserError(f'{path} is empty')
     if first.lstrip().startswith(b'['):
-      text = b'\n' * (begins - 1) + first + file.read()
-      for i, value in enumerate(_decode(text, path, 0), start=1):
+      values = _decode(b'\n' * (begins - 1) + first + file.read(), path, 0)
+      if not values:
+        raise UserError(f'{path} is empty')
+      for i, value in enumerate(values, start=1):
         yield f'{path} record {i}', value
       return
     for number, line in itertools.chain([(begins, first)], lines):

@@ -77,6 +77,26 @@ def test_an_answer_is_learnt_once_where_each_decision_is_a_record(tmp_path):
   assert learnt('c') == every, 'as the record says'
 
 
+def test_calls_need_no_content_and_objects_as_arguments():
+  _, asked, call, *_ = WITH_TOOLS['messages']
+  bare = {key: call[key] for key in ('role', 'tool_calls')}
+  assert parsed({'messages': [asked, bare]}) == parsed(
+    {'messages': [asked, call]}
+  )
+  function = {'name': 'go', 'arguments': '["shelf 1"]'}
+  bare['tool_calls'] = [{'function': function}]
+  with pytest.raises(UserError, match=r'tool_calls\[0\].arguments is not an o'):
+    parsed({'messages': [asked, bare]})
+
+
+@pytest.mark.parametrize('text', ['', '\r\n', '\ufeff', '[]'])
+def test_a_file_without_records_is_refused(tmp_path, text):
+  (tmp_path / 'iwm.jsonl').write_text(text)
+  with pytest.raises(UserError, match='iwm.jsonl is empty'):
+    chats.import_chats(str(tmp_path / 'run'), str(tmp_path))
+  assert not (tmp_path / 'run').exists()
+
+
 def test_an_empty_answer_is_learnt_too():
   value = {'instruction': 'x', 'output': ''}
   assert parsed(value).messages[-1] == {'role': 'assistant', 'content': ''}

@@ -192,6 +192,9 @@ def _messages(value, key, role_key, content_key, where):
     place = f'{key}[{i}]'
     if not isinstance(said, dict):
       raise UserError(f'{where}: {place} is not an object')
+    calls = said.get('tool_calls') or []
+    if calls and said.get(content_key) is None:
+      said = said | {content_key: ''}
     for needed in (role_key, content_key):
       if needed not in said:
         raise UserError(f'{where}: {place}.{needed} is missing')
@@ -202,13 +205,9 @@ def _messages(value, key, role_key, content_key, where):
         f'{where}: {place}.{role_key} is {role!r}, not one of:'
         f' {", ".join(ROLES)}'
       )
-    calls = said.get('tool_calls') or []
-    content = said[content_key]
-    if content is None and calls:
-      content = ''
     message = {
       'role': role,
-      'content': _content(content, f'{place}.{content_key}', where),
+      'content': _content(said[content_key], f'{place}.{content_key}', where),
     }
     if calls:
       message['tool_calls'] = _calls(calls, f'{place}.tool_calls', where)
@@ -253,6 +252,8 @@ def _calls(value, place, where):
     arguments = function['arguments']
     if isinstance(arguments, str):  # OpenAI's; templates want the object
       arguments = _decoded(arguments, f'{place}[{i}].arguments', where)
+    if not isinstance(arguments, dict):
+      raise UserError(f'{where}: {place}[{i}].arguments is not an object')
     named = {'name': function['name'], 'arguments': arguments}
     made = {'type': 'function', 'function': named}
     calls.append(made | ({'id': call['id']} if call.get('id') else {}))
