@@ -160,19 +160,12 @@ def once(chats: Sequence[Chat], named: Iterable[Chat]) -> list[Chat]:
   ends = {
     digest for chat in chats for digest in _prefixes(chat, chat.scored[-1:])
   }
-  return [
-    dataclasses.replace(
-      chat,
-      scored=tuple(
-        i
-        for i, digest in zip(
-          chat.scored, _prefixes(chat, chat.scored), strict=True
-        )
-        if i in sure.scored or digest not in ends
-      ),
-    )
-    for chat, sure in zip(chats, named, strict=True)
-  ]
+  found = []
+  for chat, sure in zip(chats, named, strict=True):
+    digests = zip(chat.scored, _prefixes(chat, chat.scored), strict=True)
+    scored = [i for i, d in digests if i in sure.scored or d not in ends]
+    found.append(dataclasses.replace(chat, scored=tuple(scored)))
+  return found
 
 
 def _prefixes(chat, places):
