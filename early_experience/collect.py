@@ -156,8 +156,6 @@ def play_in_own(
 def _play(env, max_steps, task):
   trajectory, failure = run_expert(env, task, max_steps)
   record = check_record(records.to_json(trajectory))
-  if failure is None:
-    records.from_json(record, f'task {task.id}')  # can it be read again?
   return record, failure, env.answers()
 
 
@@ -176,7 +174,9 @@ def _write(env, config, folder, run):
       return
     progress = Progress('collect', wanted, 'trajectories', count)
     played = set_aside.sift(
-      run(left, config.cluster, len(left)), folder, lambda task: task.id
+      run(left, config.cluster, min(len(left), wanted - count)),
+      folder,
+      lambda task: task.id,
     )
     with contextlib.closing(played):
       for task, (record, failure, said) in played:

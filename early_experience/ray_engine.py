@@ -24,7 +24,7 @@ class Ray:
   Args:
     function: of a unit.
     cluster: `config.cluster`.
-    most: units there can be.
+    most: results that are wanted.
 
   Raises:
     UserError: Ray is not installed, or there is no cluster at the address.

@@ -59,7 +59,7 @@ def run(
     function: of a unit; it and what it takes and returns can be pickled.
     units: drawn late; the caller may stop before their end.
     cluster: `config.cluster`.
-    most: units there can be; more workers than that have nothing to do.
+    most: results that are wanted; no more workers than that are started.
 
   Raises:
     UserError: the cluster cannot be used.

@@ -62,6 +62,19 @@ def test_results_come_in_the_order_of_the_units_which_are_drawn_late():
   assert len(log) < 30
 
 
+def test_no_more_workers_start_than_results_are_wanted(tmp_path, monkeypatch):
+  started, run = [], workers.run
+
+  def watched(function, units, cluster, most):
+    for result in run(function, units, cluster, most):
+      started.append(len(multiprocessing.active_children()))
+      yield result
+
+  monkeypatch.setattr(workers, 'run', watched)
+  collect.collect(settings(workers=4, trajectories=1), tmp_path)
+  assert started == [1]
+
+
 def test_a_pool_that_loses_idle_workers_is_replaced():
   def units():
     yield from range(4)
