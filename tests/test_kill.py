@@ -2,13 +2,13 @@
 
 import random
 import signal
-import time
 
 import jax
 import numpy as np
 import pytest
 
 from early_experience.cluster import AGAIN
+from early_experience.training import metrics
 from tests import waiting
 from tests.test_processes import end, losses, params, start, wait_for
 from tests.training_case import prepared
@@ -32,19 +32,21 @@ def straight(tmp_path_factory):
   return workdir
 
 
-def is_saving(workdir):
-  """Whether a checkpoint is half on the disk."""
+def half_written(workdir):
+  """Checkpoints that are half on the disk."""
   folder = workdir / 'train' / 'tiny' / 'checkpoints'
-  return any('tmp' in path.name for path in folder.glob('*'))
+  return list(folder.glob('[0-9]*tmp*'))
 
 
 def kill_in_a_save(process, workdir):
   """Kills when, the process standing still, a checkpoint is half written."""
+  # What the last one left is removed first.
+  waiting.until(lambda: not half_written(workdir), 'clean folder', poll=0.001)
 
   def look():
-    if is_saving(workdir):
+    if half_written(workdir):
       process.send_signal(signal.SIGSTOP)
-      if is_saving(workdir):
+      if half_written(workdir):
         return True
       process.send_signal(signal.SIGCONT)
     assert process.poll() is None, 'ended before it was seen to save'
@@ -53,16 +55,29 @@ def kill_in_a_save(process, workdir):
   process.kill()
 
 
+def kill_after_lines(process, workdir, count):
+  """Kills when the log has been written to so often, by the start first."""
+  log, times = workdir / 'train' / 'tiny' / metrics.METRICS, set()
+
+  def look():
+    if log.exists():
+      times.add(log.stat().st_mtime_ns)
+    return len(times) > count or process.poll() is not None
+
+  waiting.until(look, 'line of the log', poll=0.01)
+  process.kill()
+
+
 def test_ten_kills_leave_no_trace(straight, tmp_path):
   workdir, rng = prepared(tmp_path), random.Random(0)
   for kill in range(KILLS):
     process = train(workdir)
-    if kill < KILLS // 2:  # these first: they leave most of the way to go
+    if kill % 2:
       kill_in_a_save(process, workdir)
     else:
-      time.sleep(2 + 6 * rng.random())
-      process.kill()
+      kill_after_lines(process, workdir, rng.randint(1, 6))
     process.communicate(timeout=waiting.SECONDS)
+    assert half_written(workdir) or not kill % 2
   end([train(workdir)])
   assert losses(workdir) == losses(straight)
   jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))

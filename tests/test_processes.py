@@ -29,8 +29,9 @@ def get_config():
   config = config_of(batch_rows=16, log_every_steps=2)
   config.train.checkpoint_every_steps = 10
   config.train.stages = [
-    stage(steps=24, lr_peak=1e-2, rows=rows),
-    stage(steps=16, lr_peak=1e-2, reset_optimizer=False),
+    # Of one length, so that one program serves both.
+    stage(steps=20, lr_peak=1e-2, rows=rows),
+    stage(steps=20, lr_peak=1e-2, reset_optimizer=False),
   ]
   config.mesh.fsdp = -1
   return config
