@@ -63,6 +63,8 @@ def run(
     )
   except UserError as error:
     _fail(str(error))
+  except KeyboardInterrupt:
+    cluster.leave('stopped; the same command goes on', 130)
   except cluster.Preempted as error:
     cluster.leave(
       f'preempted: saved after update {error}; the same command goes on',

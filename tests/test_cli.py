@@ -90,6 +90,14 @@ def test_commands_with_flags_of_their_own_name_a_wrong_one(command):
   assert f'usage: python -m early_experience.{command}' in line
 
 
+def test_ctrl_c_is_no_fault(tmp_path):
+  config = tmp_path / 'config.py'
+  config.write_text('def get_config():\n  raise KeyboardInterrupt\n')
+  result = run('collect', f'--config={config}', f'--workdir={tmp_path}')
+  assert result.returncode == 130
+  assert result.stderr == 'stopped; the same command goes on\n'
+
+
 def test_an_override_reaches_the_stage(tmp_path):
   more = (f'--workdir={tmp_path}', '--config.collect.trajectories=3')
   result = run('collect', CONFIG, *more)
