@@ -29,7 +29,8 @@ def default() -> ConfigDict:
   # Of a Ray cluster; '' = processes of this machine.
   config.cluster.address = ''
   config.cluster.workers = 0  # of this machine; 0 = one for each core
-  # Of a task or trajectory, all its branches included: a hang is ended then.
+  # Of a task or trajectory, all its branches included, and of making the
+  # environment before a process's first one: a hang is ended then.
   config.cluster.unit_timeout_seconds = 1800.0
   config.cluster.tries = 3  # of a unit; then it is set aside
 
