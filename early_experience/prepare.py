@@ -60,12 +60,15 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
         shutil.rmtree(folder)
       raise
   for name, counts in summary['rows'].items():
+    scored = counts['scored']
+    lacking = ', '.join(name for name in counts['datasets'] if not scored[name])
     print(
       f'prepare {name}: {counts["flat_tokens"]} tokens flat,'
       f' {counts["tree_tokens"]} as trees, ratio {counts["ratio"]:.2f};'
       f' {counts["rows"]} {counts["layout"]} rows of'
       f' {counts["row_tokens"]}, {counts["fill"]:.0%} full,'
       f' {counts["dropped"]} overlong dropped'
+      f'{lacking and f"; it has nothing of: {lacking}"}'
     )
   return summary
 

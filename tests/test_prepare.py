@@ -1,5 +1,8 @@
 """Rows hold the supervision of the training trajectories, in either layout."""
 
+import itertools
+import json
+
 import pytest
 
 from configs import tiny
@@ -131,6 +134,18 @@ def test_rows_that_are_there_are_not_made_again(workdir):
   prepare(settings(), str(workdir))
   again = (folder / 'rows' / 'expert' / 'manifest.json').stat().st_mtime_ns
   assert again == kept
+
+
+def test_rows_that_lack_what_they_are_for_are_told(workdir, capsys):
+  path = workdir / 'reflect' / 'trajectories-00000.jsonl'
+  records = [json.loads(line) for line in path.read_text().splitlines()]
+  for step in itertools.chain(*(record['steps'] for record in records)):
+    step['rationales'] = []  # as where all that were written leak
+  path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+  prepare(settings(), str(workdir))
+  expert, joint, world = capsys.readouterr().out.splitlines()[-3:]
+  assert joint.endswith('dropped; it has nothing of: reflection')
+  assert expert.endswith('dropped') and world.endswith('dropped')
 
 
 def test_rows_that_need_rationales_need_reflect_first(tmp_path):

@@ -77,9 +77,7 @@ class LanguageModel:
     where: str,
     workdir: str | pathlib.Path | None = None,
   ):
-    for key, least in _LEAST.items():
-      if settings[key] < least:
-        raise UserError(f'{where}.{key} is {settings[key]}, below {least}')
+    _check_numbers(settings, where)
     self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
     self._backend: Backend = _backend(settings, where)
     self.name, self.where = self._backend.name, where
@@ -230,6 +228,17 @@ def talker(settings: dict, where: str) -> LanguageModel:
       ' episode that is played again needs the same words'
     )
   return LanguageModel(whole, where)
+
+
+def _check_numbers(settings, where):
+  for key, least in _LEAST.items():
+    if settings[key] < least:
+      raise UserError(f'{where}.{key} is {settings[key]}, below {least}')
+  if settings.max_cost and not settings.input_price + settings.output_price:
+    raise UserError(
+      f'{where}.max_cost={settings.max_cost:g} limits nothing: input_price and'
+      ' output_price are 0'
+    )
 
 
 def _backend(settings, where):
