@@ -15,6 +15,7 @@ import jax
 
 from early_experience import commands, files
 from early_experience import config as config_lib
+from early_experience.errors import UserError
 from early_experience.experience import tokenizer
 from early_experience.hf import architecture, read, tokenizer_files, write
 from early_experience.hf.tensor_file import NAMES
@@ -68,7 +69,7 @@ def to_hf(
     out: folder to be made.
     dtype: of the tensors; '' is that of the Hugging Face checkpoint they come
       from, or else their own.
-    adapters: write them alone, in PEFT's format.
+    adapters: write them alone, in PEFT's format and float32.
 
   Returns:
     A sentence for the user.
@@ -76,6 +77,8 @@ def to_hf(
   Raises:
     UserError: there is no checkpoint, or no such model in transformers.
   """
+  if adapters and dtype not in ('', 'float32'):
+    raise UserError(f'--adapters are float32, not --dtype={dtype}')
   folder = pathlib.Path(checkpoint_folder)
   cfg, source = architecture_lib.read(folder / initial.FOLDER)
   mesh = _mesh()

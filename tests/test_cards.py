@@ -1,7 +1,9 @@
 """The cards of pretrained models: their architecture, and that they fit."""
 
 import importlib.util
+import operator
 import pathlib
+import re
 
 import pytest
 
@@ -38,7 +40,11 @@ def test_a_card_has_as_many_parameters_as_the_checkpoint(name):
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_a_card_names_its_own_file_and_a_checkpoint(name):
-  text = card(name).__doc__
+def test_a_card_names_its_own_file_a_checkpoint_and_settings_there_are(name):
+  text, config = card(name).__doc__, card(name).get_config()
   assert f'--config=configs/{name}.py' in text
   assert '--config.init.hf=/checkpoints/' in text
+  for key in re.findall(r'--config\.([\w.]+)=', text):
+    operator.attrgetter(key)(config)
+  for recipe in re.findall(r'(?<!\w):(\w+)|\.py:(\w+)', text):
+    assert card(name).get_config(''.join(recipe)).name == ''.join(recipe)

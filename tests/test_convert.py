@@ -88,6 +88,10 @@ def test_there_and_back(tmp_path, monkeypatch, capsys):
     ),
     (['to_hf', '--checkpoint=none', '--out=O'], 'none.* holds no checkpoints'),
     (['to_hf', '--checkpoint=H', '--out=O', '--dtype=int8'], "'int8'"),
+    (
+      ['to_hf', '--checkpoint=H', '--out=O', '--adapters', '--dtype=bfloat16'],
+      'adapters are float32, not --dtype=bfloat16',
+    ),
   ],
 )
 def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, argv, message):

@@ -86,8 +86,12 @@ def test_the_text_model_of_one_that_sees_images(tmp_path):
   assert cfg == same_cfg
   jax.tree.map(np.testing.assert_array_equal, *jax.device_get((params, alone)))
   tensors = tensors_of(tmp_path / 'both')
-  tensors['audio_tower.weight'] = np.zeros(3, np.float32)
   path = next((tmp_path / 'both').glob('*.safetensors'))
+  twice = {'model.norm.weight': np.zeros(48, np.float32)}
+  safetensors_numpy.save_file(tensors | twice, path)
+  with pytest.raises(UserError, match='has both .*norm.weight and .*norm.weig'):
+    read.matched(tmp_path / 'both', cfg)
+  tensors['audio_tower.weight'] = np.zeros(3, np.float32)
   safetensors_numpy.save_file(tensors, path)
   with pytest.raises(UserError, match='audio_tower.weight is unknown'):
     read.matched(tmp_path / 'both', cfg)

@@ -48,7 +48,10 @@ class SentencePieceTokenizer(tokenizer.Tokenizer):
     ids = [self._model.piece_to_id(symbol) for symbol in symbols]
     for symbol, i in zip(symbols, ids, strict=True):
       if not self._model.is_control(i):
-        raise UserError(f'{where} lacks the control symbol {symbol}')
+        raise UserError(
+          f'{where} lacks the control symbol {symbol}; of a checkpoint its'
+          ' tokenizer.json is read'
+        )
     if min(self.pad_id, self.bos_id) < 0:
       raise UserError(f'{where} lacks a padding or a start id')
     end_id, *role_ids = ids

@@ -204,6 +204,8 @@ def _text_names(folder, there):
     old, new = _TEXT.fullmatch(name), _NEW_TEXT.fullmatch(name)
     if not _VISION.fullmatch(name):
       own = old[1] if old else f'model.{new[1]}' if new else name
+      if own in named:
+        raise UserError(f'{folder} has both {named[own].name} and {name}')
       named[own] = stored
   return named
 
