@@ -74,11 +74,15 @@ def _compare(label, config, flat_row_tokens, min_steps):
     data = pathlib.Path(folder)
     config = _configure(config)
     steps = _make_data(config, data, min_steps)
-    layouts = {
-      'tree': _layout(config, data, 'tree', config.prepare.row_tokens),
-      'flat': _layout(config, data, 'flat', flat_row_tokens),
+    prepared = {
+      'tree': _prepared(config, data, 'tree', config.prepare.row_tokens),
+      'flat': _prepared(config, data, 'flat', flat_row_tokens),
     }
-    _check_same_supervision(label, layouts)
+    _check_same_supervision(label, prepared)
+    layouts = {
+      name: _compiled(config, data / name, summary)
+      for name, summary in prepared.items()
+    }
     seconds = _race(layouts)
   return _show(label, config, steps, layouts, seconds)
 
@@ -140,9 +144,8 @@ class _Layout:
     return time.perf_counter() - start
 
 
-def _layout(config, folder, layout, row_tokens):
-  # Both layouts have the same number of tokens in a batch.
-  batch_tokens = config.train.batch_rows * config.prepare.row_tokens
+def _prepared(config, folder, layout, row_tokens):
+  """The summary of one layout's rows."""
   config = copy.deepcopy(config)
   config.prepare.layout = layout
   config.prepare.row_tokens = row_tokens
@@ -150,11 +153,16 @@ def _layout(config, folder, layout, row_tokens):
   shutil.copytree(folder / 'data', workdir)
   if layout == 'flat':  # the same tokens, so the same tokenizer
     config.prepare.tokenizer = str(folder / 'tree' / 'prepare')
-  summary = _quietly(prepare, config, workdir)['rows']['joint']
+  return _quietly(prepare, config, workdir)['rows']['joint']
+
+
+def _compiled(config, workdir, summary):
+  """One layout at the start of its race."""
   coder = tokenizer.load(workdir / 'prepare')
   source = loader.open_rows(workdir, 'joint').source
-  batches = _batches(source, max(1, batch_tokens // row_tokens))
-
+  # Both layouts have the same number of tokens in a batch.
+  batch_tokens = config.train.batch_rows * config.prepare.row_tokens
+  batches = _batches(source, max(1, batch_tokens // summary['row_tokens']))
   cfg = model_config.from_config(config.model, coder.vocab_size)
   stage = config.train.stages[0]
   mesh = sharding.make_mesh(config.mesh)
@@ -179,8 +187,8 @@ def _batches(source, batch_rows):
   ]
 
 
-def _check_same_supervision(label, layouts):
-  flat, as_tree = layouts['flat'].summary, layouts['tree'].summary
+def _check_same_supervision(label, prepared):
+  flat, as_tree = prepared['flat'], prepared['tree']
   if flat['scored'] != as_tree['scored'] or flat['dropped']:
     raise UserError(
       f'{label}: the layouts do not hold the same supervision; raise'
