@@ -11,8 +11,11 @@
           --config.env.kwargs.trajectories=DEMOS \
           --config.init.hf=/checkpoints/Llama-3.1-8B-Instruct \
           --config.explore.openai.base_url=URL \
+          --config.explore.openai.model=MODEL \
           --config.summarise.openai.base_url=URL \
-          --config.reflect.openai.base_url=URL --workdir=runs/webshop
+          --config.summarise.openai.model=MODEL \
+          --config.reflect.openai.base_url=URL \
+          --config.reflect.openai.model=MODEL --workdir=runs/webshop
     done
   Without DATA a made-up shop for tests is played, which is no benchmark.
 

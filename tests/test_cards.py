@@ -48,3 +48,20 @@ def test_a_card_names_its_own_file_a_checkpoint_and_settings_there_are(name):
     operator.attrgetter(key)(config)
   for recipe in re.findall(r'(?<!\w):(\w+)|\.py:(\w+)', text):
     assert card(name).get_config(''.join(recipe)).name == ''.join(recipe)
+
+
+@pytest.mark.parametrize(
+  'path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem
+)
+def test_commands_name_the_models_that_are_asked(path):
+  text, config = card(path.stem).__doc__, card(path.stem).get_config()
+  asks = {
+    'explore': config.explore.proposers.openai > 0,
+    'summarise': config.summarise.enabled,
+    'reflect': config.reflect.writer == 'openai',
+  }
+  for stage, is_asked in asks.items():
+    named = [
+      f'--config.{stage}.openai.{key}=' in text for key in ('base_url', 'model')
+    ]
+    assert named in ([True, True], [is_asked, is_asked]), stage
