@@ -7,11 +7,11 @@
   done
 
 The paper's numbers (appendix B.6): 1,000 trajectories of 14,506 decisions; 3
-admissible actions drawn uniformly; 3 alternatives in a reflection (for Llama 3.1
-8B 2: --config.reflect.k=2), of the policy's own where
---config.explore.proposers gives it a share; batch 32,
-learning rate 5e-6, one epoch; answers sampled at 0.4. It plays the tasks of
-AgentGym, which are without simplifications and leave out the 7 longest kinds.
+admissible actions drawn uniformly; 3 alternatives in a reflection (for Llama
+3.1 8B 2: --config.reflect.k=2), of the policy's own where
+--config.explore.proposers gives it a share; batch 32, learning rate 5e-6, one
+epoch; answers sampled at 0.4. It plays the tasks of AgentGym, which are without
+simplifications and leave out the 7 longest kinds.
 Its experts are those of AgentGym and open its prompts with one episode as an
 example; neither which trajectories nor which example is published. The
 simulator's own solutions are the experts here, without an example.
