@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, stage
+from early_experience import cli, files, set_aside, stage
 from early_experience.config import check_choice
+from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment, Task
 from early_experience.errors import UserError
 from early_experience.evaluation import (
@@ -44,23 +45,36 @@ def evaluate_in(
   The tasks and the held-out states are the same for every policy.
 
   Args:
-    make: makes an environment; called once for each episode side by side. It
-      is closed in the end.
+    make: makes an environment; called once for each episode side by side, and
+      in place of each that fails. They are closed in the end.
     config: `evaluate` says how, `name` which policy.
     workdir: of the run.
 
   Raises:
-    UserError: there is no such split, or a stage before this is not done.
+    UserError: there is no such split, a stage before this is not done, or no
+      episode can be played.
   """
-  with contextlib.ExitStack() as opened:
+  opened = []
 
-    def make_one():
-      return opened.enter_context(contextlib.closing(make()))
+  def make_one():
+    opened.append(Guarded(make(), config.env.max_observation_chars))
+    return opened[-1]
 
-    return _evaluate(make_one, config, workdir)
+  def renew(environment):
+    opened.remove(environment)
+    with contextlib.suppress(Exception):  # it may be why it is renewed
+      environment.close()
+    return make_one()
+
+  try:
+    return _evaluate(make_one, renew, config, workdir)
+  finally:
+    with contextlib.ExitStack() as closing:
+      for environment in opened:
+        closing.callback(environment.close)
 
 
-def _evaluate(make, config, workdir):
+def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   check_choice('evaluate.policy', how.policy, POLICIES)
@@ -82,7 +96,7 @@ def _evaluate(make, config, workdir):
   folder = stage.begin(workdir, name, settings)
   summary = stage.finished(folder)
   if summary is None:
-    _play(tasks, environment, make, slots, policy, how, folder)
+    _play(tasks, environment, make, renew, slots, policy, how, folder)
     found = [record for _, record in files.read_jsonl(folder, STEM)]
     summary = stage.finish(
       folder,
@@ -95,6 +109,7 @@ def _evaluate(make, config, workdir):
           split: summarise([r for r in found if r['split'] == split])
           for split in how.splits
         },
+        'set_aside': set_aside.by_reason(folder),
         'world_model': _world_model(policy, config, workdir),
         'environment_answers': accounting.total(
           record['answers'] for record in found if 'answers' in record
@@ -103,6 +118,8 @@ def _evaluate(make, config, workdir):
     )
   for line in _lines(summary):
     print(line)
+  if told := set_aside.told(folder, summary):
+    print(f'evaluate {config.name}{told}')
   who = f'evaluate {config.name}, its environment'
   accounting.tell(who, summary.get('environment_answers'))
   return summary
@@ -185,27 +202,35 @@ def _policy(config, workdir, slots):
   return agent.load(config, workdir, how.policy, config.name, decoding, slots)
 
 
-def _play(tasks, environment, make, slots, policy, how, folder):
+def _play(tasks, environment, make, renew, slots, policy, how, folder):
   """Plays what is not yet on disk; a record is written as its episode ends."""
   todo = [task for some in tasks.values() for task in some]
   with files.JsonlWriter(folder, STEM) as writer:  # repairs a torn last line
     done = {
-      (r['split'], r['task_id']) for _, r in files.read_jsonl(folder, STEM)
+      _id(r['split'], r['task_id']) for _, r in files.read_jsonl(folder, STEM)
     }
-    left = [task for task in todo if (task.split, task.id) not in done]
+    done |= set_aside.ids(folder)
+    left = [task for task in todo if _id(task.split, task.id) not in done]
     environments = [environment]
     environments += (make() for _ in range(min(slots, len(left)) - 1))
     label = f'evaluate {folder.name}'
     progress = Progress(label, len(todo), 'episodes', done=len(done))
 
-    def on_record(record):
+    played = set_aside.sift(
+      rollouts.run(
+        left, environments, policy, max_steps=how.max_steps, renew=renew
+      ),
+      folder,
+      lambda task: _id(task.split, task.id),
+    )
+    for _, record in played:
       writer.write(record)
       progress.update()
-
-    rollouts.run(
-      left, environments, policy, max_steps=how.max_steps, on_record=on_record
-    )
   progress.close()
+
+
+def _id(split, task_id):
+  return f'{split}/{task_id}'
 
 
 def _world_model(policy, config, workdir):

@@ -68,15 +68,15 @@ class Watched:
 
 
 def play(agent, slots, tasks=5, max_steps=4):
-  found, environments = [], [ToyEnv(tasks=tasks) for _ in range(slots)]
-  rollouts.run(
+  environments = [ToyEnv(tasks=tasks) for _ in range(slots)]
+  played = rollouts.run(
     environments[0].tasks('test'),
     environments,
     agent,
     max_steps=max_steps,
-    on_record=found.append,
+    renew=None,
   )
-  return {record['task_id']: record for record in found}
+  return {record['task_id']: record for _, record in played}
 
 
 def start(key='a/0', admissible=('look', 'open box 1', 'open box 3')):

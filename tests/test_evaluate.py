@@ -1,5 +1,6 @@
 """From experts to a table of results, on the toy environment."""
 
+import copy
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 
 from early_experience import collect, evaluate, explore, prepare, train
 from early_experience.config import default
-from early_experience.envs.interface import Task
+from early_experience.envs.interface import Task, Turn
 from early_experience.errors import UserError
 from early_experience.evaluation import agent, world_model
 from early_experience.experience import records, sentencepiece_tokenizer
@@ -203,9 +204,47 @@ def test_every_environment_is_closed_whatever_happens(workdir, tmp_path):
     return made[-1]
 
   still_open, made = [], []
-  with pytest.raises(OSError, match='gone'):
+  with pytest.raises(UserError, match='none of 12 units.*server is gone'):
     evaluate.evaluate_in(open_one, config_of('random'), tmp_path)
-  assert len(made) == 4 and not still_open
+  assert len(made) == 4 + 12 and not still_open
+
+
+def test_an_environment_that_fails_costs_its_own_episode_alone(
+  tmp_path, capsys
+):
+  """One each that hides, crashes, lists nothing more, or says too much."""
+
+  class Fails(ToyEnv):
+    def reset(self, task):
+      self.task = task.id
+      if task.id == 'test-1':
+        raise OSError('no such game')
+      return super().reset(task)
+
+    def step(self, action):
+      assert self.task != 'test-2', 'the server is gone'
+      turn = super().step(action)
+      return Turn('x' * 9999) if self.task == 'test-4' else turn
+
+    def admissible(self):
+      return super().admissible() if self.task != 'test-3' else 1 / 0
+
+  config = config_of('random', tasks=0)
+  config.env.max_observation_chars = 999
+  summary = evaluate.evaluate_in(
+    lambda: Fails(tasks=9), copy.deepcopy(config), tmp_path
+  )
+  assert summary['set_aside'] == {'error': 3, 'observation too long': 1}
+  assert summary['splits']['test']['tasks'] == 5
+  said = capsys.readouterr().out
+  assert 'evaluate random; set aside: 3 error, 1 observation too long' in said
+  evaluate.evaluate_in(lambda: ToyEnv(tasks=9), config, tmp_path / 'whole')
+  whole = lines(tmp_path / 'whole', 'random')
+  assert len(whole) == 9 and set(lines(tmp_path, 'random')) < set(whole)
+  # Continued, they are not tried again.
+  (tmp_path / 'evaluate' / 'random' / 'summary.json').unlink()
+  made = lambda: Fails(tasks=9)
+  assert evaluate.evaluate_in(made, config, tmp_path) == summary
 
 
 def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):

@@ -28,16 +28,15 @@ class Expert:
 
 
 def play(policy, slots=3, tasks=8, max_steps=9, **env):
-  found = []
   environments = [ToyEnv(tasks=tasks, **env) for _ in range(slots)]
-  rollouts.run(
+  played = rollouts.run(
     environments[0].tasks('test'),
     environments,
     policy,
     max_steps=max_steps,
-    on_record=found.append,
+    renew=None,
   )
-  return {record['task_id']: record for record in found}
+  return {record['task_id']: record for _, record in played}
 
 
 def test_every_task_is_played_once_and_recorded_as_it_went():

@@ -7,9 +7,10 @@ needs to be asked again before it can tell.
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
+from early_experience import workers
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.errors import UserError
 from early_experience.experience import render
@@ -89,8 +90,9 @@ class _Episode:
     self.turn: Turn = environment.reset(task)
     self.script = render.opening(environment.instruction, self.turn.observation)
     self.steps = []
+    self.request = self._ask()
 
-  def request(self):
+  def _ask(self):
     return Request(
       f'{self.task.id}/{len(self.steps)}',
       self.script,
@@ -110,6 +112,8 @@ class _Episode:
         'valid': self.turn.valid,
       }
     )
+    if not self.turn.done:
+      self.request = self._ask()
 
   def record(self, end):
     said = self.environment.answers()
@@ -132,8 +136,8 @@ def run(
   policy: Policy,
   *,
   max_steps: int,
-  on_record: Callable[[dict], None],
-) -> None:
+  renew: Callable[[Environment], Environment],
+) -> Generator[tuple[Task, dict | workers.Failure]]:
   """Plays every task once; a slot whose episode ends takes the next task.
 
   Args:
@@ -141,29 +145,47 @@ def run(
     environments: one a slot.
     policy: acts in all slots at once.
     max_steps: decisions an episode.
-    on_record: is given each record as its episode ends. Its `end` says why it
-      did: `done`, `max_steps` or `out_of_context`.
+    renew: makes an environment in place of one that failed.
+
+  Yields:
+    A task and its record, as its episode ends; or the `Failure` of its
+    environment. The record's `end` says why it did: `done`, `max_steps` or
+    `out_of_context`.
   """
-  tasks = iter(tasks)
+  tasks, environments = iter(tasks), list(environments)
+  slots: list[_Episode | None] = [None] * len(environments)
 
-  def start(environment):
-    task = next(tasks, None)
-    return task and _Episode(task, environment)
+  def start(i):
+    slots[i] = None
+    for task in tasks:
+      found = workers.attempt(lambda t: _Episode(t, environments[i]), task)
+      if not isinstance(found, workers.Failure):
+        slots[i] = found
+        return
+      environments[i] = renew(environments[i])
+      yield task, found
 
-  slots = [start(environment) for environment in environments]
+  for i in range(len(slots)):
+    yield from start(i)
   while any(slots):
-    decisions = policy.act([episode and episode.request() for episode in slots])
+    decisions = policy.act([episode and episode.request for episode in slots])
     for i, decision in enumerate(decisions):
       episode = slots[i]
       if episode is None or decision is None:
         continue
+      failure = end = None
       if decision.action is None:
         end = 'out_of_context'
       else:
-        episode.apply(decision)
-        end = 'done' if episode.turn.done else None
-        if end is None and len(episode.steps) >= max_steps:
+        failure = workers.attempt(episode.apply, decision)
+        if len(episode.steps) >= max_steps:
           end = 'max_steps'
-      if end:
-        on_record(episode.record(end))
-        slots[i] = start(episode.environment)
+        if episode.turn.done:
+          end = 'done'
+      if failure:
+        environments[i] = renew(environments[i])
+        yield episode.task, failure
+      elif end:
+        yield episode.task, episode.record(end)
+      if failure or end:
+        yield from start(i)
