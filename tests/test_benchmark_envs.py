@@ -22,6 +22,12 @@ def test_both_ways_of_branching_take_the_same_branches(capsys):
   assert capsys.readouterr().out.count('\n') == 4
 
 
+@pytest.mark.parametrize('trajectories, k', [(0, 2), (3, 0)])
+def test_a_sample_of_nothing_is_refused(trajectories, k):
+  with pytest.raises(UserError, match='not 1 or more'):
+    sample.take(sample.settings(TOY, trajectories), k, 0)
+
+
 def test_the_table_counts_what_was_made(tmp_path):
   how = argparse.Namespace(trajectories=3, k=2, seed=0, seconds=0.1)
   config = sample.settings(TOY, 3)

@@ -95,9 +95,11 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
     seed: of the draw.
 
   Raises:
-    UserError: the expert had no success.
+    UserError: a number is not positive, or the expert had no success.
   """
   wanted = config.collect.trajectories
+  if min(wanted, k) < 1:
+    raise UserError(f'--trajectories={wanted} --k={k}: not 1 or more')
   with contextlib.closing(registry.make(config.env)) as env:
     tasks, source = env.tasks(env.splits[0]), env.source
   # More than are wanted, for some fail.

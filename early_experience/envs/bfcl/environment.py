@@ -22,7 +22,9 @@ class Bfcl(Environment):
   An action is one call or a list of calls with literal arguments. Any other
   text is a reply to the user, who answers with the next request. Success is
   what the official checker finds: after each turn the state of all simulators
-  is that of the gold calls, and what those returned was seen.
+  is that of the gold calls, and what those returned was seen. A call that
+  cannot be read is answered with an error, so that there is something to learn
+  from it; the official harness takes it for a reply to the user.
 
   `seen` holds the base tasks that training leaves out. The three other splits
   are out of domain: the same scenes with files and records to get lost in
