@@ -155,7 +155,9 @@ def test_what_only_tells_or_is_not_listed_changes_nothing(env):
     seen = [(env.reset(task), env.admissible())]
     for action in actions:
       before = env.fingerprint()
-      assert not env.step(f'dance {action}').valid
+      for strange in (f'dance {action}', f'{action}\0', '\ud800', ''):
+        turn = env.step(strange)
+        assert not turn.valid and turn.observation.startswith('Unknown action')
       for telling in ('look around', 'inventory'):
         assert env.step(telling).valid == (telling in env.admissible())
       assert env.fingerprint() == before

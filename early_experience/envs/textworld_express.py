@@ -135,12 +135,14 @@ class TextWorldExpress(Environment):
   def step(self, action: str) -> Turn:
     if self._jvm.holder is not self._me and self._task.type == 'sorting':
       self._resume()
-    # What is not listed is refused, and the game stays as it is.
     action = self.canonical(action)
     valid = action in self._admissible
     if valid and action not in _TELLING:
       self._executed += (action,)
-    return self._turn(json.loads(self._server().stepJSON(action)), valid)
+    # What is not listed goes unsaid: with a control character at its end, the
+    # game would do what is listed. To nothing it says the same and does nothing.
+    said = action if valid else ''
+    return self._turn(json.loads(self._server().stepJSON(said)), valid)
 
   def admissible(self) -> tuple[str, ...]:
     return self._admissible
