@@ -139,8 +139,8 @@ class TextWorldExpress(Environment):
     valid = action in self._admissible
     if valid and action not in _TELLING:
       self._executed += (action,)
-    # What is not listed goes unsaid: with a control character at its end, the
-    # game would do what is listed. To nothing it says the same and does nothing.
+    # What is not listed goes unsaid, for with a control character at its end
+    # the game would do what is listed. Its answer to '' is the same.
     said = action if valid else ''
     return self._turn(json.loads(self._server().stepJSON(said)), valid)
 
