@@ -165,6 +165,8 @@ def _says(pattern, text, decision):
 
 def _marked_up(text, decision):
   """Whether it is, but for actions, which some environments mark up."""
+  if _MARKUP.search(text) is None:
+    return False
   actions = {decision.action, *_others(decision)}
   for action in sorted(filter(_MARKUP.search, actions), key=len, reverse=True):
     text = text.replace(action, 'it')
