@@ -26,7 +26,8 @@ def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except OSError as error:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      temporary.unlink()
     raise UserError(f'cannot write {path}: {error.strerror}') from error
 
 

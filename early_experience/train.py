@@ -62,7 +62,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
   settings = _settings(config, tokenizer.hash, rows)
   if stage_lib.finished(pathlib.Path(workdir, name)) is None:
     # Before its folder is begun: what is refused here is not held to.
-    _check_settings(config.train)
+    _check_settings(config)
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
@@ -99,8 +99,11 @@ def _open_rows(config, workdir, tokenizer):
   rows = {}
   for index, stage in enumerate(config.train.stages):
     names = [name for name, share in stage.rows.items() if share > 0]
+    key = f'config.train.stages[{index}].rows'
     if stage.steps and not names:
-      raise UserError(f'config.train.stages[{index}].rows has no share above 0')
+      raise UserError(f'{key} has no share above 0')
+    if min(stage.rows.values(), default=0) < 0:
+      raise UserError(f'{key} has a share below 0')
     if stage.steps:
       rows |= {name: loader.open_rows(workdir, name) for name in names}
   for name, source in rows.items():
@@ -128,7 +131,10 @@ def _row_tokens(config, rows, cfg):
   return max(lengths.values(), default=0)
 
 
-def _check_settings(settings):
+def _check_settings(config):
+  settings = config.train
+  if config.name in ('', '.', '..') or '/' in config.name:
+    raise UserError(f'config.name = {config.name!r} is no name of a folder')
   for key, least in _LEAST.items():
     if settings[key] < least:
       raise UserError(f'config.train.{key} = {settings[key]} is below {least}')

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import os
 import resource
 
 import jax
@@ -161,6 +162,20 @@ def test_half_written_checkpoint_is_none(folder):
   save(folder, 1)
   (folder / '2.orbax-checkpoint-tmp' / 'params').mkdir(parents=True)
   assert restore(folder)[1].total == 1
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_the_start(
+  folder, monkeypatch
+):
+  save(folder, 1)
+  with monkeypatch.context() as patch:
+    # Who runs the tests may write anywhere.
+    patch.setattr(os, 'access', lambda path, mode: path != folder)
+    with pytest.raises(UserError, match=f'cannot write {folder}'):
+      checkpoints_of(folder)
+  (folder.parent / 'file').touch()
+  with pytest.raises(UserError, match='cannot write .*file/architecture.json'):
+    checkpoints_of(folder.parent / 'file')
 
 
 def test_other_architecture_or_tokenizer_is_refused(folder):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from early_experience import config as config_lib
 from early_experience import distributed, files
 from early_experience.cluster import Preempted
 from early_experience.errors import UserError
@@ -189,6 +190,15 @@ def change_manifest(workdir, **changes):
     ({'profile_steps': (3, 2)}, (1, 1, 1), r'profile_steps = \(3, 2\)'),
     ({'profile_steps': (3,)}, (1, 1, 1), r'profile_steps = \(3,\)'),
     ({'stages': []}, (1, 1, 1), 'stages is empty'),
+    (
+      {'stages': [config_lib.stage(rows={'world': -1})]},
+      (1, 1, 1),
+      'no share above 0',
+    ),
+    (
+      {'stages': [config_lib.stage(rows={'world': -1, 'expert': 1})]},
+      *((1, 1, 1), 'share below 0'),
+    ),
   ],
 )
 def test_what_does_not_fit_is_refused_before_its_folder_is_begun(
@@ -199,6 +209,14 @@ def test_what_does_not_fit_is_refused_before_its_folder_is_begun(
   with pytest.raises(UserError, match=named):
     train(config, workdir)
   assert not (workdir / 'train').exists()
+
+
+@pytest.mark.parametrize('name', ['', '.', '..', '../out', '/out', 'a/b'])
+def test_a_name_that_leads_elsewhere_is_refused(workdir, name):
+  config = config_of()
+  config.name = name
+  with pytest.raises(UserError, match='config.name = '):
+    train(config, workdir)
 
 
 def test_unknown_rows_are_named_with_those_there_are(workdir):

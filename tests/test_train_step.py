@@ -177,6 +177,7 @@ def test_lambdas_are_constant_or_interpolated_over_the_stage():
     ({'warmup_steps': 101}, 'warmup_steps'),
     ({'clip_norm': 0.0}, 'clip_norm'),
     ({'b2': 1.0}, 'b2'),
+    ({'lr_peak': -1e-3}, 'lr_peak'),
   ],
 )
 def test_bad_settings_are_named(changes, named):

@@ -6,6 +6,7 @@ All use of orbax is here: its v1 names still move.
 import contextlib
 import dataclasses
 import logging
+import os
 import pathlib
 import shutil
 import sys
@@ -50,7 +51,8 @@ class Checkpoints:
       parameters come from, as `hf.read.facts` has it.
 
   Raises:
-    UserError: the folder holds another architecture or tokenizer.
+    UserError: the folder holds another architecture or tokenizer, or cannot be
+      written.
   """
 
   def __init__(
@@ -67,6 +69,8 @@ class Checkpoints:
     distributed.first_then_all(
       lambda: architecture.record(self._folder, cfg, tokenizer, source or {})
     )
+    if not os.access(self._folder, os.W_OK):
+      raise UserError(f'cannot write {self._folder}: use another --workdir')
     policies = ocp.training.preservation_policies
     best = policies.BestN(
       get_metric_fn=lambda metrics: -metrics['loss'],

@@ -5,6 +5,7 @@ optimizer's state, so that a stage may keep the moments of the one before it
 and still start its own schedules.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -41,9 +42,11 @@ def make_optimizer(
   """
   check_choice('train.optimizer_dtype', dtype, ('float32', 'bfloat16'))
   for key, low, high in (
+    ('lr_peak', 0, math.inf),
+    ('lr_end_share', 0, math.inf),
     ('b1', 0, 1),
     ('b2', 0, 1),
-    ('weight_decay', 0, float('inf')),
+    ('weight_decay', 0, math.inf),
   ):
     if not low <= stage[key] < high:
       raise UserError(f'{_key(key)} = {stage[key]} is not in [{low}, {high})')
