@@ -89,8 +89,8 @@ def copy(source, target) -> None:
 def export(source, target) -> None:
   """As `copy`; what the template was given here, it gives itself there.
 
-  So a server that knows of no settings, but has a clock, renders what training
-  saw.
+  So a server that knows of no settings, but has a clock, reads the tokens that
+  training read.
   """
   copy(source, target)
   chat = pathlib.Path(source) / CHAT
@@ -108,15 +108,16 @@ def export(source, target) -> None:
   template, config = (
     pathlib.Path(target) / name for name in (TEMPLATE, CONFIG)
   )
+  content = files.read_json(config) if config.exists() else {}
+  # tokenizer.json as it is: for a Llama 2's own class transformers 5 makes
+  # another tokenizer of its vocabulary.
+  content['tokenizer_class'] = 'PreTrainedTokenizerFast'
   if template.exists():
     template.write_text(settled(template.read_text()))
-    return
-  content = files.read_json(config)
-  templates = content['chat_template']
-  if isinstance(templates, str):
-    content['chat_template'] = settled(templates)
+  elif isinstance(content['chat_template'], str):
+    content['chat_template'] = settled(content['chat_template'])
   else:  # several by name
-    for each in templates:
+    for each in content['chat_template']:
       each['template'] = settled(each['template'])
   files.write_json(config, content)
 
