@@ -128,7 +128,7 @@ again() { # makes slices that are not there, with the code on them
 
 # Runs the command to its end, over all preemptions; returns its exit code.
 run_to_the_end() {
-  local now ends code begun=''
+  local now ends code begun='' known=''
   while [ "$retries" -gt 0 ]; do
     now=$(state)
     case $now in
@@ -137,8 +137,10 @@ run_to_the_end() {
         begun=''
         again "$now" || now=''
         ;;
-      *) now='' ;; # it is changing, or we are offline
+      '') [ "$known" ] || return 1 ;; # gcloud said why; later, we are offline
+      *) now='' ;;                    # it is changing
     esac
+    known=1
     if [ "$now" ] && { [ "$begun" ] ||
       on_all "cd early_experience && sh launch/job.sh start $(quote "$@")"; }; then
       begun=1

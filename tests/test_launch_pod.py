@@ -23,7 +23,8 @@ GCLOUD = """\
   case "$*" in
     *' describe '*)
       [ -e state ] || { echo 'ERROR: NOT_FOUND: no such resource' >&2; exit 1; }
-      cat state ;;
+      cat state
+      [ "$(cat state)" != 'ERROR: PERMISSION_DENIED' ] ;;
     *' create '*) echo ACTIVE >state ;;
     *' delete '*) rm state ;;
     *'job.sh wait'*)
@@ -85,6 +86,13 @@ def test_a_run_that_may_not_make_slices_says_so(tmp_path):
   result, verbs = pod_run(tmp_path, [], state='SUSPENDED')
   assert result.returncode == 2
   assert 'error: pod is SUSPENDED: give --type' in result.stderr
+  assert verbs == []
+
+
+def test_a_run_that_may_not_look_ends_at_once(tmp_path):
+  result, verbs = pod_run(tmp_path, [], state='ERROR: PERMISSION_DENIED')
+  assert result.returncode == 1
+  assert result.stderr == 'ERROR: PERMISSION_DENIED\n'
   assert verbs == []
 
 
