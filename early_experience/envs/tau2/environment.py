@@ -36,7 +36,8 @@ class Tau2(Environment):
 
   An action is a tool call in JSON; any other text is said to the user. Success
   is the official one: the database is as the gold calls leave it, and the user
-  was told what the task wants told.
+  was told what the task wants told. Failed calls are not limited to the ten of
+  the official runner.
 
   `train` and `test` are the official splits of the domain. `other_domain` is
   out of domain: all tasks of another company, with another policy, other tools
