@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -166,10 +167,10 @@ class _Local:
   """Spawned processes of this machine: nothing of this one leaks into them."""
 
   def __init__(self, function, cluster, most):
-    self._function = functools.partial(attempt, function)
+    self._function = functools.partial(_pickled, function)
     self._timeout = cluster.unit_timeout_seconds
     self._workers = max(1, min(count(cluster), most))
-    self._pool, self._open = None, set()
+    self._pool, self._open = None, {}  # future -> its pool
 
   def wanted(self):
     return 2 * self._workers  # one that is worked on, one that comes next
@@ -180,7 +181,7 @@ class _Local:
     future = self._pool.schedule(
       self._function, args=(unit,), timeout=self._timeout
     )
-    self._open.add(future)
+    self._open[future] = self._pool
     return future
 
   def _start(self):
@@ -199,9 +200,10 @@ class _Local:
   def result(self, future):
     from pebble import ProcessExpired
 
-    self._open.discard(future)
+    pool = self._open.pop(future)
     try:
-      return future.result()
+      result = future.result()
+      return result if isinstance(result, Failure) else pickle.loads(result)
     except futures.TimeoutError:
       return Failure('hang', f'no answer in {self._timeout:g} s')
     except ProcessExpired as error:
@@ -209,18 +211,25 @@ class _Local:
         'crash', f'its process ended with {_ended(error.exitcode)}'
       )
     except (futures.BrokenExecutor, futures.CancelledError):
-      # It breaks where a worker ends that had nothing to do, and forgets what
-      # was in its queue.
-      while self._open:
-        self._open.pop().cancel()
+      # It breaks where a worker ends that had nothing to do, or while it sent
+      # its answer, and forgets what was in its queue.
+      for other in [one for one, its in self._open.items() if its is pool]:
+        other.cancel()
       return Failure('crash', 'its pool broke')
-    except Exception as error:  # what cannot be pickled, for instance
+    except Exception as error:  # a unit that cannot be pickled, for instance
       return Failure('error', in_a_line(error))
 
   def close(self):
     if self._pool is not None:
       self._pool.stop()
       self._pool.join()
+
+
+def _pickled(function, unit):
+  """`attempt`, its result as bytes: while it is sent, no other worker can, so
+  that one which runs out of memory must not do it then.
+  """
+  return attempt(lambda one: pickle.dumps(function(one)), unit)
 
 
 def _ended(exitcode):

@@ -88,6 +88,33 @@ def test_a_pool_that_loses_idle_workers_is_replaced():
   assert found == [(n, n * n) for n in range(20)]
 
 
+def test_a_pool_that_breaks_fails_none_of_its_units_for_good():
+  def units():
+    yield 0
+    for process in multiprocessing.active_children():  # they start
+      process.kill()
+    yield from range(1, 20)
+
+  found = list(workers.run(slow, units(), settings().cluster, 20))
+  assert found == [(n, n * n) for n in range(20)]
+
+
+class Bomb:
+  def __reduce__(self):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def explodes_on_its_way(unit):
+  return Bomb() if unit == 1 else unit
+
+
+def test_a_worker_that_dies_of_its_answer_takes_no_other_along():
+  cluster = settings().cluster
+  found = dict(workers.run(explodes_on_its_way, range(8), cluster, 8))
+  assert found.pop(1).error == 'its process ended with SIGKILL'
+  assert found == {n: n for n in range(8) if n != 1}
+
+
 def dies_beside_a_child(path):
   path.write_text(str(subprocess.Popen(['sleep', '600']).pid))
   os.kill(os.getpid(), signal.SIGKILL)
