@@ -106,6 +106,23 @@ def test_calls_of_tools_are_learnt_as_the_template_writes_them(coders, family):
   assert 'seen' not in called and said.endswith('I see a cup.')
 
 
+@pytest.mark.parametrize('family', ['gemma3', 'llama2'])
+def test_a_template_that_leaves_calls_out_is_refused(coders, family):
+  said = {'messages': WITH_TOOLS['messages'][:3]}
+  with pytest.raises(UserError, match='leaves out calls of tools'):
+    coders(family).encode_record(parsed(said))
+
+
+def test_what_is_said_beside_calls_is_learnt_or_refused(coders):
+  """As a reflection is in the authors' files of tau-bench."""
+  *before, call = WITH_TOOLS['messages'][:3]
+  said = parsed({'messages': [*before, call | {'content': 'I <|im_end|> go.'}]})
+  (text,) = learnt(coders('qwen2'), coders('qwen2').encode_record(said))
+  assert text.startswith('I <|im_end|> go.') and '"name": "go"' in text
+  with pytest.raises(UserError, match='what is said beside calls of tools'):
+    coders('llama3').encode_record(said)
+
+
 @pytest.mark.parametrize('family', tiny_tokenizers.FAMILIES)
 @pytest.mark.parametrize('answers', FORMATS)
 def test_what_is_exported_comes_back_as_the_same_tokens(

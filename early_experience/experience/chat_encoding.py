@@ -161,8 +161,8 @@ class ChatEncoding:
       The text that is read before, and that of the answer.
 
     Raises:
-      UserError: the template refuses the messages, or shows calls elsewhere
-        than behind its generation prompt.
+      UserError: the template refuses the messages, or shows calls not at all or
+        elsewhere than behind its generation prompt.
     """
     *before, last = messages
     prompt, _ = self.render(before, tools, add_generation_prompt=True)
@@ -175,7 +175,17 @@ class ChatEncoding:
         ' otherwise than its generation prompt ends'
       )
     end = private_tokens.first_special(text[len(prompt) :])[1]
-    return prompt, text[len(prompt) : len(prompt) + end]
+    answer = text[len(prompt) : len(prompt) + end]
+    if any(c['function']['name'] not in answer for c in last['tool_calls']):
+      raise UserError(
+        f'{self.template.where}: the chat template leaves out calls of tools'
+      )
+    if clean(last['content']).strip() not in answer:
+      raise UserError(
+        f'{self.template.where}: the chat template leaves out what is said'
+        ' beside calls of tools'
+      )
+    return prompt, answer
 
   def frame(self) -> Frame:
     """Reads from the template what it puts around an answer.
