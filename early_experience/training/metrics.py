@@ -47,9 +47,11 @@ METRICS = 'metrics.jsonl'
 PEAK_FLOPS = {
   'TPU v4': 275e12,
   'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
   'TPU v5': 459e12,
   'TPU v5p': 459e12,
   'TPU v6 lite': 918e12,
+  'TPU v6e': 918e12,
   'NVIDIA A100-SXM4-40GB': 312e12,
   'NVIDIA A100-SXM4-80GB': 312e12,
   'NVIDIA H100 80GB HBM3': 989e12,
