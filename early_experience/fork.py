@@ -12,7 +12,7 @@ import select
 import signal
 import time
 
-from early_experience.envs.guard import Misbehaves
+from early_experience.envs.guard import Misbehaves, reason_of
 from early_experience.envs.interface import Environment, Turn
 
 SECONDS = 60.0  # that an action may take
@@ -54,7 +54,7 @@ def _act(env, action, pipe):
     answer = vars(env.step(action))
   except BaseException as error:
     answer = {
-      'reason': getattr(error, 'reason', 'error'),
+      'reason': reason_of(error),
       'message': f'{type(error).__name__}: {error}',
     }
   try:

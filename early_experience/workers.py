@@ -24,6 +24,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from early_experience.envs import guard
 from early_experience.errors import UserError
 
 # Results that may wait for an earlier, slower unit.
@@ -36,7 +37,7 @@ class Failure:
   """Why a unit has no result.
 
   Attributes:
-    reason: `hang`, `crash`, `error`, or an exception's own `reason`.
+    reason: `hang`, `crash`, `error`, or that of a `guard.Misbehaves`.
     error: of its last try, in one line.
   """
 
@@ -93,7 +94,7 @@ def attempt(function: Callable[[Any], Any], unit: Any) -> Any:
   try:
     return function(unit)
   except (Exception, SystemExit) as error:  # an environment may want to exit
-    return Failure(getattr(error, 'reason', 'error'), in_a_line(error))
+    return Failure(guard.reason_of(error), in_a_line(error))
 
 
 def in_a_line(error: BaseException) -> str:

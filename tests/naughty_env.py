@@ -7,6 +7,7 @@ import pathlib
 import signal
 import sys
 import time
+import urllib.error
 
 from tests.toy_env import ToyEnv
 
@@ -50,6 +51,8 @@ class NaughtyEnv(ToyEnv):
       ctypes.string_at(0)
     if fault == 'vanish':
       os._exit(0)
+    if fault == 'offline':
+      raise urllib.error.URLError(OSError('no route'))  # is its `reason`
     if fault == 'exit':
       sys.exit(3)
     if fault == 'mutter':

@@ -12,9 +12,9 @@ import tempfile
 import pytest
 
 from early_experience import branching, collect
+from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Task
 from early_experience.envs.miniwob import experts
-from early_experience.envs.miniwob.browser import BrowserCrashed
 from early_experience.envs.miniwob.environment import MiniWob
 from early_experience.errors import UserError
 from early_experience.experience import records
@@ -184,7 +184,7 @@ def test_a_browser_that_crashes_is_named_and_replaced(env):
   driver = env._browser._driver.service.process.pid
   (chromium,) = children(driver)
   os.kill(driver, signal.SIGKILL)
-  with pytest.raises(BrowserCrashed, match='chromium ended'):
+  with pytest.raises(Misbehaves, match='chromium ended'):
     env.step('click(2)')
   assert not alive(chromium)
   assert env.reset(task('enter-text')).observation.startswith('page')

@@ -21,6 +21,11 @@ class Misbehaves(Exception):
     return self.message
 
 
+def reason_of(error: BaseException) -> str:
+  """What an error is counted by; some of others have a `reason` of any kind."""
+  return error.reason if isinstance(error, Misbehaves) else 'error'
+
+
 class Guarded:
   """An environment whose answers are checked; all else passes through.
 

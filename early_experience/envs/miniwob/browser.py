@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from early_experience.envs.guard import Misbehaves
 from early_experience.envs.miniwob import chromium
 from early_experience.envs.web import page
 from early_experience.envs.web.actions import ActionError
@@ -11,18 +12,12 @@ from early_experience.envs.web.actions import ActionError
 _CORNER = (790, 590)  # where no page has anything
 
 
-class BrowserCrashed(RuntimeError):
-  """Chromium or its driver is gone; the next page starts another.
-
-  Attributes:
-    reason: of a few words; summaries count by it.
-  """
-
-  reason = 'browser crashed'
-
-
 class Browser:
-  """One window; it starts with the first page and is used for all."""
+  """One window; it starts with the first page and is used for all.
+
+  Where Chromium or its driver is gone, `Misbehaves` is raised, and the next
+  page starts another.
+  """
 
   def __init__(self):
     self._paths = chromium.binaries()
@@ -109,8 +104,8 @@ class Browser:
       if self._alive():
         raise ActionError(line) from None
       self.close()
-      raise BrowserCrashed(
-        f'chromium ended: {type(error).__name__}: {line}'
+      raise Misbehaves(
+        'browser crashed', f'chromium ended: {type(error).__name__}: {line}'
       ) from None
 
   def _alive(self):
