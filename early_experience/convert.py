@@ -41,7 +41,8 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
   Raises:
     UserError: the checkpoint is not whole, or not supported.
   """
-  cfg, mesh = config_of(hf, param_dtype), _mesh()
+  cfg = config_of(hf, param_dtype)
+  mesh = sharding.machine_mesh(cfg.embed)
   with files.new_folder(out) as made:
     (made / tokenizer.FOLDER).mkdir()
     tokenizer_files.copy(hf, made / tokenizer.FOLDER)
@@ -81,7 +82,7 @@ def to_hf(
     raise UserError(f'--adapters are float32, not --dtype={dtype}')
   folder = pathlib.Path(checkpoint_folder)
   cfg, source = architecture_lib.read(folder / initial.FOLDER)
-  mesh = _mesh()
+  mesh = sharding.machine_mesh(cfg.embed)
   params = initial.policy(folder, cfg, mesh)
   words = tokenizer.beside(folder)
   if words and (words / tokenizer.FOLDER).is_dir():
@@ -140,10 +141,6 @@ def _token_ids(folder, source):
     'pad_token_id': source.get('pad_token_id', found.pad_id),
     'eos_token_id': ends if len(ends) > 1 else ends[0],
   }
-
-
-def _mesh():
-  return sharding.make_mesh(config_lib.default().mesh)
 
 
 @commands.one_line

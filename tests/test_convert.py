@@ -275,7 +275,8 @@ def test_the_tokenizer_is_found_from_everywhere(trained, tmp_path, monkeypatch):
 
 def test_a_model_of_a_seed_is_a_llama(tmp_path):
   model = config_lib.model()
-  model.update(layers=1, embed=8, heads=2, kv_heads=2, head_dim=4, mlp=8)
+  model.update(layers=1, embed=12, heads=2, kv_heads=2, head_dim=4, mlp=8)
+  assert jax.device_count() == 8  # which do not share 12 evenly
   cfg, mesh = from_config(model, 30), make_mesh()
   with jax.set_mesh(mesh):
     params = table.make_params(jax.random.key(0), cfg, mesh)

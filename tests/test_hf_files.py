@@ -155,6 +155,7 @@ def test_sharded_reading_equals_unsharded(tmp_path):
     like = table.abstract_params(cfg, make_mesh(*sizes))
     same = jax.tree.map(lambda x, y: x.sharding == y.sharding, params, like)
     assert all(jax.tree.leaves(same))
+  refused(folder, 'mesh.fsdp = 3 does not divide embed = 16', sizes=(1, 3, 1))
 
 
 def test_a_process_reads_only_its_own_bytes(tmp_path, monkeypatch):

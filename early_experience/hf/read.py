@@ -38,8 +38,9 @@ def read_params(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
 
   Raises:
     UserError: a file or a tensor is missing, unknown, there twice, damaged,
-      or of another shape or dtype; it names it.
+      or of another shape or dtype; it names it. Or the mesh does not divide.
   """
+  table.param_shardings(cfg, mesh)
   pairs = matched(folder, cfg)
   rows = table.table(cfg)
   params = {}

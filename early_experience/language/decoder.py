@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience import config as config_lib
 from early_experience.errors import UserError
 from early_experience.evaluation.contexts import Contexts
 from early_experience.experience import tokenizer
@@ -54,7 +53,7 @@ class Decoder:
     )
     self._words = _load(words, settings.template_kwargs.to_dict())
     self._settings = settings
-    self._mesh = sharding.make_mesh(config_lib.default().mesh)
+    self._mesh = sharding.machine_mesh(saved.embed)
     with jax.set_mesh(self._mesh):
       params = initial.policy(folder, self._cfg, self._mesh)
       self._contexts = Contexts(

@@ -61,6 +61,16 @@ def make_mesh(config: ConfigDict) -> Mesh:
   return lay_out(sizes, jax.devices()[:used])
 
 
+def machine_mesh(embed: int) -> Mesh:
+  """The mesh of what has no config: devices share parameters evenly.
+
+  Args:
+    embed: the axis that they split; some devices may stay idle for it.
+  """
+  count = math.gcd(embed, jax.device_count())
+  return make_mesh(ConfigDict({'data': 1, 'fsdp': count, 'tensor': 1}))
+
+
 def lay_out(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Mesh:
   """The mesh of devices whose neighbours are close to each other.
 
