@@ -3,7 +3,9 @@
 python -m early_experience.chats import --source=FOLDER --workdir=DIR
   reads expert*, iwm* and reflection* .jsonl (or .json arrays) of FOLDER into
   DIR/import; `prepare` with --config.prepare.source=import makes rows of them.
-  --expert=FILE, --iwm=FILE, --reflection=FILE name files one by one.
+  --expert=FILE, --iwm=FILE, --reflection=FILE name files one by one. Of an
+  expert's chats each answer is learnt, once where files have a record for each
+  decision; of others the last; --turns=all or --turns=last say otherwise.
 python -m early_experience.chats export --workdir=DIR --out=FOLDER
   writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
   collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.
