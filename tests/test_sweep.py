@@ -83,6 +83,7 @@ def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
     ("product({'name': ['a', 'A']})", "both named 'name=A'"),
     ('[]', 'no list of overrides'),
     ('[1]', 'no list of overrides'),
+    ('[1 / 0]', 'swept.py line 4: ZeroDivisionError: division by zero'),
   ],
 )
 def test_a_sweep_that_makes_no_sense_is_refused(tmp_path, sweep, message):
