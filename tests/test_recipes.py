@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import re
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_every_config_has_every_recipe(name, recipe):
   assert (
     f'configs/{name}.py' in importlib.import_module(f'configs.{name}').__doc__
   )
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_what_a_config_says_of_its_flags_is_so(name):
+  doc = importlib.import_module(f'configs.{name}').__doc__
+  settings = config('joint', name)
+  told = set(re.findall(r'--config\.([\w.]+)=', doc))
+  for key in told:
+    if not key.startswith('env.kwargs.'):
+      settings[key]  # raises where there is no such setting
+    if key.endswith('.base_url'):
+      assert key.replace('base_url', 'model') in told
 
 
 def test_what_each_recipe_trains_on():
