@@ -3,7 +3,6 @@
 import copy
 
 from early_experience.envs.interface import Environment, Task, Turn
-from early_experience.errors import UserError
 
 
 class ToyEnv(Environment):
@@ -19,8 +18,7 @@ class ToyEnv(Environment):
     self._clones, self._lists = clones, lists
 
   def tasks(self, split):
-    if split not in self.splits:
-      raise UserError(f'toy has no split {split!r}, only {self.splits}')
+    self.check_split(split)
     types = ('near', 'far')
     return [
       Task(f'{split}-{i}', split, types[i % 2]) for i in range(self._tasks)

@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Generator, Hashable, Sequence
 from typing import Self
 
+from early_experience.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -85,6 +87,18 @@ class Environment(abc.ABC):
     Raises:
       UserError: there is no such split; the message names those there are.
     """
+
+  def check_split(self, split: str) -> None:
+    """For `tasks`.
+
+    Raises:
+      UserError: there is no such split; the message names those there are.
+    """
+    if split not in self.splits:
+      raise UserError(
+        f'{self.name} has no split {split!r}; there are:'
+        f' {", ".join(self.splits)}'
+      )
 
   @abc.abstractmethod
   def reset(self, task: Task) -> Turn:

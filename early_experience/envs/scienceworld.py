@@ -103,11 +103,7 @@ class ScienceWorld(Environment):
 
   def tasks(self, split: str) -> Sequence[Task]:
     """By turns of every kind, so that the first few show all kinds."""
-    if split not in self.splits:
-      raise UserError(
-        f'scienceworld has no split {split!r}; there are:'
-        f' {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     held_out = split == UNSEEN_TYPES
     by_turns = [
       (turn, kind, variation)

@@ -110,11 +110,7 @@ class TextWorldExpress(Environment):
 
   def tasks(self, split: str) -> Sequence[Task]:
     """By turns of every game."""
-    if split not in self.splits:
-      raise UserError(
-        f'textworld_express has no split {split!r}; there are:'
-        f' {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     games = [
       game for game in self._games if split != 'large' or game not in _FIXED
     ]

@@ -102,11 +102,7 @@ class WebArena(Environment):
     return LiteTask
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'{self.name} has no split {split!r}; there are:'
-        f' {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return [
       Task(str(original(row)), split, '-'.join(row['sites']))
       for row in self._rows[split]

@@ -87,10 +87,7 @@ class AlfWorld(Environment):
     self._task = self._engine = None
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'alfworld has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return self._games.tasks(split)
 
   def reset(self, task: Task) -> Turn:

@@ -68,10 +68,7 @@ class Bfcl(Environment):
     self._episode = None
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'bfcl has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     entries = episode.entries(CATEGORIES.get(split, split))
     chosen = [entries[number] for number in self._numbers[split]]
     return [

@@ -110,10 +110,7 @@ class MiniWob(Environment):
     self._browser = Browser()
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'miniwob has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return [
       Task(f'{kind}-{split}-{seed}', split, kind)
       for seed in range(self._seeds[split])

@@ -101,10 +101,7 @@ class SearchQA(Environment):
     self.splits = tuple(self._questions)
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self._questions:
-      raise UserError(
-        f'searchqa has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return [Task(q.id, split, q.type) for q in self._questions[split]]
 
   def reset(self, task: Task) -> Turn:

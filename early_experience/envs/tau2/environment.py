@@ -9,7 +9,6 @@ from typing import Self
 from early_experience.config import check_choice
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.tau2 import domain as domains
-from early_experience.errors import UserError
 
 DOMAINS = ('retail', 'airline')
 GREETING = 'Hello. How can I help you?'
@@ -96,10 +95,7 @@ class Tau2(Environment):
     self._desk = self._task = None
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'tau2 has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     name, official = self._domain, split
     if split == 'other_domain':
       (name,) = set(DOMAINS) - {name}

@@ -65,10 +65,7 @@ class TextCraft(Environment):
     self._depths, self._start = goals, _game(self._tree)
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'textcraft has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return [
       Task(
         f'{planner.words(goal, "_")}-{draw}',

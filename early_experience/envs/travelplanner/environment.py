@@ -73,11 +73,7 @@ class TravelPlanner(Environment):
         self._queries['unseen' if held_out else split][query.id] = query
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'travelplanner has no split {split!r}; there are:'
-        f' {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return [
       Task(query.id, split, f'{query.days}-day {query.level}')
       for query in self._queries[split].values()

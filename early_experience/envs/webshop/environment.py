@@ -106,10 +106,7 @@ class WebShop(Environment):
     return index
 
   def tasks(self, split: str) -> Sequence[Task]:
-    if split not in self.splits:
-      raise UserError(
-        f'webshop has no split {split!r}; there are: {", ".join(self.splits)}'
-      )
+    self.check_split(split)
     return [
       Task(
         f'goal-{goal.number}', split, self._shop.products[goal.asin].category
