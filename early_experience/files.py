@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
     UserError: the disk is full or the folder cannot be written.
   """
   path = pathlib.Path(path)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  temporary = beside(path)
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(temporary, 'wb') as file:
@@ -29,6 +30,14 @@ def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
     with contextlib.suppress(OSError):
       temporary.unlink()
     raise UserError(f'cannot write {path}: {error.strerror}') from error
+
+
+def beside(path: pathlib.Path) -> pathlib.Path:
+  """What to fill before it is renamed to `path`; nobody else's.
+
+  Processes of containers on many machines have the same few numbers.
+  """
+  return path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:
@@ -65,7 +74,7 @@ def new_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
   folder = pathlib.Path(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UserError(f'{folder} is there already; name another folder')
-  made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+  made = beside(folder)
   try:
     made.mkdir(parents=True)
     yield made

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -128,6 +129,22 @@ def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     files.write_json(path, {'a': 2})
   assert files.read_json(path) == {'a': 1}
   assert [p.name for p in tmp_path.iterdir()] == ['summary.json']
+
+
+def test_two_may_write_a_file_at_once_whatever_their_numbers(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / 'table'
+  fsync = os.fsync
+
+  def meanwhile(handle):
+    monkeypatch.setattr(files.os, 'fsync', fsync)
+    files.write_atomic(path, 'theirs')  # by a process of the same number
+
+  monkeypatch.setattr(files.os, 'fsync', meanwhile)
+  files.write_atomic(path, 'mine')
+  assert path.read_text() == 'mine'
+  assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_stage_with_other_settings_is_refused(tmp_path):

@@ -107,7 +107,7 @@ class ChatTokenizer(tokenizer.Tokenizer):
 
   def save(self, folder: str | os.PathLike) -> None:
     target = pathlib.Path(folder) / tokenizer.FOLDER
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
+    temporary = files.beside(target)
     try:
       temporary.mkdir(parents=True)
       tokenizer_files.copy(self._folder, temporary)
