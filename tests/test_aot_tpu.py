@@ -37,6 +37,14 @@ def test_a_step_is_compiled_for_tpus_that_are_not_here(arguments, shown):
 
 
 @needs_libtpu
+def test_one_chip_has_no_collectives_but_a_least_time():
+  result = command('--topology=v5e:1x1')
+  assert result.returncode == 0, result.stderr
+  assert 'a step: at least' in result.stdout
+  assert 'in collectives' not in result.stdout
+
+
+@needs_libtpu
 def test_what_needs_more_than_the_chip_has_ends_with_1():
   result = command(
     '--topology=v5e:2x2',

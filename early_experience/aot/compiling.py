@@ -149,6 +149,8 @@ def _tpus(target):
     raise need_extra('libtpu', 'tpu-aot')
   os.environ.update(_NO_TPU_HERE)
   many = {'num_slices': target.slices} if target.slices > 1 else {}
+  if target.per_slice == 1:  # hosts have four chips if nothing is said
+    many['chips_per_host_bounds'] = (1, 1, 1)
   name = f'{target.name}:{target.shape}'
   try:
     found = topologies.get_topology_desc(name, 'tpu', **many)
