@@ -1,11 +1,14 @@
 """Environments by name, and any other class by its path."""
 
+import contextlib
+import gc
 import importlib.metadata
+import weakref
 
 import pytest
 from ml_collections import ConfigDict
 
-from early_experience.envs import registry
+from early_experience.envs import own, registry
 from early_experience.errors import UserError
 from tests.toy_env import ToyEnv
 
@@ -19,6 +22,24 @@ class Halved(ToyEnv):
 
   def __init__(self):
     importlib.metadata.version('no-such-package')
+
+
+def test_an_environment_that_failed_is_closed_and_kept_by_nobody():
+  config = ConfigDict({'name': 'tests.toy_env:ToyEnv', 'kwargs': {}})
+  config.max_observation_chars = 100
+  closed, seen = [], []
+
+  def use():
+    with own.environment(config.to_json()) as env:
+      env._env.close = lambda: closed.append(True)
+      seen.append(weakref.ref(env._env))
+      raise RuntimeError
+
+  for _ in range(2):
+    with contextlib.suppress(RuntimeError):
+      use()
+  gc.collect()
+  assert len(closed) == 2 and [ref() for ref in seen] == [None, None]
 
 
 def test_any_subclass_is_an_environment_by_its_path():
