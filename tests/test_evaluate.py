@@ -209,15 +209,16 @@ def test_every_environment_is_closed_whatever_happens(workdir, tmp_path):
   assert len(made) == 4 + 12 and not still_open
 
 
-def test_an_environment_that_fails_costs_its_own_episode_alone(
-  tmp_path, capsys
-):
+def test_an_environment_that_fails_costs_its_own_episode(tmp_path, capsys):
   """One each that hides, crashes, lists nothing more, or says too much."""
 
   class Fails(ToyEnv):
+    works = True
+
     def reset(self, task):
-      self.task = task.id
-      if task.id == 'test-1':
+      self.task, works = task.id, self.works
+      self.works = task.id not in ('test-1', 'test-2', 'test-3', 'test-4')
+      if task.id == 'test-1' or not works:
         raise OSError('no such game')
       return super().reset(task)
 

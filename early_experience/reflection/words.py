@@ -13,11 +13,12 @@ STOP = {
 }  # fmt: skip
 _PAST = {
     'go': 'went', 'take': 'took', 'put': 'put', 'find': 'found', 'get': 'got',
-    'say': 'said', 'see': 'saw', 'give': 'gave', 'buy': 'bought', 'send': 'sent',
+    'see': 'saw', 'give': 'gave', 'buy': 'bought', 'send': 'sent',
     'read': 'read', 'write': 'wrote', 'make': 'made', 'cut': 'cut',
     'set': 'set', 'run': 'ran', 'leave': 'left', 'eat': 'ate', 'hold': 'held',
-    'do': 'did', 'tell': 'told', 'think': 'thought', 'drive': 'drove',
-    'choose': 'chose', 'throw': 'threw', 'sell': 'sold', 'build': 'built',
+    'do': 'did', 'say': 'said', 'tell': 'told', 'think': 'thought',
+    'drive': 'drove', 'choose': 'chose', 'throw': 'threw', 'sell': 'sold',
+    'build': 'built',
 }  # fmt: skip
 # Commands that are nouns, as a person would say them.
 _SAID = {'inventory': 'check my inventory', 'help': 'ask for help'}
