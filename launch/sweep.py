@@ -51,6 +51,7 @@ INDEX = flags.DEFINE_string(
   ' with the number, as SLURM_ARRAY_TASK_ID',
 )
 JOBS = flags.DEFINE_integer('jobs', 1, 'local runs side by side', lower_bound=1)
+YES = flags.DEFINE_bool('yes', False, 'to give the stages')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'print what would be submitted')
 
 AGAIN = 75  # exit code of a stage: the same command will go on
@@ -141,6 +142,7 @@ def _command(index, python=sys.executable):
     for flag in (STAGES, SHARED)
     if flag.present
   ]
+  given += ['--yes'] * YES.value
   own = [f'--config={CONFIG.value}', f'--workdir={WORKDIR.value}']
   return [python, 'launch/sweep.py', *own, *given, f'--index={index}']
 
@@ -201,6 +203,7 @@ def _stage(job, stage, children):
   """Runs a stage to its end; returns why it failed."""
   command = [sys.executable, '-m', f'early_experience.{stage}']
   command += [*job.run.flags, f'--workdir={job.folder}']
+  command += ['--yes'] * YES.value
   if INDEX.value:  # the scheduler keeps what is printed, and tries again
     code = children.run(command, None)
     children.stopped |= code == AGAIN

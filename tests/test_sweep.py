@@ -219,13 +219,15 @@ def test_commands_are_one_line_for_each_run(tmp_path):
     f'--workdir={tmp_path}/a b',
     '--to=commands',
     '--stages=train',
+    '--yes',
   )
   names, lines = (
     result.stdout.splitlines()[::2],
     result.stdout.splitlines()[1::2],
   )
   assert names == [f'# {run.name}' for run in sweeps.expand(TINY)]
-  own = [f'--config={TINY}', f'--workdir={tmp_path}/a b', '--stages=train']
+  own = [f'--config={TINY}', f'--workdir={tmp_path}/a b']
+  own += ['--stages=train', '--yes']
   assert [shlex.split(line) for line in lines] == [
     driver(*own, f'--index={index}') for index in range(4)
   ]
@@ -243,7 +245,7 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
     'subprocess.Popen = start\n'
     'runpy.run_path("launch/sweep.py", run_name="__main__")\n'
   )
-  flags = [f'--config={TINY}', f'--workdir={tmp_path}']
+  flags = [f'--config={TINY}', f'--workdir={tmp_path}', '--yes']
   result = subprocess.run(
     [sys.executable, '-c', code, *flags],
     cwd=ROOT,
@@ -253,6 +255,7 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
   )
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
+  assert ' --yes\n' in (tmp_path / 'shared' / 'log.txt').read_text()
   assert [row['state'] for row in sweep_folder.rows(tmp_path)] == [
     'waiting'
   ] * 4
