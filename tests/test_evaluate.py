@@ -250,7 +250,7 @@ def test_an_environment_that_fails_costs_its_own_episode(tmp_path, capsys):
 
 def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):
   fails(
-    "no split 'tset'.*'test'", config_of(splits=('tset',), name='a'), workdir
+    "no split 'tset'; .*test", config_of(splits=('tset',), name='a'), workdir
   )
   fails("config.evaluate.policy is 'best'", config_of('best'), workdir)
   fails('early_experience.train ', config_of(name='never'), workdir)
