@@ -133,6 +133,27 @@ def test_templates_that_do_not_serve_are_named(folder):
     fails(folder, 'has no chat template')
 
 
+@pytest.mark.parametrize('layout', ['files', 'one file'])
+def test_a_template_for_tools_stands_beside_that_of_chats(tmp_path, layout):
+  folder = tiny_tokenizers.write(tmp_path / 'model', 'qwen2')
+  oracle, tools = oracle_of(folder), [{'name': 'go'}]
+  chat = oracle.chat_template
+  both = {'default': chat.replace('{{- tool | tojson }}', ''), 'tool_use': chat}
+  oracle.chat_template = both
+  options = {'save_jinja_files': layout == 'files'}
+  oracle.save_pretrained(tmp_path / 'saved', **options)
+  tokenizer.load(tmp_path / 'saved').save(tmp_path)
+  coder = tokenizer.load(tmp_path)
+  for given in (None, tools):
+    ids, _ = coder.encode_messages([user('Go.')], given)
+    options = {'return_dict': False, 'tools': given}
+    assert ids == oracle.apply_chat_template([user('Go.')], **options)
+  if layout == 'files':
+    path = tmp_path / 'tokenizer' / 'additional_chat_templates/tool_use.jinja'
+    path.write_text('x' + path.read_text())
+    assert tokenizer.load(tmp_path).hash != coder.hash
+
+
 def test_a_conversation_that_a_template_refuses_is_described(folder):
   with pytest.raises(UserError) as error:
     tokenizer.load(folder).encode_messages([user('a'), user('b')])

@@ -16,12 +16,13 @@ import jinja2.sandbox
 
 from early_experience import files
 from early_experience.errors import UserError
-
-FILE, CONFIG, TOKENS = (
-  'chat_template.jinja',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
+from early_experience.hf.tokenizer_files import (
+  CONFIG,
+  SPECIAL,
+  TEMPLATE,
+  templates,
 )
+
 # Special tokens that stand in rows, whether or not the template writes them.
 _USED = ('bos_token', 'eos_token', 'unk_token', 'pad_token')
 # Names that a message's reasoning goes by; templates read the first.
@@ -118,17 +119,19 @@ def load(folder: pathlib.Path) -> ChatTemplate:
     token = token.get('content') if isinstance(token, dict) else token
     if isinstance(token, str):
       tokens[name] = token
-  if (folder / FILE).exists():
-    where, source = folder / FILE, _read(folder / FILE)
-  else:
-    where, source = folder / CONFIG, config.get('chat_template')
+  where, source = folder / CONFIG, config.get('chat_template')
+  if (folder / TEMPLATE).exists():
+    where = folder / TEMPLATE
+    first, *others = (folder / name for name in templates(folder))
+    source = {path.stem: _read(path) for path in others}
+    source['default'] = _read(first)
   if isinstance(source, list):
     entries = [entry for entry in source if isinstance(entry, dict)]
     source = {e.get('name'): e.get('template') for e in entries}
   if not isinstance(source, str | dict) or not source:
     raise UserError(
-      f'{folder} has no chat template: neither {FILE} nor "chat_template" in'
-      f' {CONFIG}; a base model needs that of its instruct version'
+      f'{folder} has no chat template: neither {TEMPLATE} nor "chat_template"'
+      f' in {CONFIG}; a base model needs that of its instruct version'
     )
   return ChatTemplate(source, tokens, str(where))
 
@@ -136,7 +139,7 @@ def load(folder: pathlib.Path) -> ChatTemplate:
 def read_config(folder: pathlib.Path) -> dict:
   """tokenizer_config.json, over what special_tokens_map.json says."""
   merged = {}
-  for name in (TOKENS, CONFIG):
+  for name in (SPECIAL, CONFIG):
     if (folder / name).exists():
       found = files.read_json(folder / name)
       merged |= {k: v for k, v in found.items() if v is not None}

@@ -15,17 +15,27 @@ GENERATION = 'generation_config.json'
 CHAT = 'chat.json'
 TEMPLATE, CONFIG = 'chat_template.jinja', 'tokenizer_config.json'
 SPECIAL = 'special_tokens_map.json'
+# A folder of templates for other purposes than chats, e.g. with tools.
+MORE = 'additional_chat_templates'
 FILES = (
   'tokenizer.json',
   CONFIG,
   SPECIAL,
-  TEMPLATE,
   'tokenizer.model',
   'added_tokens.json',
   'vocab.json',
   'merges.txt',
   GENERATION,
 )
+
+
+def templates(folder) -> list[str]:
+  """The template files that there are, that of chats first."""
+  folder = pathlib.Path(folder)
+  more = sorted(
+    f'{MORE}/{path.name}' for path in folder.glob(f'{MORE}/*.jinja')
+  )
+  return [name for name in (TEMPLATE, *more) if (folder / name).exists()]
 
 
 def has_template(folder) -> bool:
@@ -72,18 +82,19 @@ def digest(folder, settings: dict) -> str:
   folder = pathlib.Path(folder)
   vocabulary = hashlib.sha256((folder / FILES[0]).read_bytes())
   rendering = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-  for name in (CONFIG, SPECIAL, TEMPLATE):
+  for name in (CONFIG, SPECIAL, *templates(folder)):
     if (folder / name).exists():
       rendering.update(name.encode() + (folder / name).read_bytes())
   return f'{vocabulary.hexdigest()[:16]}-{rendering.hexdigest()[:8]}'
 
 
 def copy(source, target) -> None:
-  """Copies what is there of FILES from folder to folder."""
-  for name in FILES:
-    path = pathlib.Path(source) / name
+  """Copies what is there of FILES, and templates, from folder to folder."""
+  for name in (*FILES, *templates(source)):
+    path, other = (pathlib.Path(folder) / name for folder in (source, target))
     if path.is_file():
-      shutil.copyfile(path, pathlib.Path(target) / name)
+      other.parent.mkdir(exist_ok=True)
+      shutil.copyfile(path, other)
 
 
 def export(source, target) -> None:
@@ -105,19 +116,18 @@ def export(source, target) -> None:
     clock = _NO_CLOCK if 'strftime_now' in template else ''
     return clock + settings + template
 
-  template, config = (
-    pathlib.Path(target) / name for name in (TEMPLATE, CONFIG)
-  )
+  config = pathlib.Path(target) / CONFIG
   content = files.read_json(config) if config.exists() else {}
   # tokenizer.json as it is: for a Llama 2's own class transformers 5 makes
   # another tokenizer of its vocabulary.
   content['tokenizer_class'] = 'PreTrainedTokenizerFast'
-  if template.exists():
-    template.write_text(settled(template.read_text()))
-  elif isinstance(content['chat_template'], str):
-    content['chat_template'] = settled(content['chat_template'])
-  else:  # several by name
-    for each in content['chat_template']:
+  for path in (pathlib.Path(target) / name for name in templates(target)):
+    path.write_text(settled(path.read_text()))
+  found = content.get('chat_template')
+  if isinstance(found, str):
+    content['chat_template'] = settled(found)
+  elif found:  # several by name
+    for each in found:
       each['template'] = settled(each['template'])
   files.write_json(config, content)
 
