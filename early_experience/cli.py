@@ -98,6 +98,8 @@ def _parse(argv, required):
     if isinstance(error, (KeyError, AttributeError)):
       _fail(f'--config has no key {words(error)}')
     if isinstance(error, (flags.Error, TypeError, ValueError, OSError)):
+      while 'Error whilst parsing config file' in str(error):  # a traceback
+        error = error.__context__
       _fail(words(error))
     raise
   for flag in required:

@@ -29,6 +29,7 @@ def run(stage, *arguments):
     ([f'{CONFIG}:magic', '--workdir=W'], "'magic', not one of: random"),
     ([CONFIG, '--workdir=W', '--config.sed=1'], 'Did you mean "seed"'),
     ([CONFIG, '--workdir=W', '--config.seed=x'], '--config.seed=x'),
+    (['--config=W/one.py:joint', '--workdir=W'], 'get_config() takes 0 pos'),
     ([CONFIG, '--workdir=W', 'more'], "unexpected argument 'more'"),
     ([CONFIG, '--workdir=W', '--config.env.name=chess'], 'alfworld'),
     (
@@ -39,6 +40,8 @@ def run(stage, *arguments):
 )
 def test_a_mistake_is_one_line(tmp_path, arguments, message):
   arguments = [a.replace('=W', f'={tmp_path / "w"}') for a in arguments]
+  (tmp_path / 'w').mkdir()
+  (tmp_path / 'w' / 'one.py').write_text('def get_config():\n  pass\n')
   result = run('collect', *arguments)
   assert result.returncode == 1
   (line,) = result.stderr.strip().splitlines()
