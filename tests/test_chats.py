@@ -106,6 +106,17 @@ def test_calls_of_tools_are_learnt_as_the_template_writes_them(coders, family):
   assert 'seen' not in called and said.endswith('I see a cup.')
 
 
+def test_calls_of_tools_are_learnt_behind_an_empty_block_of_thoughts(coders):
+  coder = coders('qwen3', template_kwargs={'enable_thinking': False})
+  chat = parsed({'messages': WITH_TOOLS['messages'][:3]})
+  *asked, call = chat.messages
+  (sequence,) = coder.encode_record(chat)
+  prompt = coder.encode_chat(asked)
+  assert sequence.ids_T.tolist()[: len(prompt)] == prompt
+  (called,) = learnt(coder, [sequence])
+  assert called.startswith('\n<tool_call>') and '"to": "shelf 1"' in called
+
+
 @pytest.mark.parametrize('family', ['gemma3', 'llama2'])
 def test_a_template_that_leaves_calls_out_is_refused(coders, family):
   said = {'messages': WITH_TOOLS['messages'][:3]}

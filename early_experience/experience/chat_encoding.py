@@ -170,6 +170,10 @@ class ChatEncoding:
       return prompt, frame.lead + clean(last['content']) + frame.tail
     text = self.up_to(messages, 'user', '', tools)
     if not text.startswith(prompt):
+      # Qwen3's history has no block of thoughts; its last answer has an empty
+      # one, as its prompt has where `enable_thinking` is false.
+      text, _ = self.render(messages, tools)
+    if not text.startswith(prompt):
       raise UserError(
         f'{self.template.where}: the chat template begins calls of tools'
         ' otherwise than its generation prompt ends'
