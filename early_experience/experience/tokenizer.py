@@ -25,7 +25,7 @@ class Tokenizer(abc.ABC):
   its sequence goes `encode_prompt(before it)`, `encode_answer(it)`.
 
   Attributes:
-    vocab_size: the largest id and one.
+    vocab_size: the largest id that it gives, and one.
     pad_id: fills rows; never scored.
     stop_ids: what a model ends its turn with. The first one ends the turns of
       training; the others are those that a pretrained model may say instead.
