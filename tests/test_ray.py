@@ -1,5 +1,7 @@
 """A real Ray cluster on this machine: workers and drivers die, nothing else."""
 
+import tempfile
+
 import pytest
 
 from early_experience import collect, explore
@@ -15,12 +17,17 @@ ray = pytest.importorskip('ray')
 def address():
   from ray.cluster_utils import Cluster
 
-  cluster = Cluster(
-    initialize_head=True,
-    head_node_args={'num_cpus': 2, 'include_dashboard': False},
-  )
-  yield cluster.address
-  cluster.shutdown()
+  with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    cluster = Cluster(
+      initialize_head=True,
+      head_node_args={
+        'num_cpus': 2,
+        'include_dashboard': False,
+        'temp_dir': folder,  # short, as names of sockets must be
+      },
+    )
+    yield cluster.address
+    cluster.shutdown()
 
 
 def test_killed_workers_and_drivers_change_no_record(tmp_path, address):
