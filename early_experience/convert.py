@@ -43,13 +43,13 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
   """
   cfg = config_of(hf, param_dtype)
   mesh = sharding.machine_mesh(cfg.embed)
+  found = _loaded(hf)
+  if found:
+    tokenizer.check_vocab(found, cfg.vocab_size, hf)
+  name = found.hash if found else ''
   with files.new_folder(out) as made:
     (made / tokenizer.FOLDER).mkdir()
     tokenizer_files.copy(hf, made / tokenizer.FOLDER)
-    found = _loaded(made / tokenizer.FOLDER)
-    if found:
-      tokenizer.check_vocab(found, cfg.vocab_size, hf)
-    name = found.hash if found else ''
     params = read.read_params(hf, cfg, mesh)
     source = read.facts(pathlib.Path(hf).absolute())
     with Checkpoints(

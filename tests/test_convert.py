@@ -109,6 +109,9 @@ def test_an_embedding_has_a_row_for_each_id(tmp_path):
   with pytest.raises(UserError, match=r'tokenizer has \d+ ids, .*has 40 rows'):
     convert.from_hf(hf, tmp_path / 'ours')
   assert not (tmp_path / 'ours').exists()
+  (hf / 'chat_template.jinja').write_text('{% oops')
+  with pytest.raises(UserError, match=f'^{hf}/chat_template.jinja: '):
+    convert.from_hf(hf, tmp_path / 'ours')
 
 
 def test_a_base_model_has_no_chat_template(tmp_path):
