@@ -8,11 +8,17 @@ import time
 import pytest
 
 from early_experience.envs import catalogue, registry
+from early_experience.errors import UserError
 from tests.toy_env import ToyEnv
 
 
 class Absent(ToyEnv):
   needs, install = ('no_such_module',), 'pip install no-such-module'
+
+
+class Unset(ToyEnv):
+  def __init__(self):
+    raise UserError('config.env.kwargs.data is empty')
 
 
 class Broken(ToyEnv):
@@ -31,7 +37,7 @@ class Hangs(ToyEnv):
 
 
 def test_each_environment_is_told_and_none_breaks_the_list():
-  kinds = ('Absent', 'Broken', 'Dies', 'Hangs')
+  kinds = ('Absent', 'Unset', 'Broken', 'Dies', 'Hangs')
   names = [f'tests.test_catalogue:{kind}' for kind in kinds]
   found = catalogue.described(['tests.toy_env:ToyEnv', *names], 5.0)
   toy, *others = found
@@ -39,6 +45,7 @@ def test_each_environment_is_told_and_none_breaks_the_list():
   assert toy['note'] == 'installed: boxes'
   assert [one['note'] for one in others] == [
     'not installed; run: pip install no-such-module',
+    'installed, but config.env.kwargs.data is empty',
     'broken: RuntimeError: the box is empty',
     'crash: its process ended with exit code 7',
     'hang: no answer in 5 s',

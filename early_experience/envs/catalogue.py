@@ -48,7 +48,7 @@ def describe(name: str) -> dict:
       tasks = {split: len(env.tasks(split)) for split in env.splits}
       return found | {'tasks': tasks, 'note': f'installed: {env.source}'}
   except UserError as error:
-    return found | {'note': f'installed; needs settings: {error}'}
+    return found | {'note': f'installed, but {error}'}
   except Exception as error:
     return found | {'note': f'broken: {workers.in_a_line(error)}'}
 
