@@ -270,7 +270,7 @@ def test_initial_logits_are_near_uniform_and_follow_the_key():
   ],
 )
 def test_a_bad_setting_is_named(change, words):
-  model = default().model
+  model = default().model.unlock()
   model.update(change)
   with pytest.raises(UserError, match=words):
     config.from_config(model, VOCAB)
