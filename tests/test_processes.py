@@ -132,7 +132,7 @@ def stopped(one, tmp_path_factory):
   """Two processes of four devices, of which one was told to leave."""
   workdir = copy(one, tmp_path_factory.mktemp('stopped'))
   both = start_two(workdir)
-  wait_for(workdir, 6)
+  wait_for(workdir, 12)  # there is an older checkpoint then
   both[1].send_signal(signal.SIGTERM)
   said = end(both, AGAIN)
   assert all('the same command goes on' in err for _, err in said)
@@ -152,7 +152,13 @@ def assert_same_training(a, b):
 def test_two_processes_train_as_one_does(one, stopped, tmp_path):
   workdir = tmp_path / 'again'
   shutil.copytree(stopped, workdir)
+  # One of them meets damage in its part of the newest checkpoint.
+  checkpoints = (workdir / 'train' / 'tiny' / 'checkpoints').glob('[0-9]*')
+  newest = max(checkpoints, key=lambda path: int(path.name))
+  (part,) = newest.glob('params/ocdbt.process_1/d/*')
+  part.write_bytes(bytes(255 - byte for byte in part.read_bytes()))
   said = end(start_two(workdir))
+  assert f'{newest} cannot be read' in said[0][1]
   assert_same_training(one, workdir)
   assert 'train tiny: 40 updates' in said[0][0]
   assert 'train' not in said[1][0]  # one process speaks

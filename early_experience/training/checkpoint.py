@@ -248,21 +248,30 @@ def _newest_whole(manager, like):
     UserError: none is whole.
   """
   damaged, last = [], ''
+  # Each process reads its part by itself: if one alone meets the damage, the
+  # others shall not wait for it.
+  here = jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=here,
+    active_processes={here},
+    barrier_sync_key_prefix=f'process_{here}',
+  )
   for step in sorted((c.step for c in manager.checkpoints), reverse=True):
     parts, error = None, ''
+    path = manager.directory / str(step)
     try:
-      parts = manager.load_checkpointables(step, {**like, 'about': None})
+      with ocp.Context(multiprocessing_options=alone):
+        parts = ocp.load_checkpointables(path, {**like, 'about': None})
     except Exception as raised:  # orbax and tensorstore raise many kinds
       error = _reason(raised)
-    # One process alone may have met the damage.
     if distributed.all_agree(parts is not None):
       loaded = {name: parts[name] for name in like}
       error = checksum.difference(parts['about']['sums'], **loaded)
       if not error:
         return parts, damaged
     damaged.append(step)
-    last = f'checkpoint {manager.directory / str(step)} cannot be read:'
-    last = f'{last} {error or "by another process"}'
+    error = error or 'by another process'
+    last = f'checkpoint {path} cannot be read: {error}'
     if distributed.is_first():
       print(f'warning: {last}', file=sys.stderr)
   if damaged:
