@@ -118,6 +118,8 @@ def expand(config: str) -> list[Run]:
   except Exception as error:
     if where := in_file(error, [os.path.abspath(path)]):
       raise UserError(where) from None
+    if 'get_config()' in str(error):  # it takes no recipe
+      raise UserError(f'--config={path}: {error}') from None
     raise
 
 

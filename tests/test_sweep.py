@@ -91,9 +91,14 @@ def test_a_sweep_that_makes_no_sense_is_refused(tmp_path, sweep, message):
     sweeps.expand(config_file(tmp_path, sweep))
 
 
-def test_a_config_without_a_sweep_is_refused():
+def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):
   with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
     sweeps.expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
+  path = config_file(tmp_path, "product({'recipe': ['joint']})")
+  with open(path, 'a') as file:
+    file.write('def get_config():\n  return None\n')
+  with pytest.raises(UserError, match='swept.py: get_config.. takes 0 pos'):
+    sweeps.expand(path)
 
 
 def test_a_run_has_what_its_stages_read(tmp_path):
