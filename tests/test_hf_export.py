@@ -177,3 +177,12 @@ def test_there_must_be_adapters_to_write(adapted, tmp_path):
   plain = dataclasses.replace(cfg, lora_rank=0)
   with pytest.raises(UserError, match='no adapters: config.model.lora_rank'):
     write.write_adapters(params, plain, tmp_path / 'out', {})
+
+
+def test_what_float16_does_not_hold_is_not_written(adapted, tmp_path):
+  _, params, cfg, mesh, _ = adapted
+  large = table.nested(table.flat(params) | {'norm': params['norm'] + 1e5})
+  with jax.set_mesh(mesh):
+    with pytest.raises(UserError, match='model.norm.weight has values that fl'):
+      write.write_params(large, cfg, tmp_path / 'out', 'float16', {})
+    write.write_params(large, cfg, tmp_path / 'out', 'bfloat16', {})

@@ -44,15 +44,15 @@ def write_params(
     file_bytes: a file ends before it has more.
 
   Raises:
-    UserError: the folder is there already, transformers has no such model, or
-      the disk is full.
+    UserError: the folder is there already, transformers has no such model, a
+      value is too large for float16, or the disk is full.
   """
   content = architecture.write(cfg, known, dtype)
   flat = table.flat(params)
   with files.new_folder(folder) as made:
     tensors = names.tensors(cfg)
     values = (
-      stored(flat, tensor, cfg).astype(dtype, copy=False) for tensor in tensors
+      _cast(stored(flat, tensor, cfg), dtype, tensor) for tensor in tensors
     )
     write_files(tensors, values, made, dtype, file_bytes)
     files.write_json(made / architecture.CONFIG, content)
@@ -168,6 +168,16 @@ def stored(
   a, b = (_factor(flat, tensor, side) for side in 'ab')
   added = np.float32(cfg.lora_alpha / cfg.lora_rank) * (a @ b).T
   return value.astype(np.float32) + added
+
+
+def _cast(value, dtype, tensor):
+  with np.errstate(over='ignore'):
+    made = value.astype(dtype, copy=False)
+  if dtype == 'float16' and not np.isfinite(made).all():
+    raise UserError(
+      f'{tensor.name} has values that float16 does not hold; bfloat16 does'
+    )
+  return made
 
 
 def _factor(flat, tensor, side):
