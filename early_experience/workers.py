@@ -247,6 +247,8 @@ _EXITED = 256
 class _Process(multiprocessing.get_context('spawn').Process):
   """A worker; where it is killed, what it has started is killed too."""
 
+  _buried = False
+
   @property
   def exitcode(self):
     code = super().exitcode
@@ -254,7 +256,8 @@ class _Process(multiprocessing.get_context('spawn').Process):
 
   def is_alive(self):
     alive = super().is_alive()
-    if not alive:
+    if not alive and not self._buried:
+      self._buried = True  # later, its number may be another group's
       with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(self.pid, signal.SIGKILL)
     return alive
