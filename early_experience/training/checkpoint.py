@@ -5,6 +5,7 @@ All use of orbax is here: its v1 names still move.
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import pathlib
@@ -149,10 +150,7 @@ class Checkpoints:
       UserError: there are checkpoints, and none can be read, or what is frozen
         is not what it was.
     """
-    like = {
-      'params': abstract.params,
-      'opt_state': abstract.opt_state,
-    }
+    like = {'params': abstract.params, 'opt_state': abstract.opt_state}
     found = _newest_whole(self._manager, like)
     if found is None:
       return None
@@ -288,10 +286,13 @@ def _reason(error):
 @contextlib.contextmanager
 def _quiet_orbax():
   """Drops what orbax logs: its doings, and errors that it raises as well."""
-  logger = logging.getLogger('absl')
-  keep = lambda record: 'orbax' not in record.pathname
-  logger.addFilter(keep)
+  loggers = [logging.getLogger(name) for name in ('absl', 'asyncio')]
+  keep = lambda record: 'orbax' not in record.pathname + record.getMessage()
+  for logger in loggers:
+    logger.addFilter(keep)
   try:
     yield
   finally:
-    logger.removeFilter(keep)
+    gc.collect()  # what it left undone complains when it goes
+    for logger in loggers:
+      logger.removeFilter(keep)
