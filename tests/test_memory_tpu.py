@@ -1,26 +1,23 @@
 """The estimate beside XLA's plan for TPUs, compiled without one.
 
-  pip install libtpu; TPU_SKIP_MDS_QUERY=1 TPU_ACCELERATOR_TYPE=v5p-16 \
-      TPU_WORKER_HOSTNAMES=localhost python -m pytest tests/test_memory_tpu.py
+pip install "early_experience[tpu-aot]"
+python -m pytest -m slow tests/test_memory_tpu.py
 """
 
 import math
-import os
 
-import numpy as np
 import pytest
-from jax.experimental import topologies
-from jax.sharding import AxisType, Mesh
+from ml_collections import ConfigDict
 
 from early_experience import config as config_lib
 from early_experience import memory
-from early_experience.model.sharding import AXES
+from early_experience.aot import chips, compiling
+from early_experience.model import sharding
 from tests.test_memory import MODEL
 from tests.training_case import model_of
 
 pytest.importorskip('libtpu')
-if 'TPU_SKIP_MDS_QUERY' not in os.environ:
-  pytest.skip('needs the variables of its docstring', allow_module_level=True)
+pytestmark = pytest.mark.slow
 
 _MODEL = MODEL | {'layers': 12, 'dtype': 'bfloat16', 'vocab_size': 32_768}
 
@@ -44,14 +41,12 @@ def test_the_total_is_within_a_tenth_of_the_peak_on_a_tpu(
   config.train.batch_rows, config.train.microbatches = rows, parts
   cfg = model_of(**_MODEL | settings)
   found = memory.estimate(
-    cfg, config, dict(zip(AXES, sizes, strict=True)), tokens
+    cfg, config, dict(zip(sharding.AXES, sizes, strict=True)), tokens
   )
-  devices = topologies.get_topology_desc('v5p:2x2x2', 'tpu').devices
-  mesh = Mesh(
-    np.array(devices[: math.prod(sizes)]).reshape(sizes),
-    AXES,
-    (AxisType.Explicit,) * len(AXES),
-  )
+  whole = {'data': 1, 'fsdp': -1, 'tensor': 1}
+  there = compiling.mesh(ConfigDict(whole), chips.parse('v5p:2x2x2'))
+  devices = list(there.devices.flat)
+  mesh = sharding.lay_out(sizes, devices[: math.prod(sizes)])
   step = memory.compiled(cfg, config, mesh, tokens)
   by_xla = step.memory_analysis().peak_memory_in_bytes
   assert 0.9 < found.total / by_xla < 1.1
