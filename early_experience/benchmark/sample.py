@@ -85,14 +85,14 @@ def settings(name: str, trajectories: int) -> ConfigDict:
 def take(config: ConfigDict, k: int, seed: int) -> Sample:
   """Lets the expert play, and draws k alternatives for each state.
 
-  Tasks are drawn from the training split; alternatives from the admissible
-  actions or, where none are listed, from what the expert does elsewhere: in the
-  same episode, else in others.
+  Tasks are spread evenly over the training split. Alternatives are drawn from
+  the admissible actions; where none are listed, from what the expert does
+  elsewhere: in the same episode, else in others.
 
   Args:
     config: of `settings`.
     k: alternatives a state.
-    seed: of the draws.
+    seed: of the draw.
 
   Raises:
     UserError: a number is not positive, or the expert had no success.
@@ -103,7 +103,9 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
   with contextlib.closing(registry.make(config.env)) as env:
     tasks, source = env.tasks(env.splits[0]), env.source
   # More than are wanted, for some fail.
-  chosen = random.Random(seed).sample(tasks, min(len(tasks), 4 * wanted))
+  spread = min(len(tasks), 4 * wanted)
+  chosen = [tasks[i * len(tasks) // spread] for i in range(spread)]
+  chosen = [task for shift in range(4) for task in chosen[shift::4]]
   play = functools.partial(
     play_in_own, config.env.to_json(), config.collect.max_steps
   )
