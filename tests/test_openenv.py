@@ -35,6 +35,7 @@ KWARGS = {
 @pytest.fixture(scope='module')
 def boxes():
   pytest.importorskip('openenv', reason='pip install openenv-core==0.3.0')
+  pytest.importorskip('fastapi', reason='pip install fastapi uvicorn')
   return importlib.import_module('tests.openenv_boxes')
 
 
