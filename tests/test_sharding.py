@@ -90,7 +90,8 @@ def test_sharded_equals_unsharded(unsharded, sizes, settings):
 
 def test_sharded_equals_unsharded_with_every_setting():
   def close(a, b):
-    assert np.linalg.norm(a - b) < 1e-5 * np.linalg.norm(a)
+    # Rounding comes to 1.1e-5 with jax 0.12: sums are of another order.
+    assert np.linalg.norm(a - b) < 2e-5 * np.linalg.norm(a)
 
   meshes = make_mesh(), make_mesh(2, 2, 2)
   both = [value_and_gradient(mesh, **EVERYTHING) for mesh in meshes]
