@@ -10,7 +10,6 @@ The paper's other recipes: configs/llama3_2_3b.py:imitation and
 :self_reflection; the model itself then writes the rationales, from a server:
   --config.reflect.writer=openai --config.reflect.openai.base_url=URL
   --config.reflect.openai.model=MODEL
-  --config.reflect.openai.model=MODEL
 """
 
 from early_experience import cards, recipes

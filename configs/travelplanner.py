@@ -7,7 +7,6 @@
           --config.env.kwargs.data=DATA \
           --config.init.hf=/checkpoints/Llama-3.1-8B-Instruct \
           --config.reflect.openai.base_url=URL \
-          --config.reflect.openai.model=MODEL \
           --config.reflect.openai.model=MODEL --workdir=runs/travelplanner
     done
   Without DATA made-up trips for tests are planned, which is no benchmark.

@@ -13,12 +13,9 @@
           --config.init.hf=/checkpoints/Llama-3.1-8B-Instruct \
           --config.explore.openai.base_url=URL \
           --config.explore.openai.model=MODEL \
-          --config.explore.openai.model=MODEL \
           --config.summarise.openai.base_url=URL \
           --config.summarise.openai.model=MODEL \
-          --config.summarise.openai.model=MODEL \
           --config.reflect.openai.base_url=URL \
-          --config.reflect.openai.model=MODEL \
           --config.reflect.openai.model=MODEL --workdir=runs/webarena
     done
   The servers are shared by all workers, and so is what agents change on them:

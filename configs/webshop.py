@@ -12,12 +12,9 @@
           --config.init.hf=/checkpoints/Llama-3.1-8B-Instruct \
           --config.explore.openai.base_url=URL \
           --config.explore.openai.model=MODEL \
-          --config.explore.openai.model=MODEL \
           --config.summarise.openai.base_url=URL \
           --config.summarise.openai.model=MODEL \
-          --config.summarise.openai.model=MODEL \
           --config.reflect.openai.base_url=URL \
-          --config.reflect.openai.model=MODEL \
           --config.reflect.openai.model=MODEL --workdir=runs/webshop
     done
   Without DATA a made-up shop for tests is played, which is no benchmark.
