@@ -8,11 +8,12 @@ import pathlib
 import typing
 from collections.abc import Sequence
 
-from early_experience import stage, sweep_folder
-from early_experience.errors import UserError, need_extra
-from early_experience.evaluation import bookkeeping, report_data
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
+from early_experience.reporting import bookkeeping, report_data
+from early_experience.runtime import stage
+from early_experience.runtime.errors import UserError, need_extra
+from early_experience.sweeps import table
 
 if typing.TYPE_CHECKING:
   import pandas as pd
@@ -69,13 +70,13 @@ def load_runs(sweep: str) -> 'pd.DataFrame':
   """The runs of a sweep: a row for each, whatever it has done so far.
 
   Args:
-    sweep: workdir of `launch/sweep.py`; `sweep_folder.rows` has the columns.
+    sweep: workdir of `launch/sweep.py`; `table.rows` has the columns.
 
   Raises:
     UserError: it holds no sweep, a file is damaged, or the extra `notebooks`
       is missing.
   """
-  return _pandas().DataFrame(sweep_folder.rows(sweep))
+  return _pandas().DataFrame(table.rows(sweep))
 
 
 def load_workdirs(workdirs: Sequence[str]) -> Runs:

@@ -21,11 +21,11 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from early_experience import commands, files, stage
-from early_experience.errors import UserError
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
-from early_experience.experience.sources import IMPORT
+from early_experience.preparation.sources import IMPORT
+from early_experience.runtime import commands, files, stage
+from early_experience.runtime.errors import UserError
 
 # What the file of each objective is called (SKILL.md of the authors' release).
 NAMES = {

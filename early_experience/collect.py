@@ -6,15 +6,16 @@ import functools
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, set_aside, stage, workers
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded, Misbehaves, check_record
 from early_experience.envs.interface import Environment, Task
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Step, Trajectory
 from early_experience.language import accounting
-from early_experience.progress import Progress
+from early_experience.runtime import cli, files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
+from early_experience.work import set_aside, workers
 
 FAILURES = 'failures'
 ANSWERS = 'answers'  # what language models in the environment said, by task

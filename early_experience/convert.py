@@ -13,15 +13,15 @@ import sys
 
 import jax
 
-from early_experience import commands, files
 from early_experience import config as config_lib
-from early_experience.errors import UserError
-from early_experience.experience import tokenizer
-from early_experience.hf import architecture, read, tokenizer_files, write
+from early_experience.hf import architecture, read, write
 from early_experience.hf.tensor_file import NAMES
 from early_experience.model import config as model_config
 from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
+from early_experience.runtime import commands, files
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import interface, saved, tokenizer_files
 from early_experience.training import architecture as architecture_lib
 from early_experience.training import initial
 from early_experience.training.checkpoint import Checkpoints
@@ -45,11 +45,11 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
   mesh = sharding.machine_mesh(cfg.embed)
   found = _loaded(hf)
   if found:
-    tokenizer.check_vocab(found, cfg.vocab_size, hf)
+    interface.check_vocab(found, cfg.vocab_size, hf)
   name = found.hash if found else ''
   with files.new_folder(out) as made:
-    (made / tokenizer.FOLDER).mkdir()
-    tokenizer_files.copy(hf, made / tokenizer.FOLDER)
+    (made / interface.FOLDER).mkdir()
+    tokenizer_files.copy(hf, made / interface.FOLDER)
     params = read.read_params(hf, cfg, mesh)
     source = read.facts(pathlib.Path(hf).absolute())
     with Checkpoints(
@@ -84,9 +84,9 @@ def to_hf(
   cfg, source = architecture_lib.read(folder / initial.FOLDER)
   mesh = sharding.machine_mesh(cfg.embed)
   params = initial.policy(folder, cfg, mesh)
-  words = tokenizer.beside(folder)
-  if words and (words / tokenizer.FOLDER).is_dir():
-    words /= tokenizer.FOLDER
+  words = saved.beside(folder)
+  if words and (words / interface.FOLDER).is_dir():
+    words /= interface.FOLDER
   source |= _token_ids(words, source)
   with jax.set_mesh(mesh):
     if adapters:
@@ -114,17 +114,17 @@ def _loaded(folder):
   """The tokenizer of a folder; None where there is none that can chat."""
   folder = pathlib.Path(folder)
   can_chat = tokenizer_files.has_template(folder)
-  if (folder / tokenizer.JSON).exists() and not can_chat:
+  if (folder / interface.JSON).exists() and not can_chat:
     return None  # a base model's: its files are taken along all the same
-  names = (tokenizer.JSON, tokenizer.MODEL)
+  names = (interface.JSON, interface.MODEL)
   there = any((folder / name).exists() for name in names)
-  return tokenizer.load(folder) if there else None
+  return saved.load(folder) if there else None
 
 
 def _base(source):
   """`read.facts` of what adapters stand beside; {} where a training made it."""
   folder = source.get('checkpoint')
-  copied = folder and (pathlib.Path(folder) / tokenizer.FOLDER).is_dir()
+  copied = folder and (pathlib.Path(folder) / interface.FOLDER).is_dir()
   return source if copied or not folder else {}
 
 

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, set_aside, stage
 from early_experience.config import check_choice
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment, Task
-from early_experience.errors import UserError
 from early_experience.evaluation import (
   agent,
   rollouts,
@@ -24,7 +22,10 @@ from early_experience.evaluation import (
 )
 from early_experience.experience import records
 from early_experience.language import accounting
-from early_experience.progress import Progress
+from early_experience.runtime import cli, files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
+from early_experience.work import set_aside
 
 STEM = 'rollouts'
 POLICIES = ('trained', 'untrained', 'random')

@@ -12,25 +12,18 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from early_experience import (
-  branching,
-  cli,
-  files,
-  proposers,
-  served,
-  set_aside,
-  stage,
-  workers,
-)
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.answer_format import find_format
+from early_experience.exploration import branching, proposers, served
 from early_experience.language import accounting
 from early_experience.language.model import LanguageModel, identity
-from early_experience.progress import Progress
+from early_experience.runtime import cli, files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
+from early_experience.work import set_aside, workers
 
 # Trajectories whose states are proposed for together: enough for a policy to
 # fill its batch. Fixed, so that a continued run asks the same questions.

@@ -18,13 +18,13 @@ from absl import flags
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from early_experience import cli
-from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES
 from early_experience.hf import architecture as hf_architecture
 from early_experience.model import config as model_config
 from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
+from early_experience.runtime import cli
+from early_experience.runtime.errors import UserError
 from early_experience.training import liveness, optimizer, train_step
 
 DEVICES = flags.DEFINE_integer(

@@ -8,18 +8,13 @@ import shutil
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, stage
 from early_experience.config import check_choice
-from early_experience.errors import UserError
-from early_experience.experience import (
-  render,
-  rows,
-  sentencepiece_tokenizer,
-  sources,
-  tokenizer,
-  tree,
-)
-from early_experience.progress import Progress
+from early_experience.experience import render, rows, tree
+from early_experience.preparation import sources
+from early_experience.runtime import cli, files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
+from early_experience.tokenizers import saved, sentencepiece_tokenizer
 
 TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
 
@@ -91,9 +86,9 @@ def _prepare(source, config, folder):
 
 def _tokenizer(source, config, folder):
   settings = config.prepare
-  if not tokenizer.saved(folder):
+  if not saved.exists(folder):
     if given := _given_tokenizer(config):
-      coder = tokenizer.load(
+      coder = saved.load(
         given,
         answer_format=settings.answer_format,
         template_kwargs=settings.template_kwargs.to_dict(),
@@ -103,12 +98,12 @@ def _tokenizer(source, config, folder):
       model = sentencepiece_tokenizer.train(texts, settings.vocab_size)
       coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
     coder.save(folder)
-  return tokenizer.load(folder)
+  return saved.load(folder)
 
 
 def _given_tokenizer(config):
   """The tokenizer of the settings, or of where the parameters come from."""
-  beside = config.init.checkpoint and tokenizer.beside(config.init.checkpoint)
+  beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
   return config.prepare.tokenizer or config.init.hf or str(beside or '')
 
 

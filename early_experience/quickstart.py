@@ -4,12 +4,13 @@ import time
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, recipes
+from early_experience import recipes
 from early_experience.collect import collect
 from early_experience.explore import explore
-from early_experience.progress import clock
 from early_experience.reflect import reflect
 from early_experience.report import report
+from early_experience.runtime import cli
+from early_experience.runtime.progress import clock
 from early_experience.summarise import summarise
 
 

@@ -14,14 +14,11 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, set_aside, stage, workers
 from early_experience.config import check_choice
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Rationale, Trajectory
 from early_experience.language import accounting
 from early_experience.language.model import LanguageModel, identity
-from early_experience.progress import Progress
 from early_experience.reflection import checks, decision, openai_writer
 from early_experience.reflection.decision import (
   Decision,
@@ -29,6 +26,10 @@ from early_experience.reflection.decision import (
   decisions_of,
 )
 from early_experience.reflection.grounded import Grounded
+from early_experience.runtime import cli, files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
+from early_experience.work import set_aside, workers
 
 WRITERS = ('grounded', 'openai')
 DROPPED = 'dropped'

@@ -13,8 +13,8 @@ import string
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files
-from early_experience.evaluation import report_data
+from early_experience.reporting import report_data
+from early_experience.runtime import cli, files
 
 PAGE = pathlib.Path(report_data.__file__).parent / 'page'
 SCRIPTS = ('dom.js', 'tables.js', 'curves.js', 'explorer.js', 'page.js')

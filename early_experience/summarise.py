@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, stage
 from early_experience.experience import records
 from early_experience.experience.records import Trajectory
 from early_experience.language import accounting, prompts
 from early_experience.language.answer import Answer, Chat, Failure
 from early_experience.language.model import LanguageModel, identity
-from early_experience.progress import Progress
+from early_experience.runtime import cli, files, stage
+from early_experience.runtime.progress import Progress
 
 PROMPT = 'summary-1'
 ANSWERS = 'answers'

@@ -9,14 +9,14 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from early_experience import cli, distributed
-from early_experience import stage as stage_lib
-from early_experience.errors import UserError
 from early_experience.experience import loader
-from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
-from early_experience.progress import clock
+from early_experience.runtime import cli, distributed
+from early_experience.runtime import stage as stage_lib
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import clock
+from early_experience.tokenizers import saved
 from early_experience.training import initial, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
@@ -55,7 +55,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
     Preempted: it was told to leave; the same command goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
-  tokenizer = tokenizer_lib.load(prepared)
+  tokenizer = saved.load(prepared)
   name = f'train/{config.name}'
   cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
   rows = _open_rows(config, workdir, tokenizer.hash)

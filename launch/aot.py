@@ -22,8 +22,8 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from early_experience import cli, files
 from early_experience.aot import chips, compiling, report
+from early_experience.runtime import cli, files
 
 TOPOLOGY = flags.DEFINE_string('topology', None, 'CHIP:SHAPE, as v5e:16x16')
 SLICES = flags.DEFINE_integer('slices', 1, 'of it; config.mesh.data spans them')

@@ -1,8 +1,8 @@
 """Language models behind a fake endpoint, for several tests."""
 
+from early_experience.config import endpoint
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel
-from early_experience.language.settings import endpoint
 from tests.fake_endpoint import FakeEndpoint
 
 KEY = 'sk-a+very/secret"key'

@@ -3,14 +3,13 @@
 import pytest
 
 from early_experience import collect, evaluate, explore
-from early_experience.config import default
+from early_experience.config import default, endpoint
 from early_experience.envs.interface import Turn
-from early_experience.errors import UserError
 from early_experience.language import __main__ as language
 from early_experience.language import accounting
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel, talker
-from early_experience.language.settings import endpoint
+from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
 

@@ -6,16 +6,16 @@ import functools
 import jax
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.evaluation.rollouts import Request
 from early_experience.experience import render
-from early_experience.experience.sentencepiece_tokenizer import (
+from early_experience.model import table
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
 )
-from early_experience.model import table
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
 

@@ -15,7 +15,7 @@ from early_experience.envs import registry
 from early_experience.envs.alfworld import generate, tables
 from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.guard import Misbehaves
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 PAIRS = [
   (task_type, kind)

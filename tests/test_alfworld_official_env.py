@@ -5,10 +5,10 @@ import os
 import pytest
 from ml_collections import ConfigDict
 
-from early_experience import branching, fork
 from early_experience.collect import run_expert
 from early_experience.envs import registry
-from early_experience.errors import UserError
+from early_experience.exploration import branching, fork
+from early_experience.runtime.errors import UserError
 
 GAMES = {'source': 'generated', 'train_games': 6}
 _EXTRA = 'needs the official engine: pip install "early_experience[alfworld]"'

@@ -4,7 +4,7 @@ import pytest
 
 from early_experience.envs.alfworld.engine import Engine
 from early_experience.envs.alfworld.rules import Rules
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests.alfworld_kitchen import problem
 
 NEVER = '(and (isHot knife_bar_1))'

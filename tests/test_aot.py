@@ -15,8 +15,8 @@ import pytest
 
 from early_experience import config as config_lib
 from early_experience.aot import chips, collectives, compiling, hlo, report
-from early_experience.errors import UserError
 from early_experience.model.sharding import AXES
+from early_experience.runtime.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
 MODEL = {

@@ -4,7 +4,7 @@ import pytest
 
 from configs import tiny
 from early_experience.benchmark import loader, loss, tree
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests.training_case import ROW_TOKENS, config_of, prepared
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from early_experience.benchmark import branching, envs, sample, scale
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 TOY = 'tests.naughty_env:NaughtyEnv'
 

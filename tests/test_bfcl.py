@@ -13,7 +13,7 @@ from early_experience.collect import run_expert
 from early_experience.envs import registry
 from early_experience.envs.bfcl import episode
 from early_experience.envs.bfcl.environment import Bfcl
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('bfcl_eval')
 

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from early_experience import branching, collect, fork
+from early_experience import collect
 from early_experience.envs.guard import Guarded, Misbehaves
 from early_experience.envs.interface import Turn
+from early_experience.exploration import branching, fork
 from tests.toy_env import ToyEnv
 
 ACTIONS = ('look', 'open box 3', 'fly', 'open box 1', 'look', 'open box 2')

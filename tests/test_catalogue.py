@@ -8,7 +8,7 @@ import time
 import pytest
 
 from early_experience.envs import catalogue, registry
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
 
 

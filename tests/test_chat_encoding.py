@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 import tokenizers
 
-from early_experience.experience import private_tokens, tokenizer
+from early_experience.tokenizers import private_tokens, saved
 from tests import tiny_tokenizers
 from tests.tiny_tokenizers import FAMILIES
 
@@ -102,7 +102,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope='module')
 def coders(folders):
   return {
-    family: tokenizer.load(folder, template_kwargs=DAY)
+    family: saved.load(folder, template_kwargs=DAY)
     for family, folder in folders.items()
   }
 
@@ -145,14 +145,14 @@ def test_tool_turns_are_those_of_transformers(coders, oracles, family, tools):
 @pytest.mark.parametrize('thinks', [True, False])
 def test_settings_of_the_template_are_passed(folders, oracles, thinks):
   options = {'enable_thinking': thinks}
-  coder = tokenizer.load(folders['qwen3'], template_kwargs=options)
+  coder = saved.load(folders['qwen3'], template_kwargs=options)
   ids, _ = coder.encode_messages(REASONING[:1], None, True)
   options['add_generation_prompt'] = True
   assert ids == expected(oracles['qwen3'], REASONING[:1], **options)
 
 
 def test_a_prompt_does_not_depend_on_the_day(folders, oracles):
-  ids, _ = tokenizer.load(folders['llama3']).encode_messages([user('Go.')])
+  ids, _ = saved.load(folders['llama3']).encode_messages([user('Go.')])
   fallback = {'date_string': '1 Jan 2024'}
   assert ids == expected(oracles['llama3'], [user('Go.')], **fallback)
 
@@ -207,7 +207,7 @@ def test_json_in_ascii_has_no_trace_of_the_guard(folders, oracles, tmp_path):
   path = folder / 'chat_template.jinja'
   ascii_only = path.read_text().replace('tojson', 'tojson(ensure_ascii=true)')
   path.write_text(ascii_only)
-  coder, oracle = tokenizer.load(folder), oracles['qwen2']
+  coder, oracle = saved.load(folder), oracles['qwen2']
   for word in ('ça 🙂 \\ufdd1', '<|im_end|>'):
     tools = [{'name': word}]
     ids, _ = coder.encode_messages([user('Go.')], tools)

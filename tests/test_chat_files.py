@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from early_experience.errors import UserError
-from early_experience.experience import tokenizer
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import interface, saved
 from tests import tiny_tokenizers
 from tests.tiny_tokenizers import FAMILIES
 
@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 def fails(folder, *words):
   with pytest.raises(UserError) as error:
-    tokenizer.load(folder)
+    saved.load(folder)
   message = str(error.value)
   assert '\n' not in message
   for word in (str(folder), *words):
@@ -54,7 +54,7 @@ def test_characters_without_an_id_are_unknown(folder):
     folder, 'tokenizer.json', lambda t: t['model'].update(byte_fallback=False)
   )
   oracle = oracle_of(folder)
-  ids, _ = tokenizer.load(folder).encode_messages([user('去 ✂')])
+  ids, _ = saved.load(folder).encode_messages([user('去 ✂')])
   assert oracle.unk_token_id in ids
   assert ids == expected(oracle, [user('去 ✂')])
 
@@ -86,7 +86,7 @@ def test_special_is_what_any_of_the_files_calls_so(tmp_path, way):
     more = {'eos_token': named[0], new[way != 'by its new name']: named[1:]}
   edit(folder, 'tokenizer_config.json', lambda c: c.update(more))
   oracle = oracle_of(folder)
-  coder = tokenizer.load(folder)
+  coder = saved.load(folder)
   ids, _ = coder.encode_messages([user('Go.')])
   assert ids == expected(oracle, [user('Go.')])
   marks = set(oracle.convert_tokens_to_ids(named))
@@ -108,7 +108,7 @@ def test_what_is_missing_or_damaged_is_named(folder, tmp_path):
   (folder / 'tokenizer.json').unlink()
   fails(folder, 'neither tokenizer.json nor tokenizer.model')
   with pytest.raises(UserError, match='cannot read .*nowhere'):
-    tokenizer.load(tmp_path / 'nowhere')
+    saved.load(tmp_path / 'nowhere')
 
 
 def test_templates_that_do_not_serve_are_named(folder):
@@ -142,8 +142,8 @@ def test_a_template_for_tools_stands_beside_that_of_chats(tmp_path, layout):
   oracle.chat_template = both
   options = {'save_jinja_files': layout == 'files'}
   oracle.save_pretrained(tmp_path / 'saved', **options)
-  tokenizer.load(tmp_path / 'saved').save(tmp_path)
-  coder = tokenizer.load(tmp_path)
+  saved.load(tmp_path / 'saved').save(tmp_path)
+  coder = saved.load(tmp_path)
   for given in (None, tools):
     ids, _ = coder.encode_messages([user('Go.')], given)
     options = {'return_dict': False, 'tools': given}
@@ -151,12 +151,12 @@ def test_a_template_for_tools_stands_beside_that_of_chats(tmp_path, layout):
   if layout == 'files':
     path = tmp_path / 'tokenizer' / 'additional_chat_templates/tool_use.jinja'
     path.write_text('x' + path.read_text())
-    assert tokenizer.load(tmp_path).hash != coder.hash
+    assert saved.load(tmp_path).hash != coder.hash
 
 
 def test_a_conversation_that_a_template_refuses_is_described(folder):
   with pytest.raises(UserError) as error:
-    tokenizer.load(folder).encode_messages([user('a'), user('b')])
+    saved.load(folder).encode_messages([user('a'), user('b')])
   assert 'chat_template.jinja' in str(error.value)
   assert 'user, user' in str(error.value)
   assert 'user and assistant must take turns' in str(error.value)
@@ -164,7 +164,7 @@ def test_a_conversation_that_a_template_refuses_is_described(folder):
 
 def test_stop_and_padding_ids_come_from_the_files(folders, folder):
   def names(folder):
-    coder, convert = tokenizer.load(folder), oracle_of(folder)
+    coder, convert = saved.load(folder), oracle_of(folder)
     convert = convert.convert_ids_to_tokens
     return convert(list(coder.stop_ids)), convert(coder.pad_id)
 
@@ -185,7 +185,7 @@ def test_a_token_of_images_needs_no_row(folder, tmp_path):
   edit(folder, 'tokenizer_config.json', lambda c: c.update(image_token='<im>'))
   oracle = oracle_of(folder)
   oracle.save_pretrained(tmp_path / 'more')
-  coder = tokenizer.load(tmp_path / 'more')
+  coder = saved.load(tmp_path / 'more')
   highest = oracle.convert_tokens_to_ids('<im>')
   assert (highest, coder.vocab_size) == (len(oracle) - 1, len(oracle) - 1)
   ids, _ = coder.encode_messages([user('see <im>')])
@@ -193,14 +193,14 @@ def test_a_token_of_images_needs_no_row(folder, tmp_path):
   path = tmp_path / 'more' / 'chat_template.jinja'
   for written in ('<im>', '{{ image_token }}'):
     path.write_text(written + path.read_text())
-    coder = tokenizer.load(tmp_path / 'more')
+    coder = saved.load(tmp_path / 'more')
     assert coder.vocab_size == len(oracle)
     assert coder.encode_messages([user('Go.')])[0][0] == highest
 
 
 def test_a_vocabulary_larger_than_the_embedding_is_refused(folders):
-  coder = tokenizer.load(folders['qwen2'])
+  coder = saved.load(folders['qwen2'])
   assert coder.vocab_size == len(oracle_of(folders['qwen2']))
-  tokenizer.check_vocab(coder, coder.vocab_size + 100, 'config.json')
+  interface.check_vocab(coder, coder.vocab_size + 100, 'config.json')
   with pytest.raises(UserError, match='409 ids.* of config.json has 408 rows'):
-    tokenizer.check_vocab(coder, coder.vocab_size - 1, 'config.json')
+    interface.check_vocab(coder, coder.vocab_size - 1, 'config.json')

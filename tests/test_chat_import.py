@@ -6,10 +6,10 @@ import pytest
 
 from configs import tiny
 from early_experience import chats
-from early_experience.errors import UserError
 from early_experience.experience import chat_record
 from early_experience.experience.chat_export import Variant
 from early_experience.prepare import prepare
+from early_experience.runtime.errors import UserError
 from tests.chat_case import EPISODE, SYSTEM, WITH_TOOLS, parsed, write
 
 

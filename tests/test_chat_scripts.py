@@ -8,10 +8,11 @@ import itertools
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
-from early_experience.experience import render, tokenizer
+from early_experience.experience import render
 from early_experience.experience.answer_format import FORMATS
 from early_experience.experience.render import Turn
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from tests import tiny_tokenizers
 from tests.tiny_tokenizers import FAMILIES
 
@@ -68,7 +69,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope='module')
 def coder_of(folders):
   def load(family, style, thinks=True):
-    return tokenizer.load(
+    return saved.load(
       folders[family],
       answer_format=style,
       template_kwargs={'enable_thinking': thinks},
@@ -210,16 +211,16 @@ def test_a_script_without_targets_has_no_sequence(coder_of):
 def test_what_is_saved_is_what_was_loaded(coder_of, tmp_path):
   coder = coder_of('qwen3', 'tags', False)
   coder.save(tmp_path)
-  assert tokenizer.saved(tmp_path)
+  assert saved.exists(tmp_path)
   for path in (tmp_path, tmp_path / 'tokenizer'):
-    again = tokenizer.load(path)
+    again = saved.load(path)
     assert again.hash == coder.hash
     assert again.stop_ids == coder.stop_ids
     (one,), (other,) = (c.encode_script(EPISODE[:3]) for c in (coder, again))
     assert one.ids_T.tolist() == other.ids_T.tolist()
-  assert tokenizer.load(tmp_path, answer_format='plain').hash != coder.hash
+  assert saved.load(tmp_path, answer_format='plain').hash != coder.hash
 
 
 def test_an_unknown_format_names_the_setting(folders):
   with pytest.raises(UserError, match='config.prepare.answer_format is .xml'):
-    tokenizer.load(folders['qwen2'], answer_format='xml')
+    saved.load(folders['qwen2'], answer_format='xml')

@@ -5,15 +5,16 @@ import pytest
 
 from configs import tiny
 from early_experience.collect import collect_from
-from early_experience.errors import UserError
 from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.evaluation.rollouts import Request
-from early_experience.experience import loader, render, rows, tokenizer
+from early_experience.experience import loader, render, rows
 from early_experience.explore import explore_in
 from early_experience.model import table
 from early_experience.prepare import prepare
 from early_experience.recipes import row_sets
 from early_experience.reflect import reflect
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from tests import tiny_tokenizers
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
@@ -59,9 +60,9 @@ def test_prepare_takes_the_tokenizer_of_the_checkpoint(
     made[layout] = summary['rows']['joint']
   assert made['flat']['scored'] == made['tree']['scored']
   assert min(made['tree']['scored'].values()) > 0
-  coder = tokenizer.load(workdir / 'prepare')
+  coder = saved.load(workdir / 'prepare')
   assert coder.hash == summary['tokenizer']['hash']
-  assert coder.hash == tokenizer.load(given, **options).hash
+  assert coder.hash == saved.load(given, **options).hash
   source = loader.open_rows(str(workdir), 'joint').source
   row = rows.decode(source[0])
   ends = row['tokens'] == coder.stop_ids[0]
@@ -75,7 +76,7 @@ def test_prepare_names_a_tokenizer_that_is_not_there(workdir, tmp_path):
 
 
 def make(folder, style, **decoding):
-  coder = tokenizer.load(folder, answer_format=style)
+  coder = saved.load(folder, answer_format=style)
   # Some checkpoints round their embedding up.
   cfg = model_of(coder.vocab_size + 7, max_tokens=512)
   mesh = mesh_of((1, 1, 1))

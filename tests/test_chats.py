@@ -7,22 +7,19 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from early_experience import chats, files, recipes
+from early_experience import chats, recipes
 from early_experience.benchmark.chats import sharing
 from early_experience.collect import collect_from
-from early_experience.errors import UserError
-from early_experience.experience import (
-  chat_export,
-  records,
-  render,
-  sources,
-  tokenizer,
-)
+from early_experience.experience import chat_export, records, render
 from early_experience.experience.answer_format import FORMATS
 from early_experience.experience.chat_export import Variant
 from early_experience.explore import explore_in
+from early_experience.preparation import sources
 from early_experience.prepare import prepare
 from early_experience.reflect import reflect
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from early_experience.train import train
 from tests import tiny_tokenizers
 from tests.chat_case import EPISODE, WITH_TOOLS, parsed, write
@@ -55,7 +52,7 @@ def coders(tmp_path_factory):
   folders = {
     f: tiny_tokenizers.write(at / f, f) for f in tiny_tokenizers.FAMILIES
   }
-  return lambda family, **more: tokenizer.load(folders[family], **more)
+  return lambda family, **more: saved.load(folders[family], **more)
 
 
 def learnt(coder, sequences, objective='imitation'):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from early_experience import config as config_lib
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from early_experience.training import optimizer, train_step
 from early_experience.training.checkpoint import (
   Checkpoints,

@@ -6,8 +6,8 @@ import importlib.util
 
 import pytest
 
-from early_experience import cluster, distributed
-from early_experience.errors import UserError
+from early_experience.runtime import cluster, distributed
+from early_experience.runtime.errors import UserError
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
-from early_experience import collect, stage
+from early_experience import collect
 from early_experience.config import default
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.runtime import stage
+from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
 
 

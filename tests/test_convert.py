@@ -11,10 +11,11 @@ import pytest
 
 from early_experience import config as config_lib
 from early_experience import convert
-from early_experience.errors import UserError
-from early_experience.hf import read, tokenizer_files
+from early_experience.hf import read
 from early_experience.model import table
 from early_experience.model.config import from_config
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import tokenizer_files
 from early_experience.training import initial, optimizer, train_step
 from early_experience.training.checkpoint import Checkpoints, Position
 from tests import test_hf_files as hf_files
@@ -24,8 +25,7 @@ safetensors_numpy = pytest.importorskip('safetensors.numpy')
 pytest.importorskip('jinja2')
 tiny_tokenizers = pytest.importorskip('tests.tiny_tokenizers')
 
-from early_experience.experience import chat_template  # noqa: E402
-from early_experience.experience import tokenizer as tokenizer_lib  # noqa: E402
+from early_experience.tokenizers import chat_template, saved  # noqa: E402
 
 CONFIG = hf_files.CONFIG | {'vocab_size': 512}
 KWARGS = {'enable_thinking': False, 'more': {'a': [None, 'é "']}}
@@ -126,7 +126,7 @@ def trained(tmp_path_factory):
   """train/NAME of adapters, in a workdir; and all parameters by path."""
   workdir = tmp_path_factory.mktemp('workdir')
   hf = save(workdir / 'hf', 'qwen3')
-  words = tokenizer_lib.load(hf, template_kwargs=KWARGS)
+  words = saved.load(hf, template_kwargs=KWARGS)
   words.save(workdir / 'prepare')
   config = config_lib.default()
   config.init.hf = str(hf)
@@ -165,7 +165,7 @@ def test_a_training_is_exported_as_its_source_was(trained, tmp_path):
   )
   made = json.loads((tmp_path / 'out' / 'config.json').read_text())
   assert made['max_position_embeddings'] == CONFIG['max_position_embeddings']
-  turn_end, *_ = tokenizer_lib.load(folder.parent.parent / 'hf').stop_ids
+  turn_end, *_ = saved.load(folder.parent.parent / 'hf').stop_ids
   assert made['eos_token_id'] == [*CONFIG['eos_token_id'], turn_end]
 
 
@@ -177,7 +177,7 @@ def test_a_server_ends_the_turns_of_a_base_model(tmp_path, stops):
   if not stops:
     (hf / generation).unlink()
   convert.from_hf(hf, tmp_path / 'train' / 'name')
-  words = tokenizer_lib.load(hf)
+  words = saved.load(hf)
   words.save(tmp_path / 'prepare')
   shutil.rmtree(tmp_path / 'train' / 'name' / 'tokenizer')
   convert.to_hf(tmp_path / 'train' / 'name', tmp_path / 'out')
@@ -215,7 +215,7 @@ def test_a_server_reads_the_tokens_of_training(tmp_path, family, kind):
   about = json.loads((hf / 'tokenizer_config.json').read_text())
   about |= {'tokenizer_class': kind, 'legacy': False}
   (hf / 'tokenizer_config.json').write_text(json.dumps(about))
-  words = tokenizer_lib.load(hf)
+  words = saved.load(hf)
   words.save(tmp_path)
   (tmp_path / 'out').mkdir()
   tokenizer_files.export(tmp_path / 'tokenizer', tmp_path / 'out')

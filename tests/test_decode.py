@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
-from early_experience.model import decode, table
+from early_experience.decoding import decode
+from early_experience.decoding.trie import Trie
+from early_experience.model import table
 from early_experience.model.transformer import hidden, output_head
-from early_experience.model.trie import Trie
+from early_experience.runtime.errors import UserError
 from tests.model_case import VOCAB, flat, make_cfg, make_mesh, make_params
 from tests.textbook import GEMMA3
 

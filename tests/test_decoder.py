@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from early_experience import collect, explore
-from early_experience.config import default
-from early_experience.errors import UserError
-from early_experience.experience import conversation, records, render, tokenizer
+from early_experience.config import default, endpoint
+from early_experience.decoding import decode
+from early_experience.experience import conversation, records, render
 from early_experience.experience.answer_format import find_format
 from early_experience.language.answer import Answer, Chat, Failure
 from early_experience.language.model import LanguageModel
-from early_experience.language.settings import endpoint
-from early_experience.model import decode, table
+from early_experience.model import table
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from early_experience.training import initial
 from early_experience.training.checkpoint import Checkpoints
 from tests.toy_env import ToyEnv
@@ -34,7 +35,7 @@ def write(folder, seed=0):
   """A checkpoint of a Llama as `convert from_hf` writes it."""
   (folder / 'tokenizer').mkdir(parents=True)
   tiny_tokenizers.write(folder / 'tokenizer', 'llama3')
-  words = tokenizer.load(folder / 'tokenizer')
+  words = saved.load(folder / 'tokenizer')
   cfg, mesh = model_of(words.vocab_size, layers=1), mesh_of((1,) * 3)
   with jax.set_mesh(mesh):
     init = jax.jit(
@@ -43,8 +44,8 @@ def write(folder, seed=0):
       out_shardings=table.param_shardings(cfg, mesh),
     )
     params = init(jax.random.key(seed))
-    with Checkpoints(folder / initial.FOLDER, cfg, words.hash, 1) as saved:
-      saved.save_params(params)
+    with Checkpoints(folder / initial.FOLDER, cfg, words.hash, 1) as kept:
+      kept.save_params(params)
   return folder
 
 
@@ -72,7 +73,7 @@ def chats_of(*samples):
 
 
 def test_an_answer_is_what_the_policy_of_the_checkpoint_would_say(checkpoint):
-  words = tokenizer.load(checkpoint / 'tokenizer')
+  words = saved.load(checkpoint / 'tokenizer')
   mesh = mesh_of((1,) * 3)
   cfg = model_of(words.vocab_size, layers=1)
   with jax.set_mesh(mesh):

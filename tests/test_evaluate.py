@@ -10,9 +10,10 @@ import pytest
 from early_experience import collect, evaluate, explore, prepare, train
 from early_experience.config import default
 from early_experience.envs.interface import Task, Turn
-from early_experience.errors import UserError
 from early_experience.evaluation import agent, world_model
-from early_experience.experience import records, sentencepiece_tokenizer
+from early_experience.experience import records
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import sentencepiece_tokenizer
 from tests.toy_env import ToyEnv
 
 

@@ -5,10 +5,12 @@ import re
 
 import pytest
 
-from early_experience import branching, collect, explore, files, proposers
+from early_experience import collect, explore
 from early_experience.config import default
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.exploration import branching, proposers
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
 
 

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from early_experience import files, stage
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.runtime import files, stage
+from early_experience.runtime.errors import UserError
 from tests.test_render import trajectory
 
 

@@ -6,12 +6,12 @@ import string
 import pytest
 
 from early_experience import config as settings
-from early_experience import files
 from early_experience.collect import collect_from
 from early_experience.envs.gym import Gym
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.explore import explore_in
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 OPEN = ['open', 'take']
 

@@ -3,9 +3,9 @@
 import pytest
 
 from early_experience import config as config_lib
-from early_experience.errors import UserError
 from early_experience.hf import architecture, families
 from early_experience.model import config as model_config
+from early_experience.runtime.errors import UserError
 
 LLAMA3 = {
   'rope_type': 'llama3',

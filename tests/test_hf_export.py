@@ -12,13 +12,13 @@ safetensors_numpy = pytest.importorskip('safetensors.numpy')
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
 
-from early_experience.errors import UserError  # noqa: E402
 from early_experience.hf import read, write  # noqa: E402
 from early_experience.model import sharding, table  # noqa: E402
 from early_experience.model.transformer import (  # noqa: E402
   hidden,
   output_head,
 )
+from early_experience.runtime.errors import UserError  # noqa: E402
 from tests import hf_case, model_case  # noqa: E402
 from tests.hf_case import imported  # noqa: E402, F401
 

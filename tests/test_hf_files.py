@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from early_experience import convert
-from early_experience.errors import UserError
 from early_experience.hf import read
 from early_experience.model import table
+from early_experience.runtime.errors import UserError
 from tests.model_case import make_mesh
 
 safetensors_numpy = pytest.importorskip('safetensors.numpy')

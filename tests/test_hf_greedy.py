@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
-from early_experience.model import decode  # noqa: E402
+from early_experience.decoding import decode  # noqa: E402
 from tests import hf_case  # noqa: E402
 from tests.hf_case import imported  # noqa: E402, F401
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from early_experience.cluster import AGAIN
+from early_experience.runtime.cluster import AGAIN
 from early_experience.training import metrics
 from tests import waiting
 from tests.test_processes import end, losses, params, start, wait_for

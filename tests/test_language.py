@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.language import model
 from early_experience.language.answer import Answer
 from early_experience.language.cache import Cache
 from early_experience.language.model import LanguageModel, talker
+from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.language_case import KEY, asks, echo, say, settings
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.language.answer import Answer, Failure
 from early_experience.language.model import LanguageModel
+from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.language_case import KEY, asks, completion, echo, say, settings
 

@@ -6,9 +6,9 @@ import resource
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.experience import loader, rows
 from early_experience.experience.tree import merge, windows
+from early_experience.runtime.errors import UserError
 from tests.sequences import random_sequences
 
 

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
-from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.model import table
 from early_experience.model.transformer import hidden
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import initial, metrics
 from tests.model_case import flat, make_cfg, make_params
@@ -28,7 +28,7 @@ def lora_config(name='adapters', **init):
 
 def load(config, workdir, name=None):
   """The parameters of a policy by path, and those it started from."""
-  words = tokenizer_lib.load(workdir / 'prepare')
+  words = saved.load(workdir / 'prepare')
   folder = workdir / 'train' / (name or config.name)
   cfg, source = initial.resolve(config, words, folder)
   mesh = mesh_of((1, 1, 1))

@@ -11,8 +11,8 @@ import pytest
 
 from early_experience import config as config_lib
 from early_experience import memory
-from early_experience.errors import UserError
 from early_experience.model.sharding import AXES
+from early_experience.runtime.errors import UserError
 from tests.training_case import mesh_of, model_of
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -11,13 +11,14 @@ import tempfile
 
 import pytest
 
-from early_experience import branching, collect
+from early_experience import collect
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Task
 from early_experience.envs.miniwob import experts
 from early_experience.envs.miniwob.environment import MiniWob
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.exploration import branching
+from early_experience.runtime.errors import UserError
 from tests import waiting
 
 pytest.importorskip('miniwob')

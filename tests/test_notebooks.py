@@ -6,9 +6,9 @@ import pathlib
 import pytest
 
 from early_experience import analysis
-from early_experience.errors import UserError
 from early_experience.language.answer import Answer
 from early_experience.language.cache import FILE, Cache
+from early_experience.runtime.errors import UserError
 from tests import tiny_workdir
 
 FOLDER = pathlib.Path(__file__).parent.parent / 'notebooks'

@@ -6,8 +6,9 @@ import pytest
 
 from early_experience import collect, explore
 from early_experience.config import default
-from early_experience.errors import UserError
-from early_experience.experience import records, sources
+from early_experience.experience import records
+from early_experience.preparation import sources
+from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
 

@@ -13,9 +13,9 @@ from early_experience import config as settings
 from early_experience.collect import collect, collect_from
 from early_experience.envs import registry
 from early_experience.envs.openenv.environment import OpenEnv
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.explore import explore
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('websockets')
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from early_experience import config as config_lib
-from early_experience.errors import UserError
 from early_experience.model import table
 from early_experience.model.sharding import put_batch
+from early_experience.runtime.errors import UserError
 from early_experience.training import optimizer, train_step
 from early_experience.training.checkpoint import Checkpoints, Position
 from tests.training_case import batch_of, mesh_of, model_of, rows_of, to_numpy

@@ -6,14 +6,15 @@ import json
 import pytest
 
 from configs import tiny
-from early_experience import files
 from early_experience.collect import collect_from
-from early_experience.errors import UserError
-from early_experience.experience import loader, rows, tokenizer
+from early_experience.experience import loader, rows
 from early_experience.explore import explore_in
 from early_experience.prepare import prepare
 from early_experience.recipes import row_sets
 from early_experience.reflect import reflect
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from tests.toy_env import ToyEnv
 
 
@@ -86,7 +87,7 @@ def prepare_without_split(workdir):
 
 def test_an_instructed_world_model_shares_nothing_with_the_policy(workdir):
   prepare(settings(world_model='instructed'), str(workdir))
-  coder = tokenizer.load(workdir / 'prepare')
+  coder = saved.load(workdir / 'prepare')
   (system,) = {coder.role_id('system')}
   for row in tokens_of(workdir, 'world'):
     starts = (row['depth'] == 1) & (row['tokens'] != coder.pad_id)

@@ -10,15 +10,15 @@ import pytest
 from configs import tiny
 from early_experience import convert
 from early_experience.collect import collect
-from early_experience.errors import UserError
 from early_experience.evaluate import evaluate
 from early_experience.experience import loader
-from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.explore import explore
 from early_experience.hf import read, write
 from early_experience.model import table
 from early_experience.prepare import prepare
 from early_experience.reflect import reflect
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import initial
 from tests.model_case import make_cfg, make_mesh, make_params
@@ -35,7 +35,7 @@ def hf(tmp_path_factory):
   """A random Llama in bfloat16 with a chat tokenizer, as the hub has them."""
   folder = tmp_path_factory.mktemp('hub')
   words = tiny_tokenizers.write(folder / 'words', 'llama3', vocab_size=600)
-  vocab_size = tokenizer_lib.load(words).vocab_size
+  vocab_size = saved.load(words).vocab_size
   cfg = make_cfg(
     **SIZES, mlp=64, tied=False, vocab_size=vocab_size + 5, norm_eps=1e-5
   )
@@ -81,7 +81,7 @@ def params_of(folder, cfg):
 
 
 def trained(config, workdir):
-  words = tokenizer_lib.load(f'{workdir}/prepare')
+  words = saved.load(f'{workdir}/prepare')
   folder = f'{workdir}/train/{config.name}'
   cfg, _ = initial.resolve(config, words, folder)
   mesh = make_mesh()
@@ -91,7 +91,7 @@ def trained(config, workdir):
 
 def test_the_checkpoint_decides_architecture_and_tokenizer(hf, workdir):
   cfg, params = trained(config_of(hf), workdir)
-  theirs = tokenizer_lib.load(hf)
+  theirs = saved.load(hf)
   assert (cfg.heads, cfg.mlp, cfg.tied) == (4, 64, False)
   assert cfg.vocab_size == theirs.vocab_size + 5
   assert loader.open_rows(workdir, 'joint').manifest['tokenizer'] == theirs.hash
@@ -163,11 +163,11 @@ def test_a_checkpoint_brings_its_tokenizer_and_refuses_another(
   config.collect.trajectories = 4
   for stage in (collect, explore, reflect, prepare, train):
     stage(config, str(tmp_path))
-  theirs = tokenizer_lib.load(hf)
-  assert tokenizer_lib.load(tmp_path / 'prepare').hash == theirs.hash
+  theirs = saved.load(hf)
+  assert saved.load(tmp_path / 'prepare').hash == theirs.hash
   other = tiny_tokenizers.write(tmp_path / 'other', 'qwen2', vocab_size=500)
   shutil.rmtree(tmp_path / 'prepare' / 'tokenizer')
-  tokenizer_lib.load(other).save(tmp_path / 'prepare')
+  saved.load(other).save(tmp_path / 'prepare')
   config.name = 'another'
   with pytest.raises(UserError, match='with the vocabulary of tokenizer'):
     train(config, str(tmp_path))

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from early_experience.cluster import AGAIN
+from early_experience.runtime.cluster import AGAIN
 from early_experience.training import architecture, checkpoint, metrics
 from tests import waiting
 from tests.conftest import IN_A_HURRY

@@ -2,7 +2,7 @@
 
 import io
 
-from early_experience import progress
+from early_experience.runtime import progress
 
 
 def said(monkeypatch, seconds, compiling=0.0):

@@ -4,12 +4,13 @@ import importlib.resources
 
 import pytest
 
-from early_experience import served, summarise
-from early_experience.errors import UserError
+from early_experience import summarise
 from early_experience.experience.answer_format import find_format
+from early_experience.exploration import served
+from early_experience.exploration.proposers import Context
 from early_experience.language import prompts
-from early_experience.proposers import Context
 from early_experience.reflection import openai_writer
+from early_experience.runtime.errors import UserError
 
 
 def test_every_prompt_is_named_by_its_version_and_used():

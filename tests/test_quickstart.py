@@ -6,10 +6,11 @@ import re
 import pytest
 
 from configs import tiny
-from early_experience import files, quickstart, recipes
+from early_experience import quickstart, recipes
 from early_experience.evaluate import evaluate
 from early_experience.experience import records
 from early_experience.report import report
+from early_experience.runtime import files
 from early_experience.train import train
 
 STAGES = ('collect', 'explore', 'reflect', 'prepare')

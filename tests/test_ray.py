@@ -5,7 +5,7 @@ import tempfile
 import pytest
 
 from early_experience import collect, explore
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests import waiting
 from tests.test_workers import set_aside, settings, start, written
 from tests.toy_env import ToyEnv

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from early_experience import recipes
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 CONFIGS = sorted(
   p.stem

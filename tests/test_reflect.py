@@ -9,12 +9,12 @@ import pytest
 
 from early_experience import collect, explore, reflect
 from early_experience.config import default
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Alternative
 from early_experience.reflection import checks, words
 from early_experience.reflection.decision import Decision, decisions_of
 from early_experience.reflection.grounded import MAX_WORDS, Grounded
+from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
 
 

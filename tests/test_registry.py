@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from early_experience.envs import own, registry
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
 
 

@@ -7,10 +7,10 @@ import shutil
 import pytest
 from ml_collections import ConfigDict
 
-from early_experience import files, stage
-from early_experience.errors import UserError
-from early_experience.evaluation import report_data
 from early_experience.report import report
+from early_experience.reporting import report_data
+from early_experience.runtime import files, stage
+from early_experience.runtime.errors import UserError
 from tests import tiny_workdir
 
 CONFIG = ConfigDict({'seed': 0})

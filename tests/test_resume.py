@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from early_experience import config as config_lib
-from early_experience import distributed, files
-from early_experience.cluster import Preempted
-from early_experience.errors import UserError
-from early_experience.experience import tokenizer as tokenizer_lib
 from early_experience.model import config as model_config
+from early_experience.runtime import distributed, files
+from early_experience.runtime.cluster import Preempted
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import metrics
 from early_experience.training.checkpoint import load_params
@@ -42,7 +42,7 @@ def workdir(tmp_path):
 
 def outcome(workdir, name='tiny'):
   """The final parameters, and the metrics but for the clock's."""
-  tokenizer = tokenizer_lib.load(workdir / 'prepare')
+  tokenizer = saved.load(workdir / 'prepare')
   cfg = model_config.from_config(config_of().model, tokenizer.vocab_size)
   folder = workdir / 'train' / name
   mesh = mesh_of((1, 1, 1))

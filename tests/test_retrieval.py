@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from early_experience.envs.retrieval import Index
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('bm25s')
 pytest.importorskip('Stemmer')

@@ -2,10 +2,10 @@
 
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.rollouts import Decision
 from early_experience.experience import render
+from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
 
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from early_experience.branching import branch
 from early_experience.collect import run_expert
 from early_experience.envs.interface import Task
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.exploration.branching import branch
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('scienceworld')
 

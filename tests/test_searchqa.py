@@ -7,7 +7,7 @@ import pytest
 from early_experience.collect import run_expert
 from early_experience.envs.searchqa import fixture, index, metrics
 from early_experience.envs.searchqa.environment import SearchQA
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('bm25s')
 pytest.importorskip('Stemmer')

@@ -9,10 +9,11 @@ import pytest
 
 from early_experience import collect, convert, explore, reflect
 from early_experience.config import default
-from early_experience.experience import conversation, render, tokenizer
+from early_experience.experience import conversation, render
 from early_experience.experience.answer_format import find_format
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel
+from early_experience.tokenizers import saved
 from tests import real_servers
 from tests.toy_env import ToyEnv
 
@@ -38,7 +39,7 @@ def exported(tmp_path_factory):
   folder = tmp_path_factory.mktemp('model')
   words = tiny_tokenizers.write(folder / 'words', 'llama3')
   cfg = transformers.LlamaConfig(
-    vocab_size=tokenizer.load(words).vocab_size,
+    vocab_size=saved.load(words).vocab_size,
     hidden_size=64,
     intermediate_size=96,
     num_hidden_layers=2,

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.model import sharding, table
 from early_experience.model.transformer import hidden, output_head
+from early_experience.runtime.errors import UserError
 from tests.model_case import (
   VOCAB,
   make_cfg,

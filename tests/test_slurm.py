@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from early_experience import sweep_folder
+from early_experience.sweeps import table
 from tests import training_case, waiting
 from tests.conftest import IN_A_HURRY
 
@@ -154,7 +154,7 @@ def test_a_sweep_is_an_array_that_waits_for_what_its_runs_share(tmp_path):
   ).split()
   for job in (shared, f'{array}_0', f'{array}_1'):
     until(job, 'COMPLETED')
-  rows = sweep_folder.rows(workdir)
+  rows = table.rows(workdir)
   assert [row['state'] for row in rows] == ['finished', 'finished']
   collected = [workdir / 'runs' / row['run'] / 'collect' for row in rows]
   assert {path.resolve() for path in collected} == {

@@ -8,10 +8,11 @@ import pytest
 
 from early_experience import collect, explore, prepare, reflect, summarise
 from early_experience.config import default
-from early_experience.errors import UserError
 from early_experience.evaluation import world_model
-from early_experience.experience import records, render, sources
+from early_experience.experience import records, render
+from early_experience.preparation import sources
 from early_experience.reflection.decision import decisions_of
+from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
 

@@ -9,8 +9,12 @@ import sys
 
 import pytest
 
-from early_experience import analysis, stage, sweep_folder, sweeps
-from early_experience.errors import UserError
+from early_experience import analysis, sweeps
+from early_experience.runtime import stage
+from early_experience.runtime.errors import UserError
+from early_experience.sweeps import folder as sweep_folder
+from early_experience.sweeps import table
+from early_experience.sweeps.runs import READS, check_shared, expand, shareable
 from tests import tiny_workdir
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -88,22 +92,22 @@ def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
 )
 def test_a_sweep_that_makes_no_sense_is_refused(tmp_path, sweep, message):
   with pytest.raises(UserError, match=re.escape(message)):
-    sweeps.expand(config_file(tmp_path, sweep))
+    expand(config_file(tmp_path, sweep))
 
 
 def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):
   with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
-    sweeps.expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
+    expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
   path = config_file(tmp_path, "product({'recipe': ['joint']})")
   with open(path, 'a') as file:
     file.write('def get_config():\n  return None\n')
   with pytest.raises(UserError, match='swept.py: get_config.. takes 0 pos'):
-    sweeps.expand(path)
+    expand(path)
 
 
 def test_a_run_has_what_its_stages_read(tmp_path):
   sweep = "product({'recipe': ['imitation', 'joint'], 'budget.lr_peak': [1]})"
-  first, second = sweeps.expand(f'{config_file(tmp_path, sweep)}:untrained')
+  first, second = expand(f'{config_file(tmp_path, sweep)}:untrained')
   assert first.flags == (
     f'--config={tmp_path}/swept.py:imitation',
     '--config.budget.lr_peak=1',
@@ -132,24 +136,24 @@ def test_a_run_has_what_its_stages_read(tmp_path):
 def test_stages_are_shared_up_to_the_first_that_differs(
   tmp_path, key, values, shared
 ):
-  runs = sweeps.expand(config_file(tmp_path, f'product({{{key!r}: {values}}})'))
-  assert sweeps.shareable(runs) == shared
-  sweeps.check_shared(runs, shared)
-  if len(shared) < len(sweeps.READS):
+  runs = expand(config_file(tmp_path, f'product({{{key!r}: {values}}})'))
+  assert shareable(runs) == shared
+  check_shared(runs, shared)
+  if len(shared) < len(READS):
     with pytest.raises(
       UserError, match=f'the runs differ in {key.split(".")[0]}'
     ):
-      sweeps.check_shared(runs, sweeps.READS)
+      check_shared(runs, READS)
 
 
 def test_runs_with_other_seeds_share_only_what_they_are_told_to(tmp_path):
-  runs = sweeps.expand(config_file(tmp_path, "product({'seed': [0, 1]})"))
-  assert sweeps.shareable(runs) == ['collect']
-  sweeps.check_shared(runs, sweeps.READS)
+  runs = expand(config_file(tmp_path, "product({'seed': [0, 1]})"))
+  assert shareable(runs) == ['collect']
+  check_shared(runs, READS)
   with pytest.raises(
     UserError, match='only collect, explore, summarise, reflect, prepare'
   ):
-    sweeps.check_shared(runs, ['train'])
+    check_shared(runs, ['train'])
 
 
 def test_what_stages_read_is_known():
@@ -157,11 +161,11 @@ def test_what_stages_read_is_known():
   # How a proposing policy decodes; who does the work.
   aside = {'evaluate', 'cluster'}
   known = set()
-  for name, keys in sweeps.READS.items():
+  for name, keys in READS.items():
     known |= {key.split('.')[0] for key in keys}
     source = (ROOT / 'early_experience' / f'{name}.py').read_text()
     read = set(re.findall(r'(?<![\w.`])config\.(\w+)', source))
-    assert read & set(sweeps.expand(TINY)[0].config) <= known | aside, name
+    assert read & set(expand(TINY)[0].config) <= known | aside, name
 
 
 @pytest.mark.parametrize(
@@ -203,11 +207,11 @@ def test_a_workdir_of_another_sweep_is_refused_and_a_grown_sweep_is_not(
   seeds = lambda *s: config_file(tmp_path, f"product({{'seed': {list(s)}}})")
   path = seeds(0, 1)
   workdir = tmp_path / 'w'
-  begin = lambda: sweep_folder.begin(workdir, path, sweeps.expand(path))
+  begin = lambda: sweep_folder.begin(workdir, path, expand(path))
   begin()
   seeds(0, 1, 2)
   begin()
-  assert [row['seed'] for row in sweep_folder.rows(workdir)] == [0, 1, 2]
+  assert [row['seed'] for row in table.rows(workdir)] == [0, 1, 2]
   seeds(1, 2, 3)
   with pytest.raises(UserError, match="holds another sweep.*the run 'seed=0'"):
     begin()
@@ -230,7 +234,7 @@ def test_commands_are_one_line_for_each_run(tmp_path):
     result.stdout.splitlines()[::2],
     result.stdout.splitlines()[1::2],
   )
-  assert names == [f'# {run.name}' for run in sweeps.expand(TINY)]
+  assert names == [f'# {run.name}' for run in expand(TINY)]
   own = [f'--config={TINY}', f'--workdir={tmp_path}/a b']
   own += ['--stages=train', '--yes']
   assert [shlex.split(line) for line in lines] == [
@@ -261,14 +265,12 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
   assert ' --yes\n' in (tmp_path / 'shared' / 'log.txt').read_text()
-  assert [row['state'] for row in sweep_folder.rows(tmp_path)] == [
-    'waiting'
-  ] * 4
+  assert [row['state'] for row in table.rows(tmp_path)] == ['waiting'] * 4
 
 
 def test_the_table_has_rates_with_their_intervals(tmp_path):
   pytest.importorskip('pandas', reason='extra notebooks is not installed')
-  runs = sweeps.expand(TINY)
+  runs = expand(TINY)
   sweep_folder.begin(tmp_path, TINY, runs)
   tiny_workdir.build(tmp_path / 'runs' / runs[2].name, trajectories=2)
   table = analysis.load_runs(str(tmp_path))
@@ -283,7 +285,7 @@ def test_the_table_has_rates_with_their_intervals(tmp_path):
     assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
   assert row['outcome/exact'] == 97 / 128
   assert table.iloc[0].isna()['seen/success']
-  text = sweep_folder.write_table(tmp_path).splitlines()
+  text = table.write(tmp_path).splitlines()
   assert (
     f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
   )

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 
-from early_experience import sweep_folder, sweeps
+from early_experience.sweeps import folder as sweep_folder
+from early_experience.sweeps import table as sweep_table
+from early_experience.sweeps.runs import expand
 from tests import training_case, waiting
 from tests.conftest import IN_A_HURRY
 
@@ -71,14 +73,14 @@ def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
   flags += ['--shared=prepare']
 
   # One of an array, preempted: it saves, and the scheduler is told to go on.
-  sweep_folder.begin(workdir, path, sweeps.expand(path))
+  sweep_folder.begin(workdir, path, expand(path))
   trainings = Trainings(workdir)
   monkeypatch.setenv('TASK', '3')
   process = subprocess.Popen(driver(*flags, '--index=TASK'), cwd=ROOT)
   trainings.process(3)
   process.send_signal(signal.SIGTERM)
   assert process.wait(waiting.SECONDS) == 75
-  assert [row['state'] for row in sweep_folder.rows(workdir)] == [
+  assert [row['state'] for row in sweep_table.rows(workdir)] == [
     *['waiting'] * 3,
     'begun',
   ]

@@ -14,7 +14,7 @@ from early_experience.collect import run_expert
 from early_experience.envs import registry
 from early_experience.envs.tau2 import domain as domains
 from early_experience.envs.tau2.environment import DOMAINS, Tau2, read, write
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 
 pytest.importorskip('tau2')

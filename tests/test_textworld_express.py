@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from early_experience.branching import branch
 from early_experience.collect import run_expert
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.exploration.branching import branch
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('textworld_express')
 

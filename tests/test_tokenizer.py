@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
-from early_experience.experience import tokenizer
 from early_experience.experience.render import Turn
-from early_experience.experience.sentencepiece_tokenizer import (
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
+from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
 )
@@ -73,4 +73,4 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
   path = tmp_path / 'tokenizer.model'
   path.write_bytes(b'not a model')
   with pytest.raises(UserError, match=str(path)):
-    tokenizer.load(path)
+    saved.load(path)

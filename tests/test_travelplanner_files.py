@@ -9,7 +9,7 @@ import pytest
 from early_experience.collect import run_expert
 from early_experience.envs.travelplanner import fixture
 from early_experience.envs.travelplanner.environment import TravelPlanner
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 
 def official(tmp_path, table='csv'):

@@ -5,7 +5,6 @@ import collections
 import numpy as np
 import pytest
 
-from early_experience.errors import UserError
 from early_experience.experience import tree as tree_lib
 from early_experience.experience.rows import pack
 from early_experience.experience.tree import (
@@ -15,6 +14,7 @@ from early_experience.experience.tree import (
   merge,
   windows,
 )
+from early_experience.runtime.errors import UserError
 from tests.sequences import random_sequences
 
 SEEDS = range(20)

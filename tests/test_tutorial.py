@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from early_experience import files
+from early_experience.runtime import files
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGE = (ROOT / 'docs' / 'TUTORIAL.md').read_text()

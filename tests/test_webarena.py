@@ -10,7 +10,7 @@ import pytest
 from early_experience import collect
 from early_experience.envs import webarena
 from early_experience.envs.web import actions
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from tests import web_site
 
 pytest.importorskip('browsergym.core')

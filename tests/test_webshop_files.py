@@ -9,7 +9,7 @@ import pytest
 from early_experience.collect import run_expert
 from early_experience.envs.webshop import catalogue, environment, index
 from early_experience.envs.webshop.environment import WebShop
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 pytest.importorskip('bm25s')
 pytest.importorskip('Stemmer')

@@ -11,9 +11,11 @@ import time
 
 import pytest
 
-from early_experience import collect, explore, files, reflect, stage, workers
+from early_experience import collect, explore, reflect
 from early_experience.config import default
-from early_experience.errors import UserError
+from early_experience.runtime import files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.work import workers
 from tests import waiting
 from tests.toy_env import ToyEnv
 

@@ -11,11 +11,11 @@ from early_experience import collect, explore
 from early_experience.config import default
 from early_experience.evaluation import world_model
 from early_experience.experience import records, render
-from early_experience.experience.sentencepiece_tokenizer import (
+from early_experience.model import sharding, table, transformer
+from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
 )
-from early_experience.model import sharding, table, transformer
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
 

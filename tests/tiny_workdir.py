@@ -6,10 +6,10 @@ import math
 import pathlib
 import random
 
-from early_experience import files, stage
 from early_experience.evaluate import summarise
 from early_experience.evaluation import statistics
 from early_experience.experience import records
+from early_experience.runtime import files, stage
 
 SOURCE = 'ALFWorld rules, generated placements'
 SPLITS = ('seen', 'unseen')

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 
 from early_experience import config as config_lib
-from early_experience import stage
 from early_experience.experience import rows as rows_lib
-from early_experience.experience import sentencepiece_tokenizer
 from early_experience.model import config as model_config
 from early_experience.model.sharding import make_mesh
+from early_experience.runtime import stage
+from early_experience.tokenizers import sentencepiece_tokenizer
 
 ROW_TOKENS = 24
 _MODEL = {

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 from early_experience.training.metrics import PEAK_FLOPS
 
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from early_experience import memory
 from early_experience.aot.chips import Target
-from early_experience.errors import UserError, need_extra
 from early_experience.model.sharding import AXES, lay_out
+from early_experience.runtime.errors import UserError, need_extra
 
 # What libtpu would ask the metadata of a TPU machine for. Only topologies are
 # described, so the type need not be theirs; no chip is locked either.

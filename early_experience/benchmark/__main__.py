@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from early_experience import commands
+from early_experience.runtime import commands
 
 BENCHMARKS = (
   'branching',

@@ -15,11 +15,14 @@ import random
 import sys
 import time
 
-from early_experience import branching, commands, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.sample import Sample
 from early_experience.envs import registry
-from early_experience.errors import UserError
+from early_experience.exploration import branching
+from early_experience.runtime import commands
+from early_experience.runtime.errors import UserError
+from early_experience.work import local, workers
+from early_experience.work.units import Failure, in_a_line
 
 _HEAD = (
   *('environment', 'branches by', 'episodes', 'steps', 'branches'),
@@ -48,11 +51,11 @@ def run(env, trajectories: int, k: int, seed: int, seconds: float) -> list:
   for name in env:
     try:
       config = sample_lib.settings(name, trajectories)
-      processes = workers.count(config.cluster)
+      processes = local.count(config.cluster)
       sample = sample_lib.take(config, k, seed)
       results.append(_compare(sample, seed, seconds))
     except Exception as error:
-      results.append({'environment': name, 'note': workers.in_a_line(error)})
+      results.append({'environment': name, 'note': in_a_line(error)})
     print(_line(results[-1], first=len(results) == 1), flush=True)
   print(
     f'k={k} seed={seed}; naive: 1 process; ours: {processes} processes;'
@@ -126,14 +129,14 @@ def ours(sample: Sample, seconds: float) -> tuple[dict, float]:
     branching.branch_in_own, sample.config.env.to_json()
   )
   cluster = sample.config.cluster
-  processes = workers.count(cluster)
+  processes = local.count(cluster)
   units = itertools.cycle(sample.units)
   found, count, start = {}, 0, None
   with contextlib.closing(
     workers.run(branch, units, cluster, processes)
   ) as results:
     for number, (unit, record) in enumerate(results):
-      if isinstance(record, workers.Failure):
+      if isinstance(record, Failure):
         raise UserError(f'{record.reason}: {record.error}')
       if number < len(sample.units):
         found |= _outcomes(record)

@@ -15,12 +15,13 @@ import tempfile
 
 from ml_collections import ConfigDict
 
-from early_experience import chats, cli, recipes
+from early_experience import chats, recipes
 from early_experience.collect import collect
 from early_experience.experience.chat_export import LAYOUTS, Variant
 from early_experience.explore import explore
 from early_experience.prepare import prepare
 from early_experience.reflect import reflect
+from early_experience.runtime import cli
 
 ANSWERS = {'turns': 'labels', 'states': 'tags'}  # as the authors have them
 

@@ -8,9 +8,9 @@ import random
 import sys
 import time
 
-from early_experience import commands
 from early_experience.envs.alfworld.environment import AlfWorld
 from early_experience.evaluation.statistics import wilson
+from early_experience.runtime import commands
 
 _MAX_STEPS = 50  # as in the paper and in config.collect
 

@@ -18,15 +18,18 @@ import time
 
 from ml_collections import ConfigDict
 
-from early_experience import branching, commands, files, stage, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.branching import ours
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
 from early_experience.envs import registry
-from early_experience.errors import UserError
 from early_experience.experience import records
+from early_experience.exploration import branching
 from early_experience.prepare import prepare
+from early_experience.runtime import commands, files, stage
+from early_experience.runtime.errors import UserError
+from early_experience.work import local, workers
+from early_experience.work.units import Failure, in_a_line
 
 BEGIN = '<!-- python -m early_experience.benchmark envs -->'
 END = '<!-- end -->'
@@ -46,7 +49,7 @@ def main() -> None:
     try:
       row = _markdown(name, measure(name, arguments))
     except Exception as error:
-      print(f'{name}: {workers.in_a_line(error)}', flush=True)
+      print(f'{name}: {in_a_line(error)}', flush=True)
       continue
     print(row, flush=True)
     insert(pathlib.Path(arguments.file), {name: row}, _note(arguments))
@@ -56,7 +59,7 @@ def _note(how):
   return (
     f'k={how.k}, seed {how.seed}, tokens of a vocabulary of 512 learnt from'
     ' each; steps/s of one process, branches/s of'
-    f' {workers.count(default().cluster)}'
+    f' {local.count(default().cluster)}'
   )
 
 
@@ -113,7 +116,7 @@ def _counts(sample, k, workdir):
     ) as results,
   ):
     for _, record in results:
-      if isinstance(record, workers.Failure):
+      if isinstance(record, Failure):
         raise UserError(f'{record.reason}: {record.error}')
       writer.write(record)
       for step in record['steps']:

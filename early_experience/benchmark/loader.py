@@ -17,8 +17,8 @@ import time
 from absl import flags
 from ml_collections import ConfigDict
 
-from early_experience import cli, stage
 from early_experience.experience import loader
+from early_experience.runtime import cli, stage
 from early_experience.train import train
 from early_experience.training import metrics
 

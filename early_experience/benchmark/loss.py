@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from early_experience import commands
 from early_experience.config import default
 from early_experience.model import sharding
+from early_experience.runtime import commands
 from early_experience.training.loss import token_nll
 
 _SHARES = (1.0, 0.2, 0.05)

@@ -9,14 +9,16 @@ import random
 
 from ml_collections import ConfigDict
 
-from early_experience import commands, workers
 from early_experience.collect import play_in_own
 from early_experience.config import default
 from early_experience.envs import registry
 from early_experience.envs.interface import Environment
-from early_experience.errors import UserError
 from early_experience.experience import records
 from early_experience.experience.records import Trajectory
+from early_experience.runtime import commands
+from early_experience.runtime.errors import UserError
+from early_experience.work import workers
+from early_experience.work.units import Failure
 
 # What environments are made with where they cannot be made without.
 KWARGS = {
@@ -114,7 +116,7 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
     workers.run(play, chosen, config.cluster, wanted)
   ) as results:
     for task, result in results:
-      if isinstance(result, workers.Failure):
+      if isinstance(result, Failure):
         why = f'{result.reason}: {result.error}'
       elif result[1] is not None:
         why = result[1]

@@ -21,14 +21,17 @@ import sys
 import tempfile
 import time
 
-from early_experience import branching, commands, files, workers
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
-from early_experience.errors import UserError
 from early_experience.experience import conversation, render
 from early_experience.experience.answer_format import find_format
-from early_experience.proposers import contexts_of
+from early_experience.exploration import branching
+from early_experience.exploration.proposers import contexts_of
+from early_experience.runtime import commands, files
+from early_experience.runtime.errors import UserError
+from early_experience.work import workers
+from early_experience.work.units import Failure
 
 ENVIRONMENTS = ('alfworld', 'bfcl', 'textworld_express', 'miniwob')
 _CHARS = 4  # of a token, about, in English text
@@ -136,7 +139,7 @@ def measure(sample: Sample, overhead: float) -> Figures:
   ) as results:
     explored = [result for _, result in results][1:]
   for result in explored:
-    if isinstance(result, workers.Failure):
+    if isinstance(result, Failure):
       raise UserError(f'{result.reason}: {result.error}')
   trajectories = [trajectory for _, trajectory, _ in sample.units]
   prompts = [

@@ -21,16 +21,18 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience import cli, files, recipes
+from early_experience import recipes
 from early_experience.collect import collect
-from early_experience.errors import UserError
-from early_experience.experience import loader, records, rows, tokenizer
+from early_experience.experience import loader, records, rows
 from early_experience.explore import explore
 from early_experience.model import config as model_config
 from early_experience.model import sharding
 from early_experience.prepare import prepare
-from early_experience.progress import Progress
 from early_experience.reflect import reflect
+from early_experience.runtime import cli, files
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
+from early_experience.tokenizers import saved
 from early_experience.training import optimizer, train_step
 
 SEARCHED = 100  # expert episodes collected for each long one that is wanted
@@ -158,7 +160,7 @@ def _prepared(config, folder, layout, row_tokens):
 
 def _compiled(config, workdir, summary):
   """One layout at the start of its race."""
-  coder = tokenizer.load(workdir / 'prepare')
+  coder = saved.load(workdir / 'prepare')
   source = loader.open_rows(workdir, 'joint').source
   # Both layouts have the same number of tokens in a batch.
   batch_tokens = config.train.batch_rows * config.prepare.row_tokens

@@ -22,8 +22,8 @@ import time
 
 import numpy as np
 
-from early_experience import commands
-from early_experience.errors import UserError
+from early_experience.runtime import commands
+from early_experience.runtime.errors import UserError
 
 _LAYERS = 16
 _CONFIG = {
@@ -80,10 +80,10 @@ def generate(folder: pathlib.Path, layers: int, dtype: str) -> int:
 
   A tensor at a time is in memory.
   """
-  from early_experience import files
   from early_experience.convert import config_of
   from early_experience.hf import architecture, names, write
   from early_experience.model import table
+  from early_experience.runtime import files
 
   folder.mkdir()
   content = _CONFIG | {'num_hidden_layers': layers}

@@ -5,9 +5,9 @@ python -m early_experience.envs [NAME ...]
 
 import shutil
 
-from early_experience import commands
 from early_experience.config import check_choice
 from early_experience.envs import catalogue, registry
+from early_experience.runtime import commands
 
 
 @commands.one_line

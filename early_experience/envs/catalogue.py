@@ -5,10 +5,10 @@ import textwrap
 
 from ml_collections import ConfigDict
 
-from early_experience import workers
 from early_experience.config import default
 from early_experience.envs import registry
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
+from early_experience.work import units, workers
 
 _HEAD = ('environment', 'tasks', 'branches by', 'expert', 'licence')
 
@@ -19,7 +19,7 @@ def described(names: list[str], timeout_seconds: float = 120.0) -> list[dict]:
   cluster.update(unit_timeout_seconds=timeout_seconds, tries=1)
   found = []
   for name, result in workers.run(describe, names, cluster, len(names)):
-    if isinstance(result, workers.Failure):
+    if isinstance(result, units.Failure):
       result = {'name': name, 'note': f'{result.reason}: {result.error}'}
     found.append(result)
   return found
@@ -50,7 +50,7 @@ def describe(name: str) -> dict:
   except UserError as error:
     return found | {'note': f'installed, but {error}'}
   except Exception as error:
-    return found | {'note': f'broken: {workers.in_a_line(error)}'}
+    return found | {'note': f'broken: {units.in_a_line(error)}'}
 
 
 def table(found: list[dict], width: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Generator
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Turn
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

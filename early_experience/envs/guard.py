@@ -4,26 +4,11 @@ import json
 import math
 
 from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.work.units import Fault
 
 
-class Misbehaves(Exception):
-  """An environment did what it must not.
-
-  Attributes:
-    reason: of a few words; summaries count by it.
-  """
-
-  def __init__(self, reason: str, message: str):
-    super().__init__(reason, message)  # both, so that it can be pickled
-    self.reason, self.message = reason, message
-
-  def __str__(self):
-    return self.message
-
-
-def reason_of(error: BaseException) -> str:
-  """What an error is counted by; some of others have a `reason` of any kind."""
-  return error.reason if isinstance(error, Misbehaves) else 'error'
+class Misbehaves(Fault):
+  """An environment did what it must not."""
 
 
 class Guarded:

@@ -15,7 +15,7 @@ from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.registry import imported
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _TASK_KEYS = ('id', 'seed', 'options', 'type')
 

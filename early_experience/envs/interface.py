@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Generator, Hashable, Sequence
 from typing import Self
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

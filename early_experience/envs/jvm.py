@@ -8,7 +8,7 @@ import subprocess
 import weakref
 from typing import Self
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 # Collections that iterate by identity hash would do so in another order each
 # time; the collector is the one with the fewest threads, for many machines

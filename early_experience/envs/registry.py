@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.envs.interface import Environment
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 # name -> module:class. The modules import what an environment needs only when
 # it is made, so that all of them can be listed.

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from early_experience import files
-from early_experience.errors import UserError
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 NEEDS = ('bm25s', 'Stemmer')
 _STOP_WORDS = (

@@ -7,7 +7,7 @@ from collections.abc import Generator, Hashable, Sequence
 from early_experience.config import check_choice
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.jvm import Jvm
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 UNSEEN_TYPES = 'unseen_types'
 

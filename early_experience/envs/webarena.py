@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.web import actions, page
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 # The benchmark's tasks, and those of it that are for tests, corrected.
 ALL_FILE, LITE_FILE = 'test.raw.json', 'test_webarena_lite.raw.json'

@@ -8,19 +8,20 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience import stage
-from early_experience.errors import UserError
-from early_experience.evaluation.contexts import Contexts
+from early_experience.decoding import decode
+from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation.rollouts import (
   Decision,
   Request,
   need_admissible,
 )
 from early_experience.experience import render
-from early_experience.experience import tokenizer as tokenizer_lib
-from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import config as model_config
-from early_experience.model import decode, sharding
+from early_experience.model import sharding
+from early_experience.runtime import stage
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import saved
+from early_experience.tokenizers.interface import Tokenizer
 from early_experience.training import architecture, initial
 
 # Share of the slots that must be read before any is answered: generating takes
@@ -63,7 +64,7 @@ def load(
       another tokenizer.
   """
   path = stage.require(workdir, 'prepare')
-  tokenizer = tokenizer_lib.load(path)
+  tokenizer = saved.load(path)
   folder = pathlib.Path(workdir, 'train', name)
   if policy == 'trained':
     folder = stage.require(workdir, f'train/{name}')

@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
-from early_experience import workers
 from early_experience.envs.interface import Environment, Task, Turn
-from early_experience.errors import UserError
 from early_experience.experience import render
+from early_experience.runtime.errors import UserError
+from early_experience.work import units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def run(
   *,
   max_steps: int,
   renew: Callable[[Environment], Environment],
-) -> Generator[tuple[Task, dict | workers.Failure]]:
+) -> Generator[tuple[Task, dict | units.Failure]]:
   """Plays every task once; a slot whose episode ends takes the next task.
 
   Args:
@@ -158,8 +158,8 @@ def run(
   def start(i):
     slots[i] = None
     for task in tasks:
-      found = workers.attempt(lambda t: _Episode(t, environments[i]), task)
-      if not isinstance(found, workers.Failure):
+      found = units.attempt(lambda t: _Episode(t, environments[i]), task)
+      if not isinstance(found, units.Failure):
         slots[i] = found
         return
       environments[i] = renew(environments[i])
@@ -177,7 +177,7 @@ def run(
       if decision.action is None:
         end = 'out_of_context'
       else:
-        failure = workers.attempt(episode.apply, decision)
+        failure = units.attempt(episode.apply, decision)
         if len(episode.steps) >= max_steps:
           end = 'max_steps'
         if episode.turn.done:

@@ -18,9 +18,9 @@ import numpy as np
 from early_experience.evaluation import statistics
 from early_experience.experience import render, tree
 from early_experience.experience.records import Trajectory
-from early_experience.experience.tokenizer import Tokenizer
 from early_experience.model import sharding, transformer
 from early_experience.model.config import ModelConfig
+from early_experience.tokenizers.interface import Tokenizer
 
 _ROWS = 8  # a batch, at least
 

@@ -12,9 +12,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from early_experience import files
-from early_experience.errors import UserError
 from early_experience.experience.render import Script, Turn
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 STEM = 'chats'
 ROLES = ('system', 'user', 'assistant', 'tool')

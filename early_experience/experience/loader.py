@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 
-from early_experience.errors import UserError
 from early_experience.experience import rows as rows_lib
+from early_experience.runtime.errors import UserError
 
 # As good as endless; grain's own endless repeat overflows with batches of 1.
 EPOCHS = 1 << 32

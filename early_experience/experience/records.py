@@ -11,11 +11,16 @@ import types
 import typing
 from collections.abc import Collection, Iterator
 
-from early_experience import files
-from early_experience.errors import UserError
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 SCHEMA = 1
 STEM = 'trajectories'
+# Who proposes alternatives, in the order in which a mix asks: models' ideas
+# first, and what they leave open is filled from the admissible list.
+MODELS = ('policy', 'openai')
+LISTED = ('uniform', 'exhaustive')
+PROPOSERS = (*MODELS, *LISTED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +32,7 @@ class Alternative:
     observation: what the environment answered.
     done: whether the episode ended with it.
     valid: False where the environment rejected the action.
-    proposer: who proposed it: `uniform`, `exhaustive`, `policy` or `openai`, or
-      several of them joined by `+`.
+    proposer: one of `PROPOSERS`, or several of them joined by `+`.
     summary: of the answer, where `summarise` wrote one: what the world model
       learns to predict in its place.
   """

@@ -14,10 +14,10 @@ import numpy as np
 from array_record.python import array_record_module
 from flax import serialization
 
-from early_experience import files
-from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES
 from early_experience.experience.tree import Tree
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 SCHEMA = 1
 MANIFEST = 'manifest.json'

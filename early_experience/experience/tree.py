@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

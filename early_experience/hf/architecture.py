@@ -3,9 +3,7 @@
 import dataclasses
 import pathlib
 
-from early_experience import files
 from early_experience.config import model as default_model
-from early_experience.errors import UserError
 from early_experience.hf.families import ACTIVATIONS, FAMILIES, KEYS
 from early_experience.hf.rope import (
   object_in,
@@ -14,6 +12,8 @@ from early_experience.hf.rope import (
   write_rope,
 )
 from early_experience.model.config import ADDED, ModelConfig
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 CONFIG = 'config.json'
 _TOKENS = ('bos_token_id', 'eos_token_id', 'pad_token_id')

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from early_experience import files
-from early_experience.errors import UserError
 from early_experience.hf import architecture, names, tensor_file
 from early_experience.hf.tensor_file import Stored
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import spec
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 SINGLE = 'model.safetensors'
 INDEX = f'{SINGLE}.index.json'

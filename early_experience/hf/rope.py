@@ -4,7 +4,7 @@ Old: rope_theta, rope_scaling, and for Gemma rope_local_base_freq. New, since
 transformers 5: rope_parameters, for Gemma one of each kind of layer.
 """
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _LOCAL, _GLOBAL = 'sliding_attention', 'full_attention'
 _PATTERN = 6  # where a Gemma 3 says nothing

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import ml_dtypes
 import numpy as np
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 # By the format's names: what parameters may be stored as.
 DTYPES = {

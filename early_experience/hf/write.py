@@ -8,17 +8,13 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from early_experience import files
-from early_experience.errors import UserError
-from early_experience.hf import (
-  architecture,
-  names,
-  tensor_file,
-  tokenizer_files,
-)
+from early_experience.hf import architecture, names, tensor_file
 from early_experience.hf.read import INDEX, SINGLE
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import tokenizer_files
 
 
 def write_params(

@@ -8,9 +8,9 @@ said through a model, where WORKDIR is the file that keeps it.
 
 import pathlib
 
-from early_experience import commands
-from early_experience.errors import UserError
 from early_experience.language.cache import FILE, Cache
+from early_experience.runtime import commands
+from early_experience.runtime.errors import UserError
 
 _HEAD = ('model', 'prompt', 'answers', 'tokens in', 'tokens out')
 

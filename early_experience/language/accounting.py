@@ -7,8 +7,8 @@ from typing import Self
 
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
 from early_experience.language.answer import Answer, Chat, Failure
+from early_experience.runtime.errors import UserError
 
 _COUNTS = (
   'requests', 'cached', 'input_tokens', 'output_tokens', 'retries',

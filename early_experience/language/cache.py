@@ -6,8 +6,8 @@ import json
 import pathlib
 import sqlite3
 
-from early_experience.errors import UserError
 from early_experience.language.answer import Answer
+from early_experience.runtime.errors import UserError
 
 FILE = 'answers.sqlite'  # in a WORKDIR
 _BUSY_SECONDS = 60  # to wait for other processes, which write one row each

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
-from early_experience.evaluation.contexts import Contexts
-from early_experience.experience import tokenizer
+from early_experience.decoding.contexts import Contexts
 from early_experience.language.answer import Answer, Chat, Failure
 from early_experience.model import sharding
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import interface, saved
 from early_experience.training import architecture, initial
 
 _SMALL = 1 << 20  # bytes of a file that a checkpoint is known by
@@ -44,16 +44,16 @@ class Decoder:
 
   def __init__(self, settings: ConfigDict, where: str):
     folder = pathlib.Path(settings.checkpoint)
-    words = tokenizer.beside(folder)
+    words = saved.beside(folder)
     if words is None:
       raise UserError(f'{where}.checkpoint={folder} has no tokenizer beside it')
-    saved, _ = architecture.read(folder / initial.FOLDER)
+    trained, _ = architecture.read(folder / initial.FOLDER)
     self._cfg = dataclasses.replace(
-      saved, dtype=saved.param_dtype, max_tokens=settings.context_tokens
+      trained, dtype=trained.param_dtype, max_tokens=settings.context_tokens
     )
     self._words = _load(words, settings.template_kwargs.to_dict())
     self._settings = settings
-    self._mesh = sharding.machine_mesh(saved.embed)
+    self._mesh = sharding.machine_mesh(trained.embed)
     with jax.set_mesh(self._mesh):
       params = initial.policy(folder, self._cfg, self._mesh)
       self._contexts = Contexts(
@@ -138,14 +138,14 @@ class Decoder:
 
 def _load(folder, template_kwargs):
   """The tokenizer; what it writes around an action is in the chats already."""
-  chat = folder / tokenizer.FOLDER
-  if (chat if chat.is_dir() else folder).joinpath(tokenizer.JSON).exists():
-    return tokenizer.load(
+  chat = folder / interface.FOLDER
+  if (chat if chat.is_dir() else folder).joinpath(interface.JSON).exists():
+    return saved.load(
       folder,
       answer_format='plain',
       **({'template_kwargs': template_kwargs} if template_kwargs else {}),
     )
-  return tokenizer.load(folder)
+  return saved.load(folder)
 
 
 def _digest(folder):

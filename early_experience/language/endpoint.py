@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError, need_extra
 from early_experience.language.answer import (
   Answer,
   Chat,
   Failure,
   in_one_line,
 )
+from early_experience.runtime.errors import UserError, need_extra
 
 KEY = 'OPENAI_API_KEY'
 BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4  # of estimates; English, most tokenizers

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
+from early_experience.config import endpoint
 from early_experience.language import cache as cache_lib
 from early_experience.language.accounting import Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
 from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
-from early_experience.language.settings import endpoint
+from early_experience.runtime.errors import UserError
 
 # What answers do not depend on: where and how hard we knock, what it costs.
 _ASIDE = (

@@ -4,7 +4,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _CHOICES = {
   'dtype': ('float32', 'bfloat16'),

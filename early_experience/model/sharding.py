@@ -20,7 +20,7 @@ from jax.sharding import (
 )
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 AXES = ('data', 'fsdp', 'tensor')
 RULES = {

@@ -15,9 +15,9 @@ from flax import traverse_util
 from jax.nn.initializers import Initializer, normal, ones, zeros
 from jax.sharding import Mesh, NamedSharding
 
-from early_experience.errors import UserError
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import spec
+from early_experience.runtime.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

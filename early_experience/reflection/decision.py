@@ -3,9 +3,13 @@
 import dataclasses
 import random
 
-from early_experience.experience.records import Alternative, Trajectory
+from early_experience.experience.records import (
+  LISTED,
+  MODELS,
+  Alternative,
+  Trajectory,
+)
 from early_experience.language.answer import Answer, Failure
-from early_experience.proposers import LISTED, MODELS
 
 INVALID = ('replace', 'keep')  # what becomes of ideas that cannot be done
 

@@ -7,10 +7,10 @@ import dataclasses
 import pathlib
 
 from early_experience import config as config_lib
-from early_experience import files
-from early_experience.errors import UserError
 from early_experience.model import config as model_config
 from early_experience.model.config import RUNTIME, ModelConfig
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 FILE = 'architecture.json'
 

@@ -16,10 +16,10 @@ import jax
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
-from early_experience import distributed
-from early_experience.errors import UserError
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.runtime import distributed
+from early_experience.runtime.errors import UserError
 from early_experience.training import architecture, checksum
 from early_experience.training.train_step import TrainState, put_step
 

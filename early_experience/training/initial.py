@@ -11,13 +11,13 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
-from early_experience.experience.tokenizer import Tokenizer
 from early_experience.hf import architecture as hf_architecture
 from early_experience.hf import read
 from early_experience.model import config as model_config
 from early_experience.model import table
 from early_experience.model.config import ADDED, ModelConfig
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers.interface import Tokenizer
 from early_experience.training import architecture, checkpoint
 
 FOLDER = 'checkpoints'

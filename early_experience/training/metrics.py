@@ -27,11 +27,11 @@ from collections.abc import Callable
 
 import jax
 
-from early_experience import distributed, files
-from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.runtime import distributed, files
+from early_experience.runtime.errors import UserError
 
 # tensorboardX would import PyTorch where it finds it: seconds, to name a type.
 _had_torch = sys.modules.setdefault('torch', None)

@@ -14,10 +14,10 @@ import optax
 from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
-from early_experience.errors import UserError
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.runtime.errors import UserError
 
 # A float32 scalar, or one for each objective, at an int32 update of the stage.
 Schedule = Callable[[jax.Array], jax.Array]

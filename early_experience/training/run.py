@@ -7,12 +7,12 @@ import time
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from early_experience import cluster, distributed
-from early_experience.errors import UserError
 from early_experience.experience import loader
 from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
-from early_experience.progress import Progress
+from early_experience.runtime import cluster, distributed
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.progress import Progress
 from early_experience.training import initial, metrics, optimizer, train_step
 from early_experience.training.checkpoint import Checkpoints, Position
 from early_experience.training.profile import Profile

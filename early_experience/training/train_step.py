@@ -9,10 +9,10 @@ from flax import struct
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from early_experience.errors import UserError
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import spec
+from early_experience.runtime.errors import UserError
 from early_experience.training import loss, optimizer
 
 Batch = dict[str, jax.Array]

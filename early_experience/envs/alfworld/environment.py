@@ -9,7 +9,7 @@ from early_experience.envs.alfworld import expert, games, tables
 from early_experience.envs.alfworld.engine import Engine
 from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.interface import Environment, Task, Turn
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 
 class AlfWorld(Environment):

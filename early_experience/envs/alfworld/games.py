@@ -5,10 +5,10 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from early_experience import files
 from early_experience.envs.alfworld import generate, tables
 from early_experience.envs.interface import Task
-from early_experience.errors import UserError
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 SPLITS = generate.SPLITS
 _FOLDERS = {'train': 'train', 'seen': 'valid_seen', 'unseen': 'valid_unseen'}

@@ -12,9 +12,9 @@ import pathlib
 import random
 import re
 
-from early_experience import files
 from early_experience.envs.alfworld import tables
-from early_experience.errors import UserError
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 SPLITS = ('train', 'seen', 'unseen')
 _FIRST_SEED = {'train': 0, 'seen': 1_000_000, 'unseen': 2_000_000}

@@ -15,12 +15,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from early_experience import commands
 from early_experience.envs.alfworld import expert, generate, tables
 from early_experience.envs.alfworld.engine import Engine
 from early_experience.envs.alfworld.official import official_engine
 from early_experience.envs.alfworld.rules import Rules
 from early_experience.envs.interface import Turn
+from early_experience.runtime import commands
 
 _LIST = re.compile(r'(you see|You are facing the) ([^.]*)\.')
 _INTRO = '-= Welcome to TextWorld, ALFRED! =-\n\n{}\n\nYour task is to: {}'

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from early_experience.envs.alfworld.environment import AlfWorld
 from early_experience.envs.interface import Task, Turn
-from early_experience.errors import UserError, need_extra
+from early_experience.runtime.errors import UserError, need_extra
 
 _INTRO = re.compile(r'-= Welcome.*? =-\n\n(.*?)\n\nYour task is to: (.*)', re.S)
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 Atom = tuple[str, ...]  # predicate, then the ids of its arguments
 

@@ -9,7 +9,7 @@ import collections
 from typing import NamedTuple
 
 from early_experience.envs.alfworld import pddl, wording
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _APPLIANCES = (
   # verb, what the object must be, type of the receptacle that does it

@@ -13,7 +13,7 @@ import json
 import pathlib
 import types
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 VERSION = '0.4.2'
 TASK_TYPES = (

@@ -8,7 +8,7 @@ from typing import Self
 
 from early_experience.envs.bfcl import calls, episode
 from early_experience.envs.interface import Environment, Task, Turn
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 # Ends the agent's turn, as any text that is no call does.
 FINISH = calls.Call('finish_turn', (), {})

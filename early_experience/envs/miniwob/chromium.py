@@ -8,7 +8,7 @@ import tempfile
 import typing
 import weakref
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 if typing.TYPE_CHECKING:
   from selenium.webdriver import Chrome

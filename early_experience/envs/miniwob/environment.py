@@ -9,7 +9,7 @@ from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.miniwob import experts
 from early_experience.envs.miniwob.browser import Browser
 from early_experience.envs.web import actions, page
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _DONE_IN_TIME = 2_000_000_000  # ms; the longest that a timer can wait
 # What is not the task's: shown beside it, or given as the instruction.

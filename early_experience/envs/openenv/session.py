@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 # The action's own faults; the session goes on.
 _REJECTED = ('VALIDATION_ERROR', 'EXECUTION_ERROR')

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from early_experience import files
 from early_experience.envs.retrieval import Index
-from early_experience.errors import UserError
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 CORPUS = 'corpus.jsonl'
 _OFFSETS, _ABOUT = 'offsets.npy', 'corpus.json'

@@ -10,7 +10,7 @@ from early_experience.envs import retrieval
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.searchqa import data as records
 from early_experience.envs.searchqa import fixture, metrics
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _ACTION = re.compile(r'<(search|answer)>(.*?)</\1>', re.DOTALL)
 _FORMAT_ERROR = (

@@ -8,8 +8,8 @@ It takes several times the memory of the texts; searching does not.
 import pathlib
 import sys
 
-from early_experience import commands
 from early_experience.envs.searchqa import data
+from early_experience.runtime import commands
 
 
 @commands.one_line

@@ -19,7 +19,7 @@ from unittest import mock
 
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.textcraft import planner
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _DONE = ('Got ', 'Crafted ', 'Inventory: ')  # how answers begin that are no no
 _TEST_GOALS = 50

@@ -11,8 +11,8 @@ import io
 import pathlib
 import re
 
-from early_experience import files
-from early_experience.errors import UserError
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
 
 CONSTRAINTS = ('house rule', 'cuisine', 'room type', 'transportation')
 _LEG = re.compile(

@@ -14,7 +14,7 @@ from early_experience.envs.travelplanner import (
   render,
   rules,
 )
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _KEYS = ('action_type', 'day', 'field', 'value', 'cost')
 _FLIGHT = re.compile(r'Flight Number: ([^,]*)')

@@ -13,7 +13,7 @@ import pathlib
 import random
 import re
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 ITEMS = ('items_shuffle.json', 'items_shuffle_1000.json')
 ATTRIBUTES = ('items_ins_v2.json', 'items_ins_v2_1000.json')

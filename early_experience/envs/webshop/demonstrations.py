@@ -4,7 +4,7 @@ import json
 import re
 
 from early_experience.envs.webshop.catalogue import BOUND
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _TITLES = ('amazon shopping game', 'webshop', 'instruction:')
 _BUTTON = re.compile(r'\[button(?:_)?\]\s*search\s*\[button_\]')

@@ -15,7 +15,7 @@ from early_experience.envs.webshop import (
   pages,
 )
 from early_experience.envs.webshop import reward as rewards
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 _ACTION = re.compile(r'(.+)\[(.+)\]')
 _FILLER = (

@@ -8,9 +8,9 @@ all the same.
 
 import sys
 
-from early_experience import commands
 from early_experience.envs.retrieval import Index
 from early_experience.envs.webshop import catalogue
+from early_experience.runtime import commands
 
 
 @commands.one_line

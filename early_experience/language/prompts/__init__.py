@@ -9,7 +9,7 @@ import functools
 import importlib.resources
 import string
 
-from early_experience.errors import UserError
+from early_experience.runtime.errors import UserError
 
 
 def fill(name: str, **slots: str) -> str:

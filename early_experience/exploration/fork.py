@@ -1,0 +1,78 @@
+"""The operating system as a snapshot: a forked child acts and tells.
+
+For environments whose whole state is in this process, but in no form that
+Python can copy. The child shares the parent's open files and sockets: an
+environment that has any must not be forked.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import time
+
+from early_experience.envs.guard import Misbehaves
+from early_experience.envs.interface import Environment, Turn
+from early_experience.work.units import reason_of
+
+SECONDS = 60.0  # that an action may take
+
+
+def peek(env: Environment, action: str, seconds: float = SECONDS) -> Turn:
+  """What an action would lead to; the environment stays as it is.
+
+  Raises:
+    Misbehaves: the child hung or crashed, or the environment raised there.
+  """
+  ours, theirs = os.pipe()
+  child = os.fork()
+  if not child:
+    _act(env, action, theirs)  # never returns
+  os.close(theirs)
+  try:
+    told = _read(ours, seconds)
+  finally:
+    os.close(ours)
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(child, signal.SIGKILL)  # it has nothing more to do
+    _, status = os.waitpid(child, 0)
+  try:
+    answer = json.loads(told)
+  except ValueError:
+    code = os.waitstatus_to_exitcode(status)
+    raise Misbehaves(
+      'crash', f'{action!r} ended the forked process: exit code {code}'
+    ) from None
+  if 'reason' in answer:
+    raise Misbehaves(**answer)
+  return Turn(**answer)
+
+
+def _act(env, action, pipe):
+  """In the child: steps, tells and ends without a trace."""
+  try:
+    answer = vars(env.step(action))
+  except BaseException as error:
+    answer = {
+      'reason': reason_of(error),
+      'message': f'{type(error).__name__}: {error}',
+    }
+  try:
+    with open(pipe, 'wb') as file:
+      file.write(json.dumps(answer).encode())
+  finally:
+    os._exit(0)
+
+
+def _read(pipe, seconds):
+  """All that comes until the other end closes."""
+  parts, end = [], time.monotonic() + seconds
+  while True:
+    left = end - time.monotonic()
+    if left <= 0 or not select.select([pipe], [], [], left)[0]:
+      raise Misbehaves('hang', f'no answer of a fork in {seconds:g} s')
+    part = os.read(pipe, 1 << 16)
+    if not part:
+      return b''.join(parts)
+    parts.append(part)

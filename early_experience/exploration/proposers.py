@@ -1,0 +1,212 @@
+"""Who proposes the alternative actions of a state.
+
+A proposer reads what is recorded of a state and never touches the
+environment, so all states of many trajectories can be asked at once.
+"""
+
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from early_experience.experience.records import PROPOSERS, Trajectory
+from early_experience.runtime.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What an agent knows in a recorded state.
+
+  Attributes:
+    task_id: of the task; with `step` it names the state.
+    step: index of the state in its trajectory.
+    instruction: what the agent is asked to do.
+    observations: all so far, the current one last.
+    actions: all so far; one fewer.
+    admissible: the actions that the environment lists now, or None.
+  """
+
+  task_id: str
+  step: int
+  instruction: str
+  observations: tuple[str, ...]
+  actions: tuple[str, ...]
+  admissible: tuple[str, ...] | None
+
+
+def contexts_of(
+  trajectory: Trajectory,
+  without: Callable[[str, str], str] = lambda instruction, _: instruction,
+) -> list[Context]:
+  """What an agent knows in each state of a trajectory.
+
+  Args:
+    trajectory: an expert's.
+    without: `Environment.without`, which restates the instruction.
+  """
+  observations = tuple(step.observation for step in trajectory.steps)
+  actions = tuple(step.action for step in trajectory.steps)
+  return [
+    Context(
+      trajectory.task_id,
+      index,
+      without(trajectory.instruction, step.action),
+      observations[: index + 1],
+      actions[:index],
+      step.admissible,
+    )
+    for index, step in enumerate(trajectory.steps)
+  ]
+
+
+class Proposer(Protocol):
+  """Proposes actions for states; the caller canonicalises and dedupes."""
+
+  def propose(self, contexts: Sequence[Context], k: int) -> list[list[str]]:
+    """Action texts for each context, the first to be tried first.
+
+    Args:
+      contexts: the states.
+      k: how many a model samples.
+    """
+
+
+class Uniform:
+  """Admissible actions in random order: sampling without replacement.
+
+  The order is a pure function of the seed, the task and the step, whatever
+  else is explored beside it (arXiv 2510.08558, appendix B.1).
+  """
+
+  def __init__(self, seed: int):
+    self._seed = seed
+
+  def propose(self, contexts, k):
+    del k  # all of them: which are duplicates is for the caller to say
+    return [self._shuffled(context) for context in contexts]
+
+  def _shuffled(self, context):
+    rng = random.Random(f'{self._seed}/{context.task_id}/{context.step}')
+    actions = list(_admissible(context))
+    rng.shuffle(actions)
+    return actions
+
+
+class Exhaustive:
+  """Every admissible action (appendix B.7)."""
+
+  def propose(self, contexts, k):
+    del k
+    return [list(_admissible(context)) for context in contexts]
+
+
+class Policy:
+  """What a trained agent would do, sampled at a temperature.
+
+  Args:
+    agent: has `propose(histories, k, temperature, seed)`, where a history is
+      (instruction, observations, actions).
+    temperature: of its samples; 1.0 in appendix B.1.
+    seed: together with the first state asked about, fixes the samples.
+  """
+
+  def __init__(self, agent, temperature: float, seed: int):
+    self._agent, self._temperature, self._seed = agent, temperature, seed
+
+  def propose(self, contexts, k):
+    first = f'{self._seed}/{contexts[0].task_id}/{contexts[0].step}'
+    return self._agent.propose(
+      [
+        (c.instruction, list(c.observations), list(c.actions)) for c in contexts
+      ],
+      k,
+      self._temperature,
+      random.Random(first).getrandbits(31),
+    )
+
+
+def limits(shares: dict[str, float], k: int) -> dict[str, float]:
+  """The most alternatives that a state has once each proposer was asked.
+
+  In the order of asking, so that what one leaves open the next may fill.
+  `exhaustive` has no limit.
+
+  Args:
+    shares: of k, by proposer.
+    k: alternatives a state.
+  """
+  upto, found = 0.0, {}
+  for name in (name for name in PROPOSERS if name in shares):
+    upto += shares[name] / sum(shares.values())
+    found[name] = float('inf') if name == 'exhaustive' else round(k * upto)
+  return found
+
+
+def alternatives(
+  contexts: Sequence[Context],
+  experts: Sequence[str],
+  proposers: dict[str, tuple[Proposer, float]],
+  k: int,
+  canonical: Callable[[str], str],
+) -> list[list[tuple[str, str]]]:
+  """Chooses up to k distinct alternatives a state from several proposers.
+
+  A proposer is asked for as many as its limit, see `limits`. What several
+  propose bears the names of all, so that each one's draw can be told from the
+  others'.
+
+  Args:
+    contexts: the states.
+    experts: the expert's canonical action in each, never among the results.
+    proposers: name -> (proposer, share of k).
+    k: alternatives a state.
+    canonical: makes equal actions equal text.
+
+  Returns:
+    For each state, (action, its proposers joined by `+`), as proposed.
+  """
+  chosen = [{} for _ in contexts]
+  shares = {name: share for name, (_, share) in proposers.items()}
+  for name, limit in limits(shares, k).items():
+    if not limit:
+      continue
+    proposals = proposers[name][0].propose(contexts, limit)
+    for actions, expert, taken in zip(proposals, experts, chosen, strict=True):
+      for action in map(canonical, actions):
+        if len(taken) >= limit:
+          break
+        if action and action != expert:
+          taken.setdefault(action, {})[name] = None
+  return [
+    [(action, '+'.join(names)) for action, names in taken.items()]
+    for taken in chosen
+  ]
+
+
+def check_shares(shares: dict[str, float]) -> dict[str, float]:
+  """The shares that are not 0.
+
+  Raises:
+    UserError: an unknown proposer, a negative share, or nothing but zeros.
+  """
+  for name, share in shares.items():
+    if name not in PROPOSERS:
+      raise UserError(
+        f'config.explore.proposers has {name!r}, not one of:'
+        f' {", ".join(PROPOSERS)}'
+      )
+    if share < 0:
+      raise UserError(f'config.explore.proposers.{name} is {share}, below 0')
+  shares = {name: share for name, share in shares.items() if share}
+  if not shares:
+    raise UserError('config.explore.proposers has no share above 0')
+  return shares
+
+
+def _admissible(context):
+  if context.admissible is None:
+    raise UserError(
+      f'task {context.task_id}: the environment does not list its actions;'
+      ' give config.explore.proposers shares of policy or openai alone'
+    )
+  return context.admissible

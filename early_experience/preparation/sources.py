@@ -1,0 +1,258 @@
+"""What rows are made of: trajectories of this run, or imported chats.
+
+Both give sequences in groups; the prefixes that a group's sequences share
+become one path of a tree.
+"""
+
+import abc
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from early_experience.config import check_choice
+from early_experience.experience import chat_record, records, render
+from early_experience.experience import tree as tree_lib
+from early_experience.runtime import stage
+from early_experience.runtime.errors import UserError
+from early_experience.tokenizers.interface import Tokenizer
+
+DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
+IMPORT = 'import'  # the folder of a workdir that `chats import` writes
+CHATS = 512  # in a group; bounds the memory
+VOCABULARY_CHATS = 50_000  # at most, that a vocabulary is learnt from
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """Sequences that are merged with each other.
+
+  Attributes:
+    name: for messages.
+    sequences: of all its units.
+    units: trajectories or chats in it.
+  """
+
+  name: str
+  sequences: list[tree_lib.Sequence]
+  units: int = 1
+
+
+class Source(abc.ABC):
+  """A finished stage's data.
+
+  Attributes:
+    folder: of the stage.
+    unit: what it is counted in.
+    pack: groups whose trees are packed into rows together; bounds the memory.
+  """
+
+  folder: pathlib.Path
+  unit: str
+  pack: int
+
+  @abc.abstractmethod
+  def split(self, share: float, seed: int) -> list[str]:
+    """Keeps a share from training; returns the tasks that are held out."""
+
+  @abc.abstractmethod
+  def thinks(self) -> bool:
+    """Whether most of the actions to imitate have a thought before them."""
+
+  @abc.abstractmethod
+  def count(self) -> dict:
+    """How much there is, for the summary."""
+
+  @abc.abstractmethod
+  def size(self, rows: ConfigDict) -> int:
+    """Units that a row set is made of."""
+
+  @abc.abstractmethod
+  def texts(self) -> Iterator[str]:
+    """What a vocabulary is learnt from."""
+
+  @abc.abstractmethod
+  def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
+    """The training sequences of a row set."""
+
+
+def find(workdir, settings: ConfigDict, summarised: bool) -> Source:
+  """The source that `config.prepare` asks for.
+
+  Args:
+    workdir: of the run.
+    settings: `config.prepare`.
+    summarised: the world model learns summaries of outcomes.
+
+  Raises:
+    UserError: what it takes is not there yet; the message has the command.
+  """
+  check_choice('prepare.source', settings.source, ('trajectories', IMPORT))
+  for name, rows in settings.rows.items():
+    for dataset in rows.datasets:
+      check_choice(f'prepare.rows.{name}.datasets', dataset, DATASETS)
+    for proposer in rows.get('proposers', ()):
+      check_choice(
+        f'prepare.rows.{name}.proposers', proposer, records.PROPOSERS
+      )
+  if settings.source == IMPORT:
+    return Chats(workdir)
+  return Trajectories(workdir, settings, summarised)
+
+
+class Trajectories(Source):
+  """Expert episodes with their branches and rationales, a group each."""
+
+  unit, pack = 'trajectories', 512
+
+  def __init__(self, workdir, settings: ConfigDict, summarised: bool):
+    self.folder = stage.require(workdir, _stage(settings.rows, summarised))
+    self._style = settings.world_model
+    self._held_out = 0
+
+  def split(self, share: float, seed: int) -> list[str]:
+    every = list(records.read(self.folder))
+    order = np.random.default_rng(seed).permutation(len(every))
+    held_out = set(order[: round(share * len(every))].tolist())
+    self._training = [t for i, t in enumerate(every) if i not in held_out]
+    self._held_out = len(held_out)
+    return [every[i].task_id for i in sorted(held_out)]
+
+  def thinks(self) -> bool:
+    thoughts = [step.thought for t in self._training for step in t.steps]
+    return 2 * sum(map(bool, thoughts)) > len(thoughts)
+
+  def count(self) -> dict:
+    counts = {'train': len(self._training), 'held_out': self._held_out}
+    return {'trajectories': counts}
+
+  def size(self, rows: ConfigDict) -> int:
+    return len(self._training)
+
+  def texts(self) -> Iterator[str]:
+    for trajectory in self._training:
+      yield trajectory.instruction
+      yield trajectory.final_observation
+      for step in trajectory.steps:
+        yield step.observation
+        yield step.action
+        if step.thought is not None:
+          yield step.thought
+        for other in step.alternatives:
+          yield other.action
+          yield other.told
+        if step.summary is not None:
+          yield step.summary
+        for rationale in step.rationales:
+          yield rationale.text
+
+  def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
+    for trajectory in self._training:
+      made = scripts(
+        _by(trajectory, rows.get('proposers', ())),
+        rows.datasets,
+        rows.get('k', 0),
+        self._style,
+      )
+      sequences = [s for script in made for s in coder.encode_script(script)]
+      yield Group(f'task {trajectory.task_id}', sequences)
+
+
+class Chats(Source):
+  """Records that `chats import` wrote, sorted: neighbours share prefixes.
+
+  Nothing of them is held out: what they say of an environment is not known
+  well enough to evaluate on.
+  """
+
+  unit, pack = 'chats', 16
+
+  def __init__(self, workdir):
+    self.folder = pathlib.Path(workdir) / IMPORT
+    self._summary = stage.finished(self.folder)
+    if self._summary is None:
+      raise UserError(
+        f'{self.folder} does not exist; run first: python -m'
+        f' early_experience.chats import --source=FOLDER --workdir={workdir}'
+      )
+
+  def split(self, share: float, seed: int) -> list[str]:
+    return []
+
+  def thinks(self) -> bool:
+    return False  # an answer is one text
+
+  def count(self) -> dict:
+    return {'chats': self._summary['chats']}
+
+  def size(self, rows: ConfigDict) -> int:
+    return sum(self._summary['chats'].get(name, 0) for name in rows.datasets)
+
+  def texts(self) -> Iterator[str]:
+    # They are sorted: some of all of them, not the first ones.
+    every = 1 + sum(self._summary['chats'].values()) // VOCABULARY_CHATS
+    chats = chat_record.read(self.folder)
+    for _, chat in itertools.islice(chats, 0, None, every):
+      yield from (turn.text for turn in chat.script())
+
+  def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
+    wanted = (
+      (where, chat)
+      for where, chat in chat_record.read(self.folder)
+      if chat.objective in rows.datasets
+    )
+    while block := list(itertools.islice(wanted, CHATS)):
+      sequences = []
+      for where, chat in block:
+        try:
+          sequences += coder.encode_record(chat)
+        except UserError as error:
+          raise UserError(f'{where}: {error}') from None
+      yield Group(f'{self.folder}: a chat', sequences, len(block))
+
+
+def scripts(
+  trajectory: records.Trajectory,
+  datasets: Sequence[str],
+  k: int,
+  style: str,
+) -> list[render.Script]:
+  """The scripts of all the named datasets for one trajectory."""
+  result = []
+  if 'imitation' in datasets:
+    result += render.imitation(trajectory)
+  if 'world_model' in datasets:
+    result += render.world_model(trajectory, k, style)
+  if 'reflection' in datasets:
+    result += render.reflection(trajectory)
+  return result
+
+
+def _by(trajectory, proposers):
+  """The trajectory with the alternatives of some proposers alone."""
+  if not proposers:
+    return trajectory
+  steps = tuple(
+    dataclasses.replace(
+      step,
+      alternatives=tuple(
+        other for other in step.alternatives if other.is_by(proposers)
+      ),
+    )
+    for step in trajectory.steps
+  )
+  return dataclasses.replace(trajectory, steps=steps)
+
+
+def _stage(row_sets, summarised):
+  """The stage that holds all that the rows need."""
+  if any('reflection' in r.datasets for r in row_sets.values()):
+    return 'reflect'
+  if summarised and any('world_model' in r.datasets for r in row_sets.values()):
+    return 'summarise'
+  if any(r.get('k', 0) for r in row_sets.values()):
+    return 'explore'
+  return 'collect'

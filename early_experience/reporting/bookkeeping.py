@@ -1,0 +1,58 @@
+"""What the stages that make experience left out, counted and paid for."""
+
+import pathlib
+from collections.abc import Iterator
+
+from early_experience.language.cache import FILE, Cache
+from early_experience.runtime import files, stage
+from early_experience.work import set_aside
+
+STAGES = ('collect', 'explore', 'summarise', 'reflect')
+
+
+def left_out(workdir) -> Iterator[dict]:
+  """Tasks that the expert failed or that were set aside; dropped rationales.
+
+  Yields:
+    `stage`, `task_id`, `reason`; of a rationale `step`; `text`: the error, or
+    the rationale.
+
+  Raises:
+    UserError: a file is damaged.
+  """
+  for name in STAGES:
+    folder, dropped = pathlib.Path(workdir) / name, {}
+    for _, line in files.read_jsonl(folder, 'failures'):
+      yield {
+        'stage': name,
+        'task_id': line['task_id'],
+        'reason': line['reason'],
+      }
+    for _, line in files.read_jsonl(folder, set_aside.STEM):
+      yield {'stage': name, 'text': line.pop('error'), **line}
+    for _, line in files.read_jsonl(folder, 'dropped'):
+      dropped[line['task_id']] = line['dropped']  # the newest line counts
+    for task, some in dropped.items():
+      yield from ({'stage': name, 'task_id': task, **one} for one in some)
+
+
+def counts(workdir) -> Iterator[dict]:
+  """The stages' summaries, number by number: `stage`, `what`, `value`."""
+  for name in STAGES:
+    summary = stage.finished(pathlib.Path(workdir) / name)
+    for what, value in _flat(summary or {}):
+      yield {'stage': name, 'what': what, 'value': value}
+
+
+def answers(workdir) -> list[tuple[str, str, int, int, int]]:
+  """(model, prompt, answers, tokens in, tokens out) of all that was asked."""
+  path = pathlib.Path(workdir) / FILE
+  return Cache(path).paid() if path.exists() else []
+
+
+def _flat(value, prefix=''):
+  for key, one in value.items():
+    if isinstance(one, dict):
+      yield from _flat(one, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', one

@@ -1,0 +1,142 @@
+"""Runs a stage from the command line: config, workdir, and errors in a line."""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from early_experience.runtime import cluster
+from early_experience.runtime.errors import UserError, in_file, words
+
+CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'configs/NAME.py[:recipe]', lock_config=True
+)
+WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
+YES = flags.DEFINE_boolean(
+  'yes', False, 'ask language models above the limits of their settings'
+)
+COORDINATOR = flags.DEFINE_string(
+  'coordinator', '', 'host:port of process 0, where no cluster tells it'
+)
+PROCESSES = flags.DEFINE_integer('processes', 1, 'of this run')
+PROCESS = flags.DEFINE_integer('process', 0, 'which of them this is')
+TIMEOUT = flags.DEFINE_integer(
+  'start_timeout_seconds', 300, 'to wait for the other processes'
+)
+
+_USAGE = (
+  'flags are --config=configs/NAME.py[:recipe] --workdir=DIR'
+  ' [--config.KEY=VALUE]'
+)
+
+
+def run(
+  stage: Callable[[ConfigDict, str], object],
+  needs_workdir: bool = True,
+  many_processes: bool = False,
+) -> None:
+  """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1.
+
+  A stage that was preempted ends with exit code 75: again.
+
+  Args:
+    stage: to run.
+    needs_workdir: whether --workdir must be given.
+    many_processes: whether it may be one of many.
+  """
+  logging.set_verbosity(logging.WARNING)  # a stage says what it did itself
+  required = ('config', 'workdir') if needs_workdir else ('config',)
+  told = {*required, *(('yes',) if needs_workdir else ())}
+  if many_processes:
+    told |= {f.name for f in (COORDINATOR, PROCESSES, PROCESS, TIMEOUT)}
+  for name in told:  # by --help
+    flag = flags.FLAGS[name]
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  try:
+    app.run(
+      lambda argv: _main(stage, argv, many_processes),
+      flags_parser=lambda argv: _parse(argv, required),
+    )
+  except UserError as error:
+    _fail(str(error))
+  except KeyboardInterrupt:
+    cluster.leave('stopped; the same command goes on', 130)
+  except cluster.Preempted as error:
+    cluster.leave(
+      f'preempted: saved after update {error}; the same command goes on',
+      cluster.AGAIN,
+    )
+  except Exception as error:
+    if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
+      if not many_processes:
+        raise
+      # Leaving in good order would wait for the others, who wait for this one.
+      traceback.print_exc()
+      cluster.leave('', 1)
+    _fail(f'the disk is full: {error.filename or WORKDIR.value}')
+
+
+def confirmed() -> bool:
+  """Whether the user said --yes."""
+  return flags.FLAGS.is_parsed() and YES.value
+
+
+def _parse(argv, required):
+  """Lets absl parse, and turns its complaints into one line."""
+  try:
+    left = flags.FLAGS(argv)
+  except UserError:
+    raise
+  except Exception as error:
+    configs = [arg.removeprefix('--config=').split(':')[0] for arg in argv]
+    if where := in_file(error, [os.path.abspath(path) for path in configs]):
+      _fail(where)
+    if isinstance(error, (KeyError, AttributeError)):
+      _fail(f'--config has no key {words(error)}')
+    if isinstance(error, (flags.Error, TypeError, ValueError, OSError)):
+      while 'Error whilst parsing config file' in str(error):  # a traceback
+        error = error.__context__
+      _fail(words(error))
+    raise
+  for flag in required:
+    if not flags.FLAGS[flag].present:
+      _fail(f'--{flag} is missing; {_USAGE}')
+  path = config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]
+  if not os.path.isfile(path):
+    _fail(f'--config={path}: no such file')
+  return left
+
+
+def _main(stage, argv, many_processes):
+  if len(argv) > 1:
+    raise UserError(f'unexpected argument {argv[1]!r}; {_USAGE}')
+  if not isinstance(CONFIG.value, ConfigDict):
+    raise UserError('get_config() of --config returns no ConfigDict')
+  if WORKDIR.value and 'jax' in sys.modules:
+    # Compiled programs are kept beside the run, for the stages that follow.
+    jax_config = sys.modules['jax'].config
+    if not jax_config.jax_compilation_cache_dir:
+      cache = os.path.join(WORKDIR.value, 'jax_cache')
+      jax_config.update('jax_compilation_cache_dir', cache)
+  if many_processes:
+    from early_experience.runtime import (
+      distributed,  # jax, which others do without
+    )
+
+    distributed.start(
+      COORDINATOR.value, PROCESSES.value, PROCESS.value, TIMEOUT.value
+    )
+  elif COORDINATOR.value or cluster.launched():
+    raise UserError(
+      f'this stage runs in one process, but'
+      f' {cluster.launched() or "--coordinator"} starts many: launch it once'
+    )
+  stage(CONFIG.value, WORKDIR.value)
+
+
+def _fail(message):
+  cluster.leave(f'error: {message}', 1)

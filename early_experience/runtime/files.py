@@ -1,0 +1,219 @@
+"""Files that are whole or absent, and JSONL that survives a kill."""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Iterator
+
+from early_experience.runtime.errors import UserError
+
+
+def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
+  """Writes a whole file or nothing: a temporary file, then a rename.
+
+  Raises:
+    UserError: the disk is full or the folder cannot be written.
+  """
+  path = pathlib.Path(path)
+  temporary = beside(path)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(temporary, 'wb') as file:
+      file.write(data.encode() if isinstance(data, str) else data)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+    raise UserError(f'cannot write {path}: {error.strerror}') from error
+
+
+def beside(path: pathlib.Path) -> pathlib.Path:
+  """What to fill before it is renamed to `path`; nobody else's.
+
+  Processes of containers on many machines have the same few numbers.
+  """
+  return path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+  write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
+
+
+def read_json(path: str | os.PathLike) -> dict:
+  """Reads one JSON object.
+
+  Raises:
+    UserError: the file is missing, cannot be read or is not JSON, or holds
+      another value.
+  """
+  try:
+    value = json.loads(pathlib.Path(path).read_text())
+  except FileNotFoundError:
+    raise UserError(f'{path} does not exist') from None
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from None
+  except ValueError as error:
+    raise UserError(f'{path} is not JSON: {error}') from None
+  if not isinstance(value, dict):
+    raise UserError(f'{path} is not a JSON object')
+  return value
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """A folder that is whole or absent: it is filled beside, then renamed.
+
+  Raises:
+    UserError: it is there already and not empty, or cannot be made.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise UserError(f'{folder} is there already; name another folder')
+  made = beside(folder)
+  try:
+    made.mkdir(parents=True)
+    yield made
+    os.replace(made, folder)
+  except OSError as error:
+    raise UserError(f'cannot write {folder}: {error.strerror}') from error
+  finally:
+    shutil.rmtree(made, ignore_errors=True)
+
+
+class JsonlWriter:
+  """Appends one JSON object a line, in shards; safe to kill at any moment.
+
+  Each line is written and flushed by itself. A line that a kill cut short is
+  removed when the writer opens the folder again, so `lines already there` are
+  exactly the units that need not be redone.
+
+  Args:
+    folder: holds `{stem}-00000.jsonl`, `{stem}-00001.jsonl`, ...
+    stem: what the shards are called.
+    shard_lines: lines a shard before the next is started.
+  """
+
+  def __init__(self, folder, stem: str, shard_lines: int = 1000):
+    self._folder = pathlib.Path(folder)
+    self._stem = stem
+    self._shard_lines = shard_lines
+    self._folder.mkdir(parents=True, exist_ok=True)
+    shards = jsonl_shards(self._folder, stem)
+    self._shard = max(0, len(shards) - 1)
+    self._lines = _repair(shards[-1]) if shards else 0
+    self._file = None
+
+  def write(self, value: dict) -> None:
+    if self._lines >= self._shard_lines:
+      self.close()
+      self._shard, self._lines = self._shard + 1, 0
+    path = self._folder / f'{self._stem}-{self._shard:05d}.jsonl'
+    try:
+      if self._file is None:
+        self._file = open(path, 'ab')  # noqa: SIM115
+      start = self._file.tell()
+      try:
+        line = json.dumps(value, ensure_ascii=False) + '\n'
+        self._file.write(line.encode())
+        self._file.flush()
+      except OSError:
+        self._discard(path, start)
+        raise
+    except OSError as error:
+      raise UserError(f'cannot write {path}: {error.strerror}') from error
+    self._lines += 1
+
+  def _discard(self, path: pathlib.Path, start: int) -> None:
+    """Drops a half-written line, and the buffer that still wants to go out."""
+    file, self._file = self._file, None
+    with contextlib.suppress(OSError):
+      file.close()
+    with contextlib.suppress(OSError):  # else the next writer repairs it
+      os.truncate(path, start)
+
+  def close(self) -> None:
+    if self._file is not None:
+      self._file.close()
+      self._file = None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+
+def jsonl_shards(folder, stem: str) -> list[pathlib.Path]:
+  return sorted(pathlib.Path(folder).glob(f'{stem}-[0-9]*.jsonl'))
+
+
+def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
+  """Yields (`FILE line N`, object) over all shards in order.
+
+  Raises:
+    UserError: as `read_objects`.
+  """
+  for path in jsonl_shards(folder, stem):
+    yield from read_objects(path)
+
+
+def written(folder, stem: str) -> set[str]:
+  """Tasks of which a run that may have been stopped has a whole line.
+
+  A line that a kill cut short, if only by its end, is of none: `JsonlWriter`
+  will remove it.
+
+  Raises:
+    UserError: as `read_objects`.
+  """
+  return {
+    value['task_id']
+    for path in jsonl_shards(folder, stem)
+    for _, value in read_objects(path, cut=True)
+  }
+
+
+def read_objects(
+  path: str | os.PathLike, cut: bool = False
+) -> Iterator[tuple[str, dict]]:
+  """Yields (`FILE line N`, object) of one file of JSON lines.
+
+  Args:
+    path: of the file.
+    cut: leave out a last line without an end.
+
+  Raises:
+    UserError: it cannot be read, or a line is no JSON object in UTF-8; the
+      message names the file and the line.
+  """
+  try:
+    with open(path, 'rb') as file:
+      for number, line in enumerate(file, start=1):
+        if cut and not line.endswith(b'\n'):
+          return
+        where = f'{path} line {number}'
+        try:
+          value = json.loads(line.decode())
+        except ValueError as error:  # of UTF-8, too
+          raise UserError(
+            f'{where}: not a whole JSON record: {error}'
+          ) from None
+        if not isinstance(value, dict):
+          raise UserError(f'{where}: not a JSON object')
+        yield where, value
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from None
+
+
+def _repair(path: pathlib.Path) -> int:
+  """Cuts an unfinished last line; returns the number of whole lines."""
+  data = path.read_bytes()
+  whole = data.rfind(b'\n') + 1
+  if whole < len(data):
+    os.truncate(path, whole)
+  return data.count(b'\n')

@@ -1,0 +1,110 @@
+"""A stage's folder under the workdir: begun, continued, finished, required.
+
+Every stage owns `WORKDIR/NAME/`. `settings.json` there holds the settings it
+was begun with, `summary.json` what it counted when it was done. A stage that
+was stopped continues; a finished one has nothing to do; one whose settings
+changed is refused, for its outputs would be of two kinds.
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import socket
+
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
+
+SETTINGS, SUMMARY, LOCK = 'settings.json', 'summary.json', '.lock'
+
+
+def begin(
+  workdir, name: str, settings: dict, claim: bool = True
+) -> pathlib.Path:
+  """Creates or re-enters a stage's folder.
+
+  Args:
+    workdir: the run's folder.
+    name: the stage's folder, e.g. `explore` or `train/joint`.
+    settings: JSON-able; everything that the outputs depend on.
+    claim: keep other runs out of it for as long as this process lives.
+
+  Raises:
+    UserError: the folder was begun with other settings, cannot be written, or
+      another process is at work in it.
+  """
+  folder = pathlib.Path(workdir) / name
+  if claim and finished(folder) is None:
+    _claim(folder)
+  settings = json.loads(json.dumps(settings))
+  path = folder / SETTINGS
+  if path.exists():
+    old = files.read_json(path)
+    changed = sorted(_differences(old, settings))
+    if changed:
+      raise UserError(
+        f'{folder} was begun with other settings: {", ".join(changed)};'
+        ' use another --workdir, or delete that folder'
+      )
+  else:
+    files.write_json(path, settings)
+  return folder
+
+
+def _claim(folder):
+  """Takes the folder's lock, which this process holds until it ends."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+  except OSError as error:
+    raise UserError(f'cannot write {folder}: {error.strerror}') from None
+  try:
+    # Of the process, not of the file's handle: taking it again succeeds, and
+    # the handle must stay open.
+    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    holder = os.pread(lock, 100, 0).decode(errors='replace') or 'another run'
+    raise UserError(
+      f'{folder} is in use by {holder}: wait for it, or use another --workdir'
+    ) from None
+  os.ftruncate(lock, 0)
+  os.pwrite(
+    lock, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0
+  )
+
+
+def finished(folder) -> dict | None:
+  """The summary of a stage that is done, else None."""
+  path = pathlib.Path(folder) / SUMMARY
+  return files.read_json(path) if path.exists() else None
+
+
+def finish(folder, summary: dict) -> dict:
+  files.write_json(pathlib.Path(folder) / SUMMARY, summary)
+  return summary
+
+
+def require(workdir, name: str) -> pathlib.Path:
+  """The folder of a stage that must be done before this one.
+
+  Raises:
+    UserError: it is not; the message has the command that does it.
+  """
+  folder = pathlib.Path(workdir) / name
+  if finished(folder) is None:
+    stage = name.split('/')[0]
+    state = 'is not finished' if folder.exists() else 'does not exist'
+    raise UserError(
+      f'{folder} {state}; run first: python -m early_experience.{stage}'
+      f' --config=... --workdir={workdir}'
+    )
+  return folder
+
+
+def _differences(old, new, prefix=''):
+  for key in sorted(old.keys() | new.keys()):
+    a, b = old.get(key, '(absent)'), new.get(key, '(absent)')
+    if isinstance(a, dict) and isinstance(b, dict):
+      yield from _differences(a, b, f'{prefix}{key}.')
+    elif a != b:
+      yield f'{prefix}{key} was {a!r}, is {b!r}'

@@ -1,0 +1,149 @@
+"""Units on processes of this machine, which may hang, crash or be killed."""
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import multiprocessing
+import os
+import pickle
+import signal
+from concurrent import futures
+
+from ml_collections import ConfigDict
+
+from early_experience.work.units import Failure, attempt, in_a_line
+
+
+def count(cluster: ConfigDict) -> int:
+  """How many local workers there are to be."""
+  if cluster.workers:
+    return cluster.workers
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))  # a container's share
+  return os.cpu_count() or 1
+
+
+class Local:
+  """Spawned processes of this machine: nothing of this one leaks into them."""
+
+  def __init__(self, function, cluster, most):
+    self._function = functools.partial(_pickled, function)
+    self._timeout = cluster.unit_timeout_seconds
+    self._workers = max(1, min(count(cluster), most))
+    self._pool, self._open = None, {}  # future -> its pool
+
+  def wanted(self):
+    return 2 * self._workers  # one that is worked on, one that comes next
+
+  def submit(self, unit):
+    if self._pool is None or not self._pool.active:
+      self._start()
+    future = self._pool.schedule(
+      self._function, args=(unit,), timeout=self._timeout
+    )
+    self._open[future] = self._pool
+    return future
+
+  def _start(self):
+    from pebble import ProcessPool
+
+    self.close()
+    self._pool = ProcessPool(
+      max_workers=self._workers,
+      initializer=_begin,
+      # The function only to import its module, in all workers at once: they
+      # receive their units one after the other.
+      initargs=(os.getpid(), self._function),
+      context=_Context(),
+    )
+
+  def result(self, future):
+    from pebble import ProcessExpired
+
+    pool = self._open.pop(future)
+    try:
+      result = future.result()
+      return result if isinstance(result, Failure) else pickle.loads(result)
+    except futures.TimeoutError:
+      return Failure('hang', f'no answer in {self._timeout:g} s')
+    except ProcessExpired as error:
+      return Failure(
+        'crash', f'its process ended with {_ended(error.exitcode)}'
+      )
+    except (futures.BrokenExecutor, futures.CancelledError):
+      # It breaks where a worker ends that had nothing to do, or while it sent
+      # its answer, and forgets what was in its queue.
+      for other in [one for one, its in self._open.items() if its is pool]:
+        other.cancel()
+      return Failure('crash', 'its pool broke')
+    except Exception as error:  # a unit that cannot be pickled, for instance
+      return Failure('error', in_a_line(error))
+
+  def close(self):
+    if self._pool is not None:
+      self._pool.stop()
+      self._pool.join()
+
+
+def _pickled(function, unit):
+  """`attempt`, its result as bytes: while it is sent, no other worker can, so
+  that one which runs out of memory must not do it then.
+  """
+  return attempt(lambda one: pickle.dumps(function(one)), unit)
+
+
+def _ended(exitcode):
+  if exitcode is not None and exitcode < 0:
+    with contextlib.suppress(ValueError):
+      return signal.Signals(-exitcode).name
+  return f'exit code {exitcode % _EXITED}'
+
+
+# Pebble sees no harm in a process that ends with 0, and waits for its unit.
+_EXITED = 256
+
+
+class _Process(multiprocessing.get_context('spawn').Process):
+  """A worker; where it is killed, what it has started is killed too."""
+
+  _buried = False
+
+  @property
+  def exitcode(self):
+    code = super().exitcode
+    return _EXITED if code == 0 else code
+
+  def is_alive(self):
+    alive = super().is_alive()
+    if not alive and not self._buried:
+      self._buried = True  # later, its number may be another group's
+      with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(self.pid, signal.SIGKILL)
+    return alive
+
+
+class _Context(multiprocessing.context.SpawnContext):
+  Process = _Process
+
+
+def _begin(parent, _):
+  """Makes a worker the head of a group that ends as a whole.
+
+  Browsers and virtual machines that an environment starts are of the group.
+  """
+  os.setpgid(0, 0)
+  signal.signal(signal.SIGTERM, _leave)
+  with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+  if os.getppid() != parent:  # it died before that
+    _leave()
+
+
+def _leave(*_):
+  """Closes the environment, if it lets itself be closed, and ends the group."""
+  signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
+  signal.alarm(2)  # Pebble kills after 3
+  with contextlib.suppress(BaseException):
+    atexit._run_exitfuncs()
+  os.killpg(0, signal.SIGKILL)

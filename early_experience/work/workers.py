@@ -1,0 +1,116 @@
+"""Runs independent units of work on many processes, in order, and survives.
+
+A unit that raises, hangs or kills its worker is tried again, then given back
+as a `Failure`; the others go on. Results come in the order of the units,
+whoever is done first: what is written does not depend on the number of
+workers, and a run that was killed and continued writes what an undisturbed
+one does.
+"""
+
+import collections
+import contextlib
+import queue
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from early_experience.runtime.errors import UserError
+from early_experience.work import local
+from early_experience.work.units import Failure, attempt
+
+# Results that may wait for an earlier, slower unit.
+_AHEAD = 4096
+
+
+def run(
+  function: Callable[[Any], Any],
+  units: Iterable[Any],
+  cluster: ConfigDict,
+  most: int,
+) -> Iterator[tuple[Any, Any]]:
+  """Yields (unit, result or `Failure`) in the order of the units.
+
+  Even one worker is a process of its own, so that a unit which hangs can be
+  stopped and one that crashes takes nothing along. Units are drawn when a
+  worker is about to need one.
+
+  Args:
+    function: of a unit; it and what it takes and returns can be pickled.
+    units: drawn late; the caller may stop before their end.
+    cluster: `config.cluster`.
+    most: results that are wanted; no more workers than that are started.
+
+  Raises:
+    UserError: the cluster cannot be used.
+  """
+  check(cluster)
+  if cluster.address:
+    from early_experience.work import ray  # an extra
+
+    engine = ray.Ray(function, cluster, most)
+  else:
+    engine = local.Local(function, cluster, most)
+  with contextlib.closing(engine):
+    yield from _in_order(engine, units, cluster.tries)
+
+
+def run_here(
+  function: Callable[[Any], Any], units: Iterable[Any], tries: int
+) -> Iterator[tuple[Any, Any]]:
+  """Likewise one after the other in this process, where a hang is a hang."""
+  for unit in units:
+    for _ in range(tries):
+      result = attempt(function, unit)
+      if not isinstance(result, Failure):
+        break
+    yield unit, result
+
+
+def check(cluster: ConfigDict) -> None:
+  """Raises UserError where a number of `config.cluster` makes no sense."""
+  if cluster.workers < 0:
+    raise UserError(f'config.cluster.workers is {cluster.workers}, below 0')
+  for key in ('tries', 'unit_timeout_seconds'):
+    if cluster[key] <= 0:
+      raise UserError(f'config.cluster.{key} is {cluster[key]}, not above 0')
+
+
+class _Waiting:
+  """A unit in line: its number of tries, and its result once it is `done`."""
+
+  def __init__(self, unit):
+    self.unit, self.tries, self.done, self.result = unit, 0, False, None
+
+
+def _in_order(engine, units, tries):
+  units, more = iter(units), True
+  line = collections.deque()  # as drawn; those at the head leave when done
+  flying, landed = {}, queue.SimpleQueue()  # future -> its _Waiting; futures
+
+  def launch(waiting):
+    waiting.tries += 1
+    future = engine.submit(waiting.unit)
+    flying[future] = waiting
+    future.add_done_callback(landed.put)
+
+  while more or line:
+    # One at a time: drawing may take long, and results should not wait.
+    draws = more and len(flying) < engine.wanted() and len(line) < _AHEAD
+    if draws:
+      try:
+        line.append(_Waiting(next(units)))
+        launch(line[-1])
+      except StopIteration:
+        more = False
+    with contextlib.suppress(queue.Empty):
+      future = landed.get(block=bool(flying) and not draws)
+      waiting = flying.pop(future)
+      waiting.result = engine.result(future)
+      if isinstance(waiting.result, Failure) and waiting.tries < tries:
+        launch(waiting)
+      else:
+        waiting.done = True
+    while line and line[0].done:
+      waiting = line.popleft()
+      yield waiting.unit, waiting.result
