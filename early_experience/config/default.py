@@ -23,7 +23,7 @@ def default() -> ConfigDict:
   config.env.kwargs = ConfigDict()
   config.env.max_observation_chars = 100_000  # a longer one is a fault
 
-  # Who does the work of collect and explore; see workers.py.
+  # Who does the work of collect and explore; see work/.
   config.cluster = ConfigDict()
   # Of a Ray cluster; '' = processes of this machine.
   config.cluster.address = ''

@@ -1,0 +1,1 @@
+"""What a run has made, gathered for the page; and the page."""
