@@ -1,0 +1,1 @@
+"""Generation: KV caches, constraints, and what a model has read."""

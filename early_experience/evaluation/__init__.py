@@ -1,1 +1,1 @@
-"""Rollouts, statistics and the report."""
+"""Agents, their rollouts, and statistics."""

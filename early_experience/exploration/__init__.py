@@ -1,0 +1,1 @@
+"""Who proposes alternative actions, and how they are tried from a state."""

@@ -1,1 +1,1 @@
-"""The language model: parameter table, transformer, attention, decoding."""
+"""The language model: parameter table, transformer, attention, sharding."""

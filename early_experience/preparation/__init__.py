@@ -1,0 +1,1 @@
+"""From trajectories or imported chats to sequences, which rows are made of."""

@@ -1,0 +1,1 @@
+"""Rationales: who writes them, and what they must not say."""

@@ -1,0 +1,1 @@
+"""Units of work on many processes: on this machine, or on a Ray cluster."""
