@@ -12,6 +12,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import initial, metrics
+from tests.close import FLOAT64, assert_exact
 from tests.model_case import flat, make_cfg, make_params
 from tests.training_case import config_of, mesh_of, prepared, to_numpy
 
@@ -49,8 +50,11 @@ def straight(tmp_path_factory):
   return train(lora_config(), workdir), workdir
 
 
+@jax.enable_x64()
 def test_attached_adapters_equal_merged_ones():
-  cfg = make_cfg(lora_rank=3, lora_alpha=1.5)
+  plain, cfg = (
+    make_cfg(lora_rank=rank, lora_alpha=1.5, **FLOAT64) for rank in (0, 3)
+  )
   params = table.flat(make_params(cfg))
   merged = {path: x for path, x in params.items() if not is_adapter(path)}
   for path in merged:
@@ -62,11 +66,11 @@ def test_attached_adapters_equal_merged_ones():
       merged[path] = merged[path] + 0.5 * added.reshape(merged[path].shape)
   tokens_BT = np.arange(12)[None]
   with jax.set_mesh(mesh_of((1, 1, 1))):
-    attached, plain = (
+    both = (
       hidden(table.nested(p), tokens_BT, *flat(tokens_BT), c)
-      for p, c in ((params, cfg), (merged, make_cfg()))
+      for p, c in ((params, cfg), (merged, plain))
     )
-  np.testing.assert_allclose(attached, plain, rtol=1e-4, atol=1e-5)
+    assert_exact(*both)
 
 
 def test_only_adapters_move_and_only_they_have_moments(straight):
