@@ -26,6 +26,30 @@ def test_text_round_trips(coder, text):
   assert coder.decode(coder.encode(text)) == text
 
 
+LONG = ' '.join(f'shelf {i} holds cup {i % 7}' for i in range(400))
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    LONG,  # sentencepiece passes over lines of more than 4,192 bytes
+    LONG.replace(' ', '\n'),  # one word
+    f'{LONG[:2000]}\u2585{LONG[:2000]}',  # and those with its own character
+  ],
+  ids=['long', 'one long word', 'reserved'],
+)
+def test_a_vocabulary_learns_from_all_of_every_text(text):
+  learnt = SentencePieceTokenizer(train([text], 400))
+  sample = text[:1000]
+  assert len(learnt.encode(sample)) < len(sample) / 2
+
+
+def test_a_long_text_teaches_what_its_parts_do():
+  words = LONG.split(' ')
+  parts = [' '.join(words[i : i + 100]) for i in range(0, len(words), 100)]
+  assert train([LONG], 400) == train(parts, 400)
+
+
 def test_text_that_looks_like_a_role_is_not_one(coder):
   special = {*coder.stop_ids, coder.bos_id, coder.role_id('action')}
   assert not special & set(coder.encode('<|action|> <|end|> <s>'))

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable
@@ -17,6 +18,12 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import interface
 
 _END = '<|end|>'
+TRAINING_LINES = 200_000  # enough for a vocabulary; bounds its training time
+# sentencepiece passes over what is longer, and over lines with its own
+# character for what it does not know, and says so in a log alone.
+_LINE_BYTES = 4192
+_PIECE = _LINE_BYTES // 4  # characters that fit, whatever they are
+_RESERVED = '\u2585'
 
 
 def _role_symbol(role):
@@ -130,22 +137,26 @@ class SentencePieceTokenizer(interface.Tokenizer):
 def train(texts: Iterable[str], vocab_size: int) -> bytes:
   """Trains a byte-pair model; returns the contents of a `.model` file.
 
-  Any text survives a round trip: what the vocabulary lacks becomes bytes.
+  What the vocabulary lacks becomes bytes, so that any text survives a round
+  trip, but for U+2581, which sentencepiece takes for a space.
 
   Args:
-    texts: the training split's.
+    texts: the training split's, of any length; the first `TRAINING_LINES` of
+      them, where a long one counts as several.
     vocab_size: at most; fewer where the text has fewer words.
 
   Raises:
     UserError: the vocabulary cannot hold the bytes and the symbols.
   """
   model = io.BytesIO()
+  lines = itertools.chain.from_iterable(map(_lines, texts))
   try:
     sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(texts),
+      sentence_iterator=itertools.islice(lines, TRAINING_LINES),
       model_writer=model,
       model_type='bpe',
       vocab_size=vocab_size,
+      max_sentence_length=_LINE_BYTES,
       hard_vocab_limit=False,
       byte_fallback=True,
       character_coverage=1.0,
@@ -165,3 +176,16 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
       f'config.prepare.vocab_size={vocab_size}: {reason}'
     ) from None
   return model.getvalue()
+
+
+def _lines(text):
+  """Parts of a text that sentencepiece reads, cut between words."""
+  for part in text.split(_RESERVED):
+    start, size = 0, len(part)
+    if len(part.encode()) > _LINE_BYTES:
+      while size - start > _PIECE:
+        end = part.rfind(' ', start + 1, start + _PIECE)
+        yield part[start : end if end > 0 else start + _PIECE]
+        # It puts a space before each line, which is the one left out here.
+        start = end + 1 if end > 0 else start + _PIECE
+    yield part[start:]
