@@ -16,8 +16,6 @@ from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.tokenizers import saved, sentencepiece_tokenizer
 
-TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
-
 
 def prepare(config: ConfigDict, workdir: str) -> dict:
   """Writes `prepare/`: the tokenizer, split.json and rows/NAME.
@@ -62,7 +60,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
       f' {counts["tree_tokens"]} as trees, ratio {counts["ratio"]:.2f};'
       f' {counts["rows"]} {counts["layout"]} rows of'
       f' {counts["row_tokens"]}, {counts["fill"]:.0%} full,'
-      f' {counts["dropped"]} overlong dropped'
+      f' {counts["dropped"]}{_of(counts)} overlong, dropped'
       f'{lacking and f"; it has nothing of: {lacking}"}'
     )
   return summary
@@ -94,8 +92,7 @@ def _tokenizer(source, config, folder):
         template_kwargs=settings.template_kwargs.to_dict(),
       )
     else:
-      texts = itertools.islice(source.texts(), TOKENIZER_TEXTS)
-      model = sentencepiece_tokenizer.train(texts, settings.vocab_size)
+      model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
       coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
     coder.save(folder)
   return saved.load(folder)
@@ -113,7 +110,8 @@ class _Counts:
   tree_tokens: int = 0
   row_tokens: int = 0  # in rows: the tree's, with what windows repeat
   windows: int = 0
-  dropped: int = 0
+  decisions: int = 0  # turns to learn, outcomes too
+  dropped: int = 0  # of them
   max_depth: int = 0
   scored: np.ndarray = dataclasses.field(
     default_factory=lambda: np.zeros(len(render.OBJECTIVES))
@@ -139,6 +137,11 @@ def _write_rows(name, source, coder, settings, folder):
         progress.update(group.units)
       for row in rows.pack(parts, settings.row_tokens):
         writer.write(row)
+    if counts.decisions and counts.dropped == counts.decisions:
+      raise UserError(
+        f'rows {name}: none of {counts.decisions} decisions and outcomes fits,'
+        f' config.prepare.row_tokens={settings.row_tokens}; use longer rows'
+      )
     manifest = writer.finish(_manifest(name, settings, coder, counts))
   except BaseException:
     writer.abandon()
@@ -161,6 +164,7 @@ def _manifest(name, settings, coder, counts):
     'tree_tokens': counts.tree_tokens,
     'packed_tokens': counts.row_tokens,
     'windows': counts.windows,
+    'decisions': counts.decisions,
     'dropped': counts.dropped,
     'scored': dict(zip(render.OBJECTIVES, counts.scored.tolist(), strict=True)),
   }
@@ -170,11 +174,12 @@ def _parts(group, settings, counts):
   """Trees of at most a row from the sequences of a group; counts them."""
   sequences = []
   for sequence in group.sequences:
-    if len(sequence.ids_T) <= settings.row_tokens:
-      sequences.append(sequence)
-    elif settings.overlong == 'drop':
-      counts.dropped += 1
-    else:
+    kept = tree.cut(sequence, settings.row_tokens)
+    decisions, left = (len(tree.targets(s)) for s in (sequence, kept))
+    counts.decisions += decisions
+    counts.dropped += decisions - left
+    sequences.append(kept)
+    if left < decisions and settings.overlong == 'error':
       raise UserError(
         f'{group.name} has a path of {len(sequence.ids_T)} tokens,'
         f' config.prepare.row_tokens={settings.row_tokens}; use longer rows,'
@@ -200,13 +205,19 @@ def _summary(manifest):
   room = manifest['rows'] * manifest['row_tokens']
   kept = (
     'rows row_tokens layout datasets k flat_tokens tree_tokens packed_tokens'
-    ' windows dropped max_depth scored'
+    ' windows decisions dropped max_depth scored'
   )
   return {
-    **{key: manifest[key] for key in kept.split()},
+    **{key: manifest[key] for key in kept.split() if key in manifest},
     'ratio': manifest['flat_tokens'] / max(1, manifest['tree_tokens']),
     'fill': manifest['packed_tokens'] / max(1, room),
   }
+
+
+def _of(counts):
+  """Of how many decisions, where that was counted: old rows do not say."""
+  known = 'decisions' in counts
+  return f' of {counts["decisions"]} decisions and outcomes' if known else ''
 
 
 if __name__ == '__main__':

@@ -64,6 +64,31 @@ def flat(sequence: Sequence) -> Tree:
   )
 
 
+def targets(sequence: Sequence) -> np.ndarray:
+  """Starts and ends of what is scored in one piece: int [N, 2].
+
+  That is a decision, with its thought where no header stands between, or an
+  outcome.
+  """
+  scored_T = sequence.weights_TO.any(1)
+  edges = np.flatnonzero(np.diff(scored_T, prepend=False, append=False))
+  return edges.reshape(-1, 2)
+
+
+def cut(sequence: Sequence, length: int) -> Sequence:
+  """A sequence up to its last target that fits; a target is kept whole.
+
+  Args:
+    sequence: one that ends with a target.
+    length: tokens, at most.
+  """
+  if len(sequence.ids_T) <= length:
+    return sequence
+  ends = targets(sequence)[:, 1]
+  end = max(ends[ends <= length], default=0)
+  return Sequence(sequence.ids_T[:end], sequence.weights_TO[:end])
+
+
 def absorb(sequences: Iterable[Sequence]) -> list[Sequence]:
   """Adds each sequence that begins another one to it: the best flat form.
 
