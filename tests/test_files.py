@@ -69,7 +69,7 @@ def test_a_foreign_record_is_refused_with_its_file_and_line(
   value = records.to_json(named('b'))
   change(value)
   (shard,) = files.jsonl_shards(tmp_path, records.STEM)
-  with open(shard, 'a') as file:
+  with open(shard, 'a', encoding='utf-8') as file:
     file.write(json.dumps(value) + '\n')
   with pytest.raises(UserError, match=f'00000.jsonl line 2: .*{message}'):
     list(records.read(tmp_path))

@@ -52,7 +52,7 @@ def read_json(path: str | os.PathLike) -> dict:
       another value.
   """
   try:
-    value = json.loads(pathlib.Path(path).read_text())
+    value = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
   except OSError as error:
