@@ -21,11 +21,20 @@ class Sequence:
 
   Attributes:
     ids_T: int32 token ids.
-    weights_TO: float32; all 0 is context.
+    weights_TO: float32; all 0 is context, as the first token always is.
+
+  Raises:
+    UserError: the first token is a target, which nothing predicts.
   """
 
   ids_T: np.ndarray
   weights_TO: np.ndarray
+
+  def __post_init__(self):
+    if self.weights_TO[:1].any():
+      raise UserError(
+        'a sequence begins with a target, and nothing is read before it'
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,6 +134,48 @@ class ChatEncoding:
       guarded[i] = {**guarded[i], 'content': before + inside + after}
     return self.tokens.reveal(write(guarded))
 
+  def check_shown(
+    self, messages: Sequence[dict], tools: Sequence[dict] | None = None
+  ) -> None:
+    """Refuses a conversation of which the template leaves something out.
+
+    Each name of a tool, each name of a call and each end of a content must be
+    in the text, with a mark behind it. (Of a content the end: some templates
+    drop the thoughts that earlier answers begin with.)
+
+    Args:
+      messages: see `encode_messages`.
+      tools: the same.
+
+    Raises:
+      UserError: naming what is left out.
+    """
+    guard, marked = self.tokens.guard, []
+
+    def put_mark(into, key, what):
+      into[key] += mark(len(marked))
+      marked.append(what)
+
+    messages, tools = guard(list(messages)), guard(list(tools or ()))
+    for tool in tools:
+      put_mark(tool.get('function', tool), 'name', 'tools')
+    for message in messages:
+      calls = message.get('tool_calls', ())
+      for call in calls:
+        put_mark(call['function'], 'name', 'calls of tools')
+      if message['content'].strip():
+        beside = 'is said beside calls of tools'
+        said = beside if calls else f'a message of role {message["role"]} says'
+        put_mark(message, 'content', f'what {said}')
+    written = self.template.render(messages, tools or None, **self._kwargs)
+    shown = self.tokens.reveal(written)[1]
+    lost = [what for number, what in enumerate(marked) if number not in shown]
+    if lost:
+      raise UserError(
+        f'{self.template.where}: the chat template leaves out'
+        f' {", ".join(dict.fromkeys(lost))}'
+      )
+
   def up_to(
     self,
     messages: Sequence[dict],

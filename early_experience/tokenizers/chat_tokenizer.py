@@ -89,6 +89,7 @@ class ChatTokenizer(interface.Tokenizer):
     self._encoded = cached(maxsize=512)(self._chat.tokens.encode)
     self._continued = cached(maxsize=32768)(self._continue)
     self._prompt = cached(maxsize=512)(self._prompt_texts)
+    self._check_system = cached(maxsize=512)(self._check_first)
     self.vocab_size = self._chat.vocab_size
     ids, names = self._chat.tokens.ids, self._chat.template.tokens
     stops = [ids[self._frame.end], ids.get(names.get('eos_token'))]
@@ -149,6 +150,7 @@ class ChatTokenizer(interface.Tokenizer):
 
   def encode_script(self, script: Script) -> list[Sequence]:
     messages = messages_of(script, self._format)
+    self._check_system(_plain(messages[:1]))
     targets = [
       target
       for i, message in enumerate(messages)
@@ -164,6 +166,7 @@ class ChatTokenizer(interface.Tokenizer):
       for message in chat.messages[: chat.scored[-1] + 1]
     ]
     tools = list(chat.tools) or None
+    self._chat.check_shown(messages, tools)
     objective = OBJECTIVES.index(chat.objective)
     targets = []
     for i in chat.scored:
@@ -281,6 +284,12 @@ class ChatTokenizer(interface.Tokenizer):
   def _render(self, messages, add_generation_prompt):
     given = [{'role': role, 'content': content} for role, content in messages]
     return self._chat.render(given, None, add_generation_prompt)[0]
+
+  def _check_first(self, messages):
+    """Refuses a system message that the template leaves out."""
+    given = [{'role': role, 'content': content} for role, content in messages]
+    if given and given[0]['role'] == 'system':
+      self._chat.check_shown([*given, {'role': 'user', 'content': 'x'}])
 
   def _render_user_prompt(self, messages, role, context):
     """The text up to where a user's message goes on after some context."""
