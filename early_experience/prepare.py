@@ -4,13 +4,15 @@ import dataclasses
 import itertools
 import pathlib
 import shutil
+import sys
 
 import numpy as np
+from absl import flags
 from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.experience import render, rows, tree
-from early_experience.preparation import sources
+from early_experience.preparation import show, sources
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
@@ -24,26 +26,9 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     UserError: the source is missing, a record is damaged, or a path is longer
       than a row.
   """
-  settings = config.prepare
-  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
-  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
-  check_choice(
-    'prepare.world_model', settings.world_model, ('inline', 'instructed')
-  )
-  if not settings.rows:
-    raise UserError('config.prepare.rows is empty: no rows to prepare')
-  source = sources.find(workdir, settings, config.summarise.enabled)
+  source = _source(config, workdir)
   is_new = not (pathlib.Path(workdir) / 'prepare').exists()
-  folder = stage.begin(
-    workdir,
-    'prepare',
-    {
-      **settings.to_dict(),
-      'tokenizer': _given_tokenizer(config),
-      'seed': config.seed,
-      'source': files.read_json(source.folder / stage.SETTINGS),
-    },
-  )
+  folder = stage.begin(workdir, 'prepare', _settings(source, config))
   summary = stage.finished(folder)
   if summary is None:
     try:
@@ -66,6 +51,59 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   return summary
 
 
+def show_one(config: ConfigDict, workdir: str, which: str) -> None:
+  """Prints what is trained of one trajectory or chat; writes nothing.
+
+  Args:
+    config: as `prepare` takes it.
+    workdir: where the source is done; `prepare` need not be.
+    which: `N[:ROWS]`, of the Nth one and of a row set; else of that with the
+      most datasets. Of a trajectory its task, too.
+
+  Raises:
+    UserError: there is none, or `prepare` was begun with other settings.
+  """
+  source, folder = _source(config, workdir), pathlib.Path(workdir) / 'prepare'
+  if (folder / stage.SETTINGS).exists():
+    settings = _settings(source, config)
+    stage.begin(workdir, 'prepare', settings, claim=False)  # refuses others
+  row_sets = config.prepare.rows
+  one, _, name = which.rpartition(':')
+  if name not in row_sets:
+    one = which
+    name = max(sorted(row_sets), key=lambda n: len(row_sets[n].datasets))
+  source.split(config.prepare.held_out, config.seed)
+  made = saved.exists(folder)
+  coder = saved.load(folder) if made else _new_tokenizer(source, config)
+  group = source.pick(one, row_sets[name], coder)
+  others = ', '.join(sorted(set(row_sets) - {name}))
+  print(f'rows {name} (others: {others or "none"})')
+  colour = show.in_colour(sys.stdout)
+  show.put(show.lines(group, coder, config.prepare.row_tokens, colour))
+
+
+def _source(config, workdir):
+  settings = config.prepare
+  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
+  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
+  check_choice(
+    'prepare.world_model', settings.world_model, ('inline', 'instructed')
+  )
+  if not settings.rows:
+    raise UserError('config.prepare.rows is empty: no rows to prepare')
+  return sources.find(workdir, settings, config.summarise.enabled)
+
+
+def _settings(source, config):
+  """All that the rows depend on."""
+  return {
+    **config.prepare.to_dict(),
+    'tokenizer': _given_tokenizer(config),
+    'seed': config.seed,
+    'source': files.read_json(source.folder / stage.SETTINGS),
+  }
+
+
 def _prepare(source, config, folder):
   settings = config.prepare
   held_out = source.split(settings.held_out, config.seed)
@@ -83,19 +121,21 @@ def _prepare(source, config, folder):
 
 
 def _tokenizer(source, config, folder):
-  settings = config.prepare
   if not saved.exists(folder):
-    if given := _given_tokenizer(config):
-      coder = saved.load(
-        given,
-        answer_format=settings.answer_format,
-        template_kwargs=settings.template_kwargs.to_dict(),
-      )
-    else:
-      model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
-      coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
-    coder.save(folder)
+    _new_tokenizer(source, config).save(folder)
   return saved.load(folder)
+
+
+def _new_tokenizer(source, config):
+  settings = config.prepare
+  if given := _given_tokenizer(config):
+    return saved.load(
+      given,
+      answer_format=settings.answer_format,
+      template_kwargs=settings.template_kwargs.to_dict(),
+    )
+  model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
+  return sentencepiece_tokenizer.SentencePieceTokenizer(model)
 
 
 def _given_tokenizer(config):
@@ -220,5 +260,13 @@ def _of(counts):
   return f' of {counts["decisions"]} decisions and outcomes' if known else ''
 
 
+def _run(config, workdir):
+  if show.SHOW.value:
+    show_one(config, workdir, show.SHOW.value)
+  else:
+    prepare(config, workdir)
+
+
 if __name__ == '__main__':
-  cli.run(prepare)
+  flags.declare_key_flag('show')  # by --help
+  cli.run(_run)

@@ -241,7 +241,7 @@ def windows(tree: Tree, row_tokens: int) -> list[Tree]:
   parts, done = [], 0
   while done < len(scored):
     first = scored[done]
-    context = _ancestors(tree, first)
+    context = ancestors(tree, first)
     end = first + row_tokens - len(context)
     taken = int(np.searchsorted(scored, end))
     last = scored[taken - 1]
@@ -250,7 +250,8 @@ def windows(tree: Tree, row_tokens: int) -> list[Tree]:
   return parts
 
 
-def _ancestors(tree, node):
+def ancestors(tree: Tree, node: int) -> np.ndarray:
+  """The tokens before a token on its path, from the root: int32 places."""
   path = []
   while tree.back_T[node]:
     node -= tree.back_T[node]

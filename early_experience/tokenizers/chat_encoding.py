@@ -42,6 +42,7 @@ class ChatEncoding:
 
   Attributes:
     tokens, template: the two.
+    settings: `template_kwargs`.
     vocab_size: the largest id that they give, and one.
   """
 
@@ -49,7 +50,7 @@ class ChatEncoding:
     config = chat_template.read_config(folder)
     self.tokens = private_tokens.load(folder, config)
     self.template = chat_template.load(folder)
-    self._kwargs = template_kwargs
+    self.settings = template_kwargs
     # Gemma 3 1B has tokens of images, and no rows for them in its embedding.
     self.vocab_size = self.tokens.vocab_size(self.template.unwritten())
 
@@ -124,7 +125,7 @@ class ChatEncoding:
       self.template.render,
       tools=tools and guard(list(tools)),
       add_generation_prompt=add_generation_prompt,
-      **self._kwargs,
+      **self.settings,
     )
     for i, (start, end) in (marks or {}).items():
       content = messages[i]['content']
@@ -133,48 +134,6 @@ class ChatEncoding:
       inside = mark(2 * i) + inside + mark(2 * i + 1)
       guarded[i] = {**guarded[i], 'content': before + inside + after}
     return self.tokens.reveal(write(guarded))
-
-  def check_shown(
-    self, messages: Sequence[dict], tools: Sequence[dict] | None = None
-  ) -> None:
-    """Refuses a conversation of which the template leaves something out.
-
-    Each name of a tool, each name of a call and each end of a content must be
-    in the text, with a mark behind it. (Of a content the end: some templates
-    drop the thoughts that earlier answers begin with.)
-
-    Args:
-      messages: see `encode_messages`.
-      tools: the same.
-
-    Raises:
-      UserError: naming what is left out.
-    """
-    guard, marked = self.tokens.guard, []
-
-    def put_mark(into, key, what):
-      into[key] += mark(len(marked))
-      marked.append(what)
-
-    messages, tools = guard(list(messages)), guard(list(tools or ()))
-    for tool in tools:
-      put_mark(tool.get('function', tool), 'name', 'tools')
-    for message in messages:
-      calls = message.get('tool_calls', ())
-      for call in calls:
-        put_mark(call['function'], 'name', 'calls of tools')
-      if message['content'].strip():
-        beside = 'is said beside calls of tools'
-        said = beside if calls else f'a message of role {message["role"]} says'
-        put_mark(message, 'content', f'what {said}')
-    written = self.template.render(messages, tools or None, **self._kwargs)
-    shown = self.tokens.reveal(written)[1]
-    lost = [what for number, what in enumerate(marked) if number not in shown]
-    if lost:
-      raise UserError(
-        f'{self.template.where}: the chat template leaves out'
-        f' {", ".join(dict.fromkeys(lost))}'
-      )
 
   def up_to(
     self,

@@ -93,6 +93,15 @@ class SentencePieceTokenizer(interface.Tokenizer):
   def decode(self, ids: Iterable[int]) -> str:
     return self._model.decode([int(i) for i in ids])
 
+  def pieces(self, ids: list[int]) -> list[tuple[str, bool]]:
+    found = []
+    for special, run in itertools.groupby(ids, self._model.is_control):
+      if special:
+        found += [(self._model.id_to_piece(i), True) for i in run]
+      else:
+        found.append((self.decode(run), False))
+    return found
+
   def encode_turn(self, turn: Turn) -> list[int]:
     """Role, text, end."""
     return [self.role_id(turn.role), *self._cached(turn.text), *self.stop_ids]
