@@ -5,7 +5,7 @@ import pytest
 
 from early_experience.experience.render import Turn
 from early_experience.runtime.errors import UserError
-from early_experience.tokenizers import saved
+from early_experience.tokenizers import saved, sentencepiece_tokenizer
 from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
@@ -48,6 +48,13 @@ def test_a_long_text_teaches_what_its_parts_do():
   words = LONG.split(' ')
   parts = [' '.join(words[i : i + 100]) for i in range(0, len(words), 100)]
   assert train([LONG], 400) == train(parts, 400)
+
+
+@pytest.mark.parametrize('count', [3, 4, 5, 8, 9, 100])
+def test_of_too_many_texts_some_are_read_from_all_over(count):
+  kept = sentencepiece_tokenizer._spread(range(count), most=4)
+  assert len(kept) == count if count <= 4 else 2 < len(kept) <= 4
+  assert kept[0] == 0 and kept[-1] > 0.5 * (count - 1)
 
 
 def test_text_that_looks_like_a_role_is_not_one(coder):

@@ -23,7 +23,6 @@ from early_experience.tokenizers.interface import Tokenizer
 DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
 IMPORT = 'import'  # the folder of a workdir that `chats import` writes
 CHATS = 512  # in a group; bounds the memory
-VOCABULARY_CHATS = 50_000  # at most, that a vocabulary is learnt from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,10 +212,7 @@ class Chats(Source):
     return sum(self._summary['chats'].get(name, 0) for name in rows.datasets)
 
   def texts(self) -> Iterator[str]:
-    # They are sorted: some of all of them, not the first ones.
-    every = 1 + sum(self._summary['chats'].values()) // VOCABULARY_CHATS
-    chats = chat_record.read(self.folder)
-    for _, chat in itertools.islice(chats, 0, None, every):
+    for _, chat in chat_record.read(self.folder):
       yield from (turn.text for turn in chat.script())
 
   def pick(self, which: str, rows: ConfigDict, coder: Tokenizer) -> Group:

@@ -150,8 +150,8 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
   trip, but for U+2581, which sentencepiece takes for a space.
 
   Args:
-    texts: the training split's, of any length; the first `TRAINING_LINES` of
-      them, where a long one counts as several.
+    texts: the training split's, of any length. Of very many some are read,
+      from all over: `TRAINING_LINES`, where a long one counts as several.
     vocab_size: at most; fewer where the text has fewer words.
 
   Raises:
@@ -161,7 +161,7 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
   lines = itertools.chain.from_iterable(map(_lines, texts))
   try:
     sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=itertools.islice(lines, TRAINING_LINES),
+      sentence_iterator=iter(_spread(lines, TRAINING_LINES)),
       model_writer=model,
       model_type='bpe',
       vocab_size=vocab_size,
@@ -185,6 +185,17 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
       f'config.prepare.vocab_size={vocab_size}: {reason}'
     ) from None
   return model.getvalue()
+
+
+def _spread(lines, most):
+  """At most so many of the lines, evenly spread over all of them."""
+  kept, step = [], 1
+  for i, line in enumerate(lines):
+    if i % step == 0:
+      kept.append(line)
+    if len(kept) > most:
+      kept, step = kept[::2], 2 * step
+  return kept
 
 
 def _lines(text):
