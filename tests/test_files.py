@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from early_experience.envs import demonstrations, guard
+from early_experience.envs.interface import Turn
 from early_experience.experience import records
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
@@ -69,7 +71,7 @@ def test_a_foreign_record_is_refused_with_its_file_and_line(
   value = records.to_json(named('b'))
   change(value)
   (shard,) = files.jsonl_shards(tmp_path, records.STEM)
-  with open(shard, 'a') as file:
+  with open(shard, 'a', encoding='utf-8') as file:
     file.write(json.dumps(value) + '\n')
   with pytest.raises(UserError, match=f'00000.jsonl line 2: .*{message}'):
     list(records.read(tmp_path))
@@ -165,3 +167,22 @@ def test_a_missing_stage_is_named_with_its_command(tmp_path):
 def test_a_workdir_that_cannot_be_written_is_named():
   with pytest.raises(UserError, match='cannot write /proc/nowhere/train'):
     stage.begin('/proc/nowhere', 'train', {})
+
+
+@pytest.mark.parametrize(
+  'value', ['[' * 100_000, '9' * 5000, '"\\ud800"', '"a", "b": "a"']
+)
+def test_json_that_cannot_be_held_is_bad_input_in_every_file(tmp_path, value):
+  line = f'{{"task": "t", "b": {value}}}'
+  path = tmp_path / 'file.jsonl'
+  path.write_text(line)
+  with pytest.raises(UserError, match='line 1: not a whole JSON record'):
+    list(files.read_objects(path))
+  if 'a' not in value:  # the last of two keys counts in files of checkpoints
+    with pytest.raises(UserError, match='file.jsonl is not JSON'):
+      files.read_json(path)
+  path.write_text(f'{line}\n{{"task": "u", "actions": ["go"]}}\n')
+  found = demonstrations.Demonstrations(str(path), 'env.kwargs.demonstrations')
+  assert next(found.play('u', Turn('Here.'))) == 'go'
+  with pytest.raises(guard.Misbehaves, match='without a task: 1, as line 1'):
+    next(found.play('t', Turn('Here.')))

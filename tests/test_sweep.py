@@ -99,7 +99,7 @@ def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):
   with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
     expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
   path = config_file(tmp_path, "product({'recipe': ['joint']})")
-  with open(path, 'a') as file:
+  with open(path, 'a', encoding='utf-8') as file:
     file.write('def get_config():\n  return None\n')
   with pytest.raises(UserError, match='swept.py: get_config.. takes 0 pos'):
     expand(path)

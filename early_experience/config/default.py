@@ -90,7 +90,7 @@ def default() -> ConfigDict:
   config.prepare.template_kwargs = ConfigDict()
   config.prepare.row_tokens = 512
   config.prepare.layout = 'tree'  # tree | flat
-  config.prepare.overlong = 'error'  # error | drop: paths longer than a row
+  config.prepare.overlong = 'error'  # error | drop: decisions beyond a row
   # inline: the environment's turn after the action, as the policy sees it;
   # instructed: behind an instruction of its own (the authors' files are)
   config.prepare.world_model = 'inline'

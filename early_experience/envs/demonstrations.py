@@ -6,12 +6,12 @@
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Generator
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Turn
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 
@@ -99,8 +99,8 @@ def _read(path):
   for number, line in enumerate(path.read_bytes().splitlines(), start=1):
     where = f'{path} line {number}'
     try:
-      value = json.loads(line)
-    except ValueError as error:  # of JSON, or of UTF-8
+      value = json_text.parse(line)
+    except ValueError as error:
       lost.append(f'line {number}: not JSON in UTF-8: {error}')
       continue
     task = value.get('task') if isinstance(value, dict) else None

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 
@@ -52,7 +53,9 @@ def read_json(path: str | os.PathLike) -> dict:
       another value.
   """
   try:
-    value = json.loads(pathlib.Path(path).read_text())
+    # Of a key that is there twice the last counts, as for others who read the
+    # files of a checkpoint.
+    value = json_text.parse(pathlib.Path(path).read_bytes(), once=False)
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
   except OSError as error:
@@ -198,8 +201,8 @@ def read_objects(
           return
         where = f'{path} line {number}'
         try:
-          value = json.loads(line.decode())
-        except ValueError as error:  # of UTF-8, too
+          value = json_text.parse(line)
+        except ValueError as error:
           raise UserError(
             f'{where}: not a whole JSON record: {error}'
           ) from None

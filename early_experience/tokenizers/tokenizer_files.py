@@ -122,7 +122,7 @@ def export(source, target) -> None:
   # another tokenizer of its vocabulary.
   content['tokenizer_class'] = 'PreTrainedTokenizerFast'
   for path in (pathlib.Path(target) / name for name in templates(target)):
-    path.write_text(settled(path.read_text()))
+    path.write_text(settled(path.read_text(encoding='utf-8')), encoding='utf-8')
   found = content.get('chat_template')
   if isinstance(found, str):
     content['chat_template'] = settled(found)

@@ -269,7 +269,7 @@ def _plus(total, values):
 
 def _append(path, text):
   try:
-    with open(path, 'a') as file:
+    with open(path, 'a', encoding='utf-8') as file:
       file.write(text)
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}') from error
@@ -279,7 +279,7 @@ def _keep_until(path, update):
   """Drops lines of later updates; returns those kept."""
   kept = []
   if path.exists():
-    for text in path.read_text().splitlines():
+    for text in path.read_text(encoding='utf-8').splitlines():
       try:
         line = json.loads(text)
       except ValueError:
