@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from early_experience.runtime.cluster import AGAIN
-from early_experience.training import architecture, checkpoint, metrics
+from early_experience.training import architecture, metrics, restore
 from tests import waiting
 from tests.conftest import IN_A_HURRY
 from tests.training_case import mesh_of, prepared, to_numpy
@@ -111,7 +111,7 @@ def params(workdir):
   cfg, _ = architecture.read(folder)
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
-    return to_numpy(checkpoint.load_params(folder, cfg, mesh))
+    return to_numpy(restore.load_params(folder, cfg, mesh))
 
 
 def copy(workdir, to):
