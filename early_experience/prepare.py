@@ -1,5 +1,6 @@
 """Stage `prepare`: a tokenizer, and rows of training tokens."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -41,7 +42,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     'prepare',
     {
       **settings.to_dict(),
-      'tokenizer': _given_tokenizer(config),
+      'tokenizer': _tokenizer_place(config),
       'seed': config.seed,
       'source': files.read_json(source.folder / stage.SETTINGS),
     },
@@ -88,11 +89,7 @@ def _tokenizer(source, config, folder):
   settings = config.prepare
   if not saved.exists(folder):
     if given := _given_tokenizer(config):
-      coder = saved.load(
-        given,
-        answer_format=settings.answer_format,
-        template_kwargs=settings.template_kwargs.to_dict(),
-      )
+      coder = _load(given, settings)
     else:
       texts = itertools.islice(source.texts(), TOKENIZER_TEXTS)
       model = sentencepiece_tokenizer.train(texts, settings.vocab_size)
@@ -101,10 +98,27 @@ def _tokenizer(source, config, folder):
   return saved.load(folder)
 
 
+def _load(folder, settings):
+  return saved.load(
+    folder,
+    answer_format=settings.answer_format,
+    template_kwargs=settings.template_kwargs.to_dict(),
+  )
+
+
 def _given_tokenizer(config):
   """The tokenizer of the settings, or of where the parameters come from."""
   beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
-  return config.prepare.tokenizer or config.init.hf or str(beside or '')
+  return config.prepare.tokenizer or str(beside or '') or config.init.hf
+
+
+def _tokenizer_place(config):
+  """Known by what it makes of text; it is copied, and may be gone later."""
+  given, content = _given_tokenizer(config), ''
+  if given:
+    with contextlib.suppress(UserError):
+      content = _load(given, config.prepare).hash
+  return stage.place(given, content)
 
 
 @dataclasses.dataclass

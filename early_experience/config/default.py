@@ -105,8 +105,10 @@ def default() -> ConfigDict:
   # Where the parameters come from; both empty: drawn from the seed.
   config.init = ConfigDict()
   # Folder of a Hugging Face checkpoint. Its config.json replaces what
-  # config.model says of the architecture.
+  # config.model says of the architecture. Beside a checkpoint of adapters:
+  # where what they stand beside is now.
   config.init.hf = ''
+  config.init.round = False  # its weights to config.model.param_dtype
   config.init.checkpoint = ''  # train/NAME of another run, or from `convert`
 
   config.model = model()

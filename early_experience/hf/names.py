@@ -40,7 +40,7 @@ _OUTSIDE = {
   'norm': 'model.norm.weight',
   'head': 'lm_head.weight',
 }
-HEAD = _OUTSIDE['head']
+EMBED, HEAD = _OUTSIDE['embed'], _OUTSIDE['head']
 # Constants that old checkpoints store; the config says the same.
 _IGNORED = re.compile(r'.*\.rotary_emb\.inv_freq')
 

@@ -1,6 +1,7 @@
 """Files that are whole or absent, and JSONL that survives a kill."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -62,6 +63,26 @@ def read_json(path: str | os.PathLike) -> dict:
   if not isinstance(value, dict):
     raise UserError(f'{path} is not a JSON object')
   return value
+
+
+def content(path: str | os.PathLike) -> str:
+  """Names what a file holds, or a folder by its files' names and sizes.
+
+  Hidden files count for nothing; '' where nothing can be read.
+  """
+  path, found = pathlib.Path(path), hashlib.sha256()
+  try:
+    if path.is_file():
+      with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+    for parent, folders, names in os.walk(path):
+      folders[:] = sorted(name for name in folders if name[0] != '.')
+      for name in sorted(name for name in names if name[0] != '.'):
+        one = pathlib.Path(parent, name)
+        found.update(f'{one.relative_to(path)} {one.stat().st_size}\n'.encode())
+  except OSError:
+    return ''
+  return found.hexdigest()
 
 
 @contextlib.contextmanager
