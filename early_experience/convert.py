@@ -6,8 +6,8 @@ python -m early_experience.convert from_hf --hf=DIR --out=OUT
 python -m early_experience.convert to_hf --checkpoint=DIR --out=OUT
   writes what transformers and vLLM load; DIR is WORKDIR/train/NAME, or what
   from_hf wrote. Adapters are merged, or with --adapters written alone, in
-  PEFT's format. --base=DIR says where what adapters stand beside is now, if that
-  was moved.
+  PEFT's format. --base=DIR says where what they stand beside is now, if it was
+  moved.
 """
 
 import pathlib

@@ -11,11 +11,18 @@ from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.experience import render, rows, tree
+from early_experience.hf import architecture as hf_architecture
 from early_experience.preparation import sources
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.tokenizers import saved, sentencepiece_tokenizer
+from early_experience.tokenizers import (
+  interface,
+  saved,
+  sentencepiece_tokenizer,
+  tokenizer_files,
+)
+from early_experience.training import architecture
 
 TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
 
@@ -74,6 +81,7 @@ def _prepare(source, config, folder):
   held_out = source.split(settings.held_out, config.seed)
   files.write_json(folder / 'split.json', {'held_out': held_out})
   coder = _tokenizer(source, config, folder)
+  _check_vocabulary(coder, config.init)
   return {
     'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
     'thinks': source.thinks(),
@@ -99,11 +107,22 @@ def _tokenizer(source, config, folder):
 
 
 def _load(folder, settings):
+  kwargs = settings.template_kwargs.to_dict()
+  if settings.date:
+    kwargs[tokenizer_files.CLOCK] = settings.date
   return saved.load(
-    folder,
-    answer_format=settings.answer_format,
-    template_kwargs=settings.template_kwargs.to_dict(),
+    folder, answer_format=settings.answer_format, template_kwargs=kwargs
   )
+
+
+def _check_vocabulary(coder, init):
+  """Before rows are made that no training of these parameters can read."""
+  if init.checkpoint:
+    cfg, _ = architecture.read(pathlib.Path(init.checkpoint) / 'checkpoints')
+    interface.check_vocab(coder, cfg.vocab_size, init.checkpoint)
+  elif init.hf and pathlib.Path(init.hf, hf_architecture.CONFIG).exists():
+    rows = hf_architecture.read(init.hf)['vocab_size']
+    interface.check_vocab(coder, rows, init.hf)
 
 
 def _given_tokenizer(config):

@@ -256,5 +256,5 @@ def test_a_checkpoint_without_its_loss_is_the_newest_and_not_the_best(
     (folder / '2' / 'metrics' / 'metrics').write_text('{"lo')
     with Checkpoints(folder, CFG, 'abc', keep=1, keep_best=1) as checkpoints:
       checkpoints.save(state_on(mesh), Position(0, 4, 4), 5.0)
-  assert 'metrics is damaged: checkpoint 2 is not' in capsys.readouterr().err
+  assert 'metrics is damaged: checkpoint 2 is none' in capsys.readouterr().err
   assert sorted(p.name for p in folder.glob('[0-9]*')) == ['3', '4']

@@ -88,6 +88,7 @@ def default() -> ConfigDict:
   # What else its template takes: {'enable_thinking': False}, {'date_string':
   # '1 Jan 2026'}. Templates have no clock here.
   config.prepare.template_kwargs = ConfigDict()
+  config.prepare.date = ''  # the day, as 2026-01-31, of those that want a clock
   config.prepare.row_tokens = 512
   config.prepare.layout = 'tree'  # tree | flat
   config.prepare.overlong = 'error'  # error | drop: paths longer than a row

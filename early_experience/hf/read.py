@@ -21,6 +21,7 @@ from early_experience.runtime.errors import UserError
 SINGLE = 'model.safetensors'
 INDEX = f'{SINGLE}.index.json'
 _SAMPLE = 4096  # bytes of a tensor, by which it is known
+_PREFIX = re.compile(r'^(?!lm_head\.)')
 # Of a checkpoint that sees images too: its text model, and the rest.
 _TEXT = re.compile(r'language_model\.(model\..*|lm_head\..*)')
 _NEW_TEXT = re.compile(r'model\.language_model\.(.*)')
@@ -72,17 +73,20 @@ def facts(folder) -> dict[str, object]:
 
   Returns:
     model_type, token ids, max_position_embeddings, `path` (where it was),
-    `dtype`: of the tensors, float32 where they differ; and `multimodal`, where
-    it sees images too.
+    `dtype`: of the tensors, float32 where they differ; `head`, where it stores
+    one; and `multimodal`, where it sees images too.
   """
   folder = pathlib.Path(folder)
+  there = _text_names(folder, stored_tensors(folder))
   dtypes = {
     tensor_file.DTYPES[stored.dtype].name
-    for name, stored in _text_names(folder, stored_tensors(folder)).items()
+    for name, stored in there.items()
     if stored.dtype in tensor_file.DTYPES and not names.is_ignored(name)
   }
   dtype = dtypes.pop() if len(dtypes) == 1 else 'float32'
   more = {'dtype': dtype, 'path': str(folder)}
+  if names.HEAD in there:
+    more['head'] = True
   return architecture.facts(folder) | more
 
 
@@ -222,6 +226,8 @@ def _indexed(folder, index):
 def _text_names(folder, there):
   """The tensors of the text model, by the names they have without images."""
   config = files.read_json(folder / architecture.CONFIG)
+  if 'embed_tokens.weight' in there:  # saved without its output head
+    there = {_PREFIX.sub('model.', name): there[name] for name in there}
   if config.get('model_type') != architecture.MULTIMODAL:
     return there
   named = {}

@@ -91,7 +91,7 @@ class Checkpoints:
           float(files.read_json(path)['loss'])
       except (UserError, KeyError, TypeError, ValueError):
         print(
-          f'warning: {path} is damaged: checkpoint {step} is not among the best',
+          f'warning: {path} is damaged: checkpoint {step} is none of the best',
           file=sys.stderr,
         )
         path.unlink(missing_ok=True)

@@ -44,6 +44,7 @@ def resolve(
     source = origin.located(source, (init.hf, init.checkpoint))
     if init.hf or init.checkpoint:
       model.update(_fields(saved))
+    model.vocab_size = model.vocab_size or saved.vocab_size
   elif init.checkpoint:
     saved, source = _from_checkpoint(init, model.lora_rank)
     _check_vocabulary(init.checkpoint, tokenizer)
