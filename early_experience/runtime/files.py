@@ -5,11 +5,15 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 
 from early_experience.runtime.errors import UserError
+
+SUMMARY = 'summary.json'  # of a finished stage
+LINES = 'lines'  # of its shards by name, there
 
 
 def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
@@ -177,10 +181,34 @@ def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
   """Yields (`FILE line N`, object) over all shards in order.
 
   Raises:
-    UserError: as `read_objects`.
+    UserError: as `read_objects`; or whole lines or shards are gone of a stage
+      that is finished, whose summary counts them.
   """
-  for path in jsonl_shards(folder, stem):
-    yield from read_objects(path)
+  summary, counted = pathlib.Path(folder) / SUMMARY, {}
+  if summary.exists():
+    counted = read_json(summary).get(LINES, {})
+  names = {path.name for path in jsonl_shards(folder, stem)}
+  names |= {n for n in counted if re.fullmatch(rf'{stem}-\d+\.jsonl', n)}
+  for name in sorted(names):
+    path, found = summary.with_name(name), 0
+    if path.exists() or name not in counted:
+      for one in read_objects(path):
+        found += 1
+        yield one
+    if found != counted.get(name, found):
+      raise UserError(
+        f'{path} has {found} lines, and {summary} counts {counted[name]}: bring'
+        ' it back, or delete that folder and do its stage again'
+      )
+
+
+def count_lines(folder) -> dict[str, int]:
+  """Lines of all shards of a folder, by the shard's name."""
+  counted = {}
+  for path in jsonl_shards(folder, '*'):
+    with open(path, 'rb') as file:
+      counted[path.name] = sum(1 for _ in file)
+  return counted
 
 
 def written(folder, stem: str) -> set[str]:

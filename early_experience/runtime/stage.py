@@ -15,7 +15,7 @@ import socket
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
-SETTINGS, SUMMARY, LOCK = 'settings.json', 'summary.json', '.lock'
+SETTINGS, SUMMARY, LOCK = 'settings.json', files.SUMMARY, '.lock'
 
 
 def begin(
@@ -90,6 +90,9 @@ def finished(folder) -> dict | None:
 
 
 def finish(folder, summary: dict) -> dict:
+  """Writes the summary, and with it the number of lines that there are."""
+  if lines := files.count_lines(folder):
+    summary = summary | {files.LINES: lines}
   files.write_json(pathlib.Path(folder) / SUMMARY, summary)
   return summary
 
