@@ -72,12 +72,12 @@ def _check_vocabulary(folder, tokenizer):
 
 def _from_checkpoint(init, rank):
   folder = init.checkpoint
-  saved, source = origin.read_source(folder)
-  if init.hf and not saved.lora_rank:
+  if init.hf and not origin.has_adapters(folder):
     raise UserError(
       'config.init has both hf and checkpoint, which has no adapters: leave one'
       ' empty'
     )
+  saved, source = origin.read_source(folder)
   source = origin.located(source, (init.hf,))
   if not saved.lora_rank:
     return saved, source | {'checkpoint': str(pathlib.Path(folder).absolute())}

@@ -116,9 +116,14 @@ def present(source: dict, key: str) -> str:
   return source[key]
 
 
+def has_adapters(folder) -> bool:
+  """Whether `train/NAME` is there and trains adapters."""
+  ours = pathlib.Path(folder) / FOLDER
+  there = (ours / architecture.FILE).exists()
+  return there and architecture.read(ours)[0].lora_rank > 0
+
+
 def _may_be(key, path):
-  ours = pathlib.Path(path) / FOLDER
-  if not (ours / architecture.FILE).exists():
+  if not (pathlib.Path(path) / FOLDER).exists():
     return key == 'path'
-  cfg, _ = architecture.read(ours)
-  return key == ('adapters' if cfg.lora_rank else 'checkpoint')
+  return key == ('adapters' if has_adapters(path) else 'checkpoint')
