@@ -68,7 +68,7 @@ class Checkpoints:
     )
     if not os.access(self._folder, os.W_OK):
       raise UserError(f'cannot write {self._folder}: use another --workdir')
-    distributed.first_then_all(self._drop_damaged_metrics)
+    distributed.first_then_all(self._drop_damaged)
     policies = ocp.training.preservation_policies
     best = policies.BestN(
       get_metric_fn=lambda metrics: -metrics['loss'],
@@ -82,19 +82,26 @@ class Checkpoints:
     self._quiet.enter_context(restore.quiet_orbax())
     self._manager = self._open()
 
-  def _drop_damaged_metrics(self):
-    """A loss that cannot be read: the state beside it is as good as ever."""
+  def _drop_damaged(self):
+    """What orbax reads of all checkpoints, and no state depends on.
+
+    Without its loss one is none of the best.
+    """
     for step in restore.steps(self._folder):
-      path = self._folder / str(step) / 'metrics' / 'metrics'
-      try:
-        if path.exists():
-          float(files.read_json(path)['loss'])
-      except (UserError, KeyError, TypeError, ValueError):
-        print(
-          f'warning: {path} is damaged: checkpoint {step} is none of the best',
-          file=sys.stderr,
-        )
-        path.unlink(missing_ok=True)
+      folder = self._folder / str(step)
+      for path, key, kind in (
+        (folder / 'metrics' / 'metrics', 'loss', int | float),
+        (folder / '_CHECKPOINT_METADATA', 'item_handlers', dict),
+      ):
+        try:
+          whole = not path.exists() or isinstance(
+            files.read_json(path).get(key), kind
+          )
+        except UserError:
+          whole = False
+        if not whole:
+          print(f'warning: {path} is damaged, and removed', file=sys.stderr)
+          path.unlink(missing_ok=True)
 
   def _open(self):
     return ocp.training.Checkpointer(
