@@ -60,7 +60,7 @@ def import_chats(
   settings = {
     'turns': turns,
     'files': {
-      objective: {'path': str(path), 'sha256': _digest(path)}
+      objective: stage.place(str(path), _digest(path))
       for objective, path in paths.items()
     },
   }

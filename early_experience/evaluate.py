@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
+from early_experience.envs import registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment, Task
 from early_experience.evaluation import (
@@ -33,8 +34,6 @@ POLICIES = ('trained', 'untrained', 'random')
 
 def evaluate(config: ConfigDict, workdir: str) -> dict:
   """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
-  from early_experience.envs import registry
-
   return evaluate_in(lambda: registry.make(config.env), config, workdir)
 
 
@@ -83,9 +82,8 @@ def _evaluate(make, renew, config, workdir):
   environment = make()
   tasks = _tasks(environment, how)
   name = f'evaluate/{config.name}'
-  settings = {
-    key: config[key].to_dict() for key in ('env', 'evaluate', 'model')
-  }
+  settings = {key: config[key].to_dict() for key in ('evaluate', 'model')}
+  settings['env'] = registry.settings(config.env)
   settings['seed'] = config.seed
   if how.policy == 'trained':
     trained = stage.require(workdir, f'train/{config.name}')

@@ -1,5 +1,6 @@
 """Stage `prepare`: a tokenizer, and rows of training tokens."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -12,11 +13,18 @@ from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.experience import render, rows, tree
+from early_experience.hf import architecture as hf_architecture
 from early_experience.preparation import show, sources
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.tokenizers import saved, sentencepiece_tokenizer
+from early_experience.tokenizers import (
+  interface,
+  saved,
+  sentencepiece_tokenizer,
+  tokenizer_files,
+)
+from early_experience.training import architecture
 
 
 def prepare(config: ConfigDict, workdir: str) -> dict:
@@ -98,7 +106,7 @@ def _settings(source, config):
   """All that the rows depend on."""
   return {
     **config.prepare.to_dict(),
-    'tokenizer': _given_tokenizer(config),
+    'tokenizer': _tokenizer_place(config),
     'seed': config.seed,
     'source': files.read_json(source.folder / stage.SETTINGS),
   }
@@ -109,6 +117,7 @@ def _prepare(source, config, folder):
   held_out = source.split(settings.held_out, config.seed)
   files.write_json(folder / 'split.json', {'held_out': held_out})
   coder = _tokenizer(source, config, folder)
+  _check_vocabulary(coder, config.init)
   return {
     'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
     'thinks': source.thinks(),
@@ -129,19 +138,43 @@ def _tokenizer(source, config, folder):
 def _new_tokenizer(source, config):
   settings = config.prepare
   if given := _given_tokenizer(config):
-    return saved.load(
-      given,
-      answer_format=settings.answer_format,
-      template_kwargs=settings.template_kwargs.to_dict(),
-    )
+    return _load(given, settings)
   model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
   return sentencepiece_tokenizer.SentencePieceTokenizer(model)
+
+
+def _load(folder, settings):
+  kwargs = settings.template_kwargs.to_dict()
+  if settings.date:
+    kwargs[tokenizer_files.CLOCK] = settings.date
+  return saved.load(
+    folder, answer_format=settings.answer_format, template_kwargs=kwargs
+  )
+
+
+def _check_vocabulary(coder, init):
+  """Before rows are made that no training of these parameters can read."""
+  if init.checkpoint:
+    cfg, _ = architecture.read(pathlib.Path(init.checkpoint) / 'checkpoints')
+    interface.check_vocab(coder, cfg.vocab_size, init.checkpoint)
+  elif init.hf and pathlib.Path(init.hf, hf_architecture.CONFIG).exists():
+    rows = hf_architecture.read(init.hf)['vocab_size']
+    interface.check_vocab(coder, rows, init.hf)
 
 
 def _given_tokenizer(config):
   """The tokenizer of the settings, or of where the parameters come from."""
   beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
-  return config.prepare.tokenizer or config.init.hf or str(beside or '')
+  return config.prepare.tokenizer or str(beside or '') or config.init.hf
+
+
+def _tokenizer_place(config):
+  """Known by what it makes of text; it is copied, and may be gone later."""
+  given, content = _given_tokenizer(config), ''
+  if given:
+    with contextlib.suppress(UserError):
+      content = _load(given, config.prepare).hash
+  return stage.place(given, content)
 
 
 @dataclasses.dataclass

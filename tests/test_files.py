@@ -156,6 +156,56 @@ def test_a_stage_with_other_settings_is_refused(tmp_path):
     stage.begin(tmp_path, 'explore', {'k': 8, 'deep': {'seed': 1}})
 
 
+def shards_of_a_stage(folder):
+  """Those of a finished stage: of two lines each."""
+  with files.JsonlWriter(folder, records.STEM, shard_lines=2) as writer:
+    for name in 'abcde':
+      writer.write(records.to_json(named(name)))
+  with files.JsonlWriter(folder, 'failures') as writer:
+    writer.write({'task_id': 'f'})
+  stage.finish(folder, {})
+  return files.jsonl_shards(folder, records.STEM)
+
+
+@pytest.mark.parametrize('number', range(3))
+@pytest.mark.parametrize('lost', ['a line', 'all lines', 'the shard'])
+def test_lines_that_a_finished_stage_lost_are_noticed(tmp_path, number, lost):
+  shards = shards_of_a_stage(tmp_path)
+  assert len(list(records.read(tmp_path))) == 5
+  path = shards[number]
+  left = path.read_bytes().splitlines(keepends=True)[1:]
+  path.write_bytes(b''.join(left) if lost == 'a line' else b'')
+  if lost == 'the shard':
+    path.unlink()
+  match = rf'{path.name} has \d lines, and .*summary.json counts [12]:'
+  with pytest.raises(UserError, match=match):
+    list(records.read(tmp_path))
+
+
+def test_what_is_removed_with_the_summary_is_meant_to_be(tmp_path):
+  """As the advice to try again what was set aside has it."""
+  shards_of_a_stage(tmp_path)
+  (tmp_path / 'failures-00000.jsonl').unlink()
+  with pytest.raises(UserError, match='failures-00000.jsonl has 0 lines'):
+    list(files.read_jsonl(tmp_path, 'failures'))
+  (tmp_path / 'summary.json').unlink()
+  assert list(files.read_jsonl(tmp_path, 'failures')) == []
+
+
+def test_a_path_in_settings_is_what_it_holds(tmp_path):
+  for name, place in (('a', stage.place('/a', '1')), ('b', {'x': {'y': '/a'}})):
+    stage.begin(tmp_path, name, {'from': place})
+  stage.begin(tmp_path, 'a', {'from': stage.place('/b', '1')})  # moved
+  stage.begin(tmp_path, 'a', {'from': stage.place('/a', '')})  # gone
+  for other in (stage.place('/b', '2'), stage.place('/b', ''), ''):
+    with pytest.raises(UserError, match="from was '/a', is '"):
+      stage.begin(tmp_path, 'a', {'from': other})
+  # Older settings are a path alone.
+  stage.begin(tmp_path, 'b', {'from': {'x': {'y': stage.place('/a', '1')}}})
+  with pytest.raises(UserError, match="from.x.y was '/a', is '/b'"):
+    stage.begin(tmp_path, 'b', {'from': {'x': {'y': stage.place('/b', '1')}}})
+
+
 def test_a_missing_stage_is_named_with_its_command(tmp_path):
   with pytest.raises(UserError, match='python -m early_experience.collect'):
     stage.require(tmp_path, 'collect')

@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from early_experience.runtime.cluster import AGAIN
-from early_experience.training import architecture, checkpoint, metrics
+from early_experience.training import architecture, metrics, restore
 from tests import close, waiting
 from tests.conftest import IN_A_HURRY
 from tests.training_case import mesh_of, prepared, to_numpy
@@ -112,7 +112,7 @@ def params(workdir):
   mesh = mesh_of((1, 1, 1))
   with close.float64_in_all_threads(), jax.set_mesh(mesh):
     cfg, _ = architecture.read(folder)
-    return to_numpy(checkpoint.load_params(folder, cfg, mesh))
+    return to_numpy(restore.load_params(folder, cfg, mesh))
 
 
 def copy(workdir, to):

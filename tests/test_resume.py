@@ -16,7 +16,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import metrics
-from early_experience.training.checkpoint import load_params
+from early_experience.training.restore import load_params
 from tests import close
 from tests.training_case import config_of, mesh_of, prepared, to_numpy
 

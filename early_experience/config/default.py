@@ -88,6 +88,7 @@ def default() -> ConfigDict:
   # What else its template takes: {'enable_thinking': False}, {'date_string':
   # '1 Jan 2026'}. Templates have no clock here.
   config.prepare.template_kwargs = ConfigDict()
+  config.prepare.date = ''  # the day, as 2026-01-31, of those that want a clock
   config.prepare.row_tokens = 512
   config.prepare.layout = 'tree'  # tree | flat
   config.prepare.overlong = 'error'  # error | drop: decisions beyond a row
@@ -105,8 +106,10 @@ def default() -> ConfigDict:
   # Where the parameters come from; both empty: drawn from the seed.
   config.init = ConfigDict()
   # Folder of a Hugging Face checkpoint. Its config.json replaces what
-  # config.model says of the architecture.
+  # config.model says of the architecture. Beside a checkpoint of adapters:
+  # where what they stand beside is now.
   config.init.hf = ''
+  config.init.round = False  # its weights to config.model.param_dtype
   config.init.checkpoint = ''  # train/NAME of another run, or from `convert`
 
   config.model = model()

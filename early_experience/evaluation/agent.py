@@ -73,7 +73,7 @@ def load(
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     if policy == 'trained':
-      params = initial.policy(folder, cfg, mesh)
+      params = initial.policy(folder, cfg, mesh, source)
     else:
       params = initial.params(source, cfg, mesh, config.seed)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)

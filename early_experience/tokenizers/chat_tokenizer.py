@@ -97,7 +97,9 @@ class ChatTokenizer(interface.Tokenizer):
     stops += tokenizer_files.generation_stops(folder)
     self.stop_ids = tuple(dict.fromkeys(i for i in stops if i is not None))
     eos = ids.get(names.get('eos_token'), self.stop_ids[0])
-    self.pad_id = ids.get(names.get('pad_token'), eos)
+    pad = ids.get(names.get('pad_token'), eos)
+    # One that was added last is often beyond the embedding; any id fills rows.
+    self.pad_id = pad if pad < self.vocab_size else eos
     self.hash = tokenizer_files.digest(folder, self._settings)
 
   @classmethod

@@ -279,12 +279,13 @@ def _keep_until(path, update):
   """Drops lines of later updates; returns those kept."""
   kept = []
   if path.exists():
-    for text in path.read_text(encoding='utf-8').splitlines():
+    for text in path.read_bytes().splitlines():
       try:
         line = json.loads(text)
-      except ValueError:
-        break  # cut short by a kill
-      if line['step'] > update:
+        known = line['step'] <= update and line['stage'] >= 0
+      except (ValueError, TypeError, KeyError):
+        break  # cut short by a kill, or damaged
+      if not known:
         break
       kept.append(line)
   if distributed.is_first():
