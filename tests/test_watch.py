@@ -53,7 +53,7 @@ def test_a_jump_of_the_loss_ends_the_run_and_says_how_far(tmp_path):
 def test_a_stage_is_not_measured_by_the_one_before(tmp_path):
   log = log_of(tmp_path, 2.0)
   take(log, [1.0] * metrics.WINDOW)
-  log.start()
+  log.start(200)
   take(log, [100.0])
 
 
