@@ -144,8 +144,7 @@ class Agent:
     over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
     decisions: list[Decision | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
-      why = 'no_action' if actions[i] is None else ''
-      decisions[i] = Decision(actions[i], thoughts[i], why)
+      decisions[i] = Decision(actions[i], thoughts[i])
     for i in over:
       decisions[i] = Decision(None, thoughts[i], 'out_of_context')
     return decisions

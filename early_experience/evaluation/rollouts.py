@@ -39,14 +39,13 @@ class Decision:
   Attributes:
     action: None where there is none, which ends the episode.
     thought: None where the policy does not think.
-    why: there is no action: `out_of_context`, as the context is longer than
-      the policy can read, or `no_action`, as what it wrote is none of those
-      that it must choose from.
+    why: where there is no action: `out_of_context`, the context is longer than
+      the policy can read; or `no_action`, it wrote none that it could choose.
   """
 
   action: str | None
   thought: str | None = None
-  why: str = ''
+  why: str = 'no_action'
 
 
 class Policy(Protocol):
