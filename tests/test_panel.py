@@ -126,6 +126,7 @@ def test_older_summaries_are_counted_anew(tmp_path):
     rate['n'] -= rate.pop('set_aside')
   summary['world_model'] = {
     'exact_match': {'count': 3, 'n': 6, 'rate': 0.5, 'low': 0.2, 'high': 0.8},
+    'nll': 0.5,
     'too_long': 4,
   }
   (folder / 'summary.json').write_text(json.dumps(summary))

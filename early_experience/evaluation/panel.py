@@ -136,12 +136,12 @@ def recounted(folder, summary: dict) -> dict:
   were too long for the policy; the files beside them have it all.
   """
   splits = summary['splits']
-  if any('set_aside' not in one['success'] for one in splits.values()):
-    asked, records = read(folder), collections.defaultdict(list)
+  if any('panel' not in one for one in splits.values()):
+    asked, found = read(folder), collections.defaultdict(list)
     for _, record in files.read_jsonl(folder, STEM):
-      records[record['split']].append(record)
+      found[record['split']].append(record)
     splits = {
-      split: summarise(records[split], asked.get(split, {})) for split in splits
+      split: summarise(found[split], asked.get(split, {})) for split in splits
     }
   world = summary.get('world_model')
   if world and 'too_long' not in world['exact_match']:
