@@ -191,7 +191,7 @@ def _excerpt(rows):
 
 def _summary(counted, rows):
   stages = [
-    {'steps': stage['steps'], 'nll': _nll(stage['last'])}
+    {'steps': stage['steps'], 'nll': _nll(stage['end'])}
     for stage in counted['stages']
   ]
   sets = {name: _excerpt(source) for name, source in rows.items()}

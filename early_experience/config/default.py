@@ -145,6 +145,10 @@ def default() -> ConfigDict:
   config.evaluate.policy = 'trained'  # trained | untrained | random
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = 128  # of each split; 0 = all
+  # all | dev | test: the last two are halves of a split without a common task,
+  # drawn by the ids. Choose settings on dev, and report test once, with the
+  # final ones: it goes beside, to evaluate/NAME-test.
+  config.evaluate.panel = 'all'
   config.evaluate.max_steps = 50
   config.evaluate.constrained = False  # decode admissible actions alone
   config.evaluate.temperature = 0.0  # 0 = greedy

@@ -7,7 +7,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Turn
@@ -50,13 +50,14 @@ class Demonstrations:
     self._by_task = None  # read when the first is asked for
 
   def play(
-    self, task_id: str, turn: Turn
+    self, task_id: str, turn: Turn, unsaid: Callable[[], str] = str
   ) -> Generator[str | tuple[str, str], Turn, None]:
     """An expert, as `Environment.expert` has it.
 
     Args:
       task_id: of the running task.
       turn: what `reset` returned.
+      unsaid: what an episode's end left unsaid, for the error.
 
     Raises:
       Misbehaves: there is no demonstration, it is malformed, or the episode did
@@ -79,7 +80,8 @@ class Demonstrations:
       )
     if not turn.success:
       raise Misbehaves(
-        'demonstration fails', f'{found.where}: ends in {turn.observation!r}'
+        'demonstration fails',
+        f'{found.where}: ends in {turn.observation!r}{unsaid()}',
       )
 
   def _find(self, task_id):

@@ -146,7 +146,7 @@ class Agent:
     for i in np.flatnonzero(ready):
       decisions[i] = Decision(actions[i], thoughts[i])
     for i in over:
-      decisions[i] = Decision(None, thoughts[i])
+      decisions[i] = Decision(None, thoughts[i], 'out_of_context')
     return decisions
 
   def propose(

@@ -13,7 +13,13 @@ from early_experience.model.config import ModelConfig
 from early_experience.runtime import cluster, distributed
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.training import initial, metrics, optimizer, train_step
+from early_experience.training import (
+  initial,
+  log_lines,
+  metrics,
+  optimizer,
+  train_step,
+)
 from early_experience.training.checkpoint import Checkpoints, Position
 from early_experience.training.profile import Profile
 from early_experience.training.train_step import TrainState
@@ -112,7 +118,7 @@ class Run:
       if self._checkpoints.latest is None:  # nothing to train
         self._checkpoints.save(state, position, None)
       seconds = log.last.get('seconds', 0.0)
-      finals = log.last_of_stages
+      ends = log.ends
     progress.close()
     return {
       'name': name,
@@ -122,7 +128,7 @@ class Run:
       'parameters': table.count(self._cfg),
       'trained': table.count(self._cfg, trained=True),
       'stages': [
-        {'steps': stage.steps, 'last': finals.get(index)}
+        {'steps': stage.steps, 'end': log_lines.end(ends.get(index, []))}
         for index, stage in enumerate(self._stages)
       ],
     }
@@ -153,7 +159,7 @@ class Run:
       batch = next(batches)
       step = self._steps[index].lower(state, batch).compile()
     log, every = self._log, self._config.train.checkpoint_every_steps
-    log.start()
+    log.start(position.total + steps - position.step)
     try:
       while position.step < steps:
         self._profile.before(position.total, state)
