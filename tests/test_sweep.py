@@ -302,11 +302,11 @@ def test_the_table_says_what_was_set_aside_and_which_runs_do_not_compare(
   for run, tasks in zip(expand(path), (8, 9), strict=True):
     folder = tmp_path / 'runs' / run.name
     tiny_workdir.build(folder, trajectories=2, tasks=tasks)
-  text = table.write(tmp_path).splitlines()
+  text = sweep_table.write(tmp_path).splitlines()
   assert '] of 8, 2 set aside' in text[1] and 'set aside' not in text[2]
   assert text[3:] == [
     f'{split}: the runs were not all asked the same tasks, so their rates do'
     f' not compare: see {split}/panel in table.csv'
     for split in tiny_workdir.SPLITS
   ]
-  assert table.rows(tmp_path)[0]['seen/set_aside'] == 2
+  assert sweep_table.rows(tmp_path)[0]['seen/set_aside'] == 2
