@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
@@ -12,16 +11,13 @@ from concurrent import futures
 
 from ml_collections import ConfigDict
 
+from early_experience.runtime import cpus, process
 from early_experience.work.units import Failure, attempt, in_a_line
 
 
 def count(cluster: ConfigDict) -> int:
   """How many local workers there are to be."""
-  if cluster.workers:
-    return cluster.workers
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))  # a container's share
-  return os.cpu_count() or 1
+  return cluster.workers or cpus.count()
 
 
 class Local:
@@ -102,12 +98,22 @@ def _ended(exitcode):
 
 # Pebble sees no harm in a process that ends with 0, and waits for its unit.
 _EXITED = 256
+_CTRL_C = {signal.SIGINT}
 
 
 class _Process(multiprocessing.get_context('spawn').Process):
   """A worker; where it is killed, what it has started is killed too."""
 
   _buried = False
+
+  def start(self):
+    # A Ctrl-C is for the driver, from a worker's first moment on: it is born
+    # with the mask of the thread that starts it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
+    try:
+      super().start()
+    finally:
+      signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
   @property
   def exitcode(self):
@@ -134,9 +140,10 @@ def _begin(parent, _):
   """
   os.setpgid(0, 0)
   signal.signal(signal.SIGTERM, _leave)
-  with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-  if os.getppid() != parent:  # it died before that
+  # Heard and not obeyed; what is ignored or blocked would be so in a browser.
+  signal.signal(signal.SIGINT, lambda *_: None)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
+  if not process.tie_to(parent, signal.SIGTERM):
     _leave()
 
 
