@@ -137,14 +137,14 @@ def preemption() -> Iterator[Callable[[int], type[BaseException] | None]]:
       os.kill(os.getpid(), signal.SIGTERM)
 
   with contextlib.ExitStack() as heard:
-    here = threading.current_thread() is threading.main_thread()
+    begun = False
 
     def leaves(update):
-      nonlocal here
-      if here:  # signals reach the main thread alone
+      nonlocal begun
+      if not begun:
         own = [n for n in ASKING if n != signal.SIGTERM or not many]
         heard.enter_context(noted(note, *own))
-        here = False
+        begun = True
       if many:
         leave = multihost_utils.reached_preemption_sync_point(update)
       else:

@@ -58,9 +58,12 @@ def noted(note: Callable[[int], None], *numbers: int) -> Iterator[None]:
 
   Args:
     note: of a signal's number.
-    *numbers: of the signals; one that this process ignores stays ignored.
+    *numbers: of the signals; one that this process ignores stays ignored. Only
+      the main thread hears any.
   """
   global _patient
+  if threading.current_thread() is not threading.main_thread():
+    numbers = ()
   before = {n: signal.getsignal(n) for n in numbers if _heard(n)}
   was, _patient = _patient, True
   for number in before:
@@ -71,6 +74,20 @@ def noted(note: Callable[[int], None], *numbers: int) -> Iterator[None]:
     for number, handler in before.items():
       signal.signal(number, handler)
     _patient = was
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+  """Who asks to stop meanwhile is obeyed afterwards; for what is short."""
+  asked = []
+  with noted(asked.append, *ASKING):
+    yield
+  for number in asked[:1]:
+    handler = signal.getsignal(number)
+    if callable(handler):
+      handler(number, None)
+    else:
+      signal.raise_signal(number)
 
 
 def farewell(error: BaseException) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 from concurrent import futures
+from multiprocessing import resource_tracker
 
 from ml_collections import ConfigDict
 
@@ -33,11 +34,14 @@ class Local:
     return 2 * self._workers  # one that is worked on, one that comes next
 
   def submit(self, unit):
-    if self._pool is None or not self._pool.active:
-      self._start()
-    future = self._pool.schedule(
-      self._function, args=(unit,), timeout=self._timeout
-    )
+    starts = self._pool is None or not self._pool.active
+    # A worker that finds no driver to be born of complains.
+    with process.undisturbed() if starts else contextlib.nullcontext():
+      if starts:
+        self._start()
+      future = self._pool.schedule(
+        self._function, args=(unit,), timeout=self._timeout
+      )
     self._open[future] = self._pool
     return future
 
@@ -45,6 +49,8 @@ class Local:
     from pebble import ProcessPool
 
     self.close()
+    with _deaf():  # what Python starts beside the first of all
+      resource_tracker.ensure_running()
     self._pool = ProcessPool(
       max_workers=self._workers,
       initializer=_begin,
@@ -98,7 +104,16 @@ def _ended(exitcode):
 
 # Pebble sees no harm in a process that ends with 0, and waits for its unit.
 _EXITED = 256
-_CTRL_C = {signal.SIGINT}
+_FROM_TERMINAL = {signal.SIGINT, signal.SIGHUP}
+
+
+@contextlib.contextmanager
+def _deaf():
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process(multiprocessing.get_context('spawn').Process):
@@ -107,13 +122,10 @@ class _Process(multiprocessing.get_context('spawn').Process):
   _buried = False
 
   def start(self):
-    # A Ctrl-C is for the driver, from a worker's first moment on: it is born
-    # with the mask of the thread that starts it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
-    try:
+    # What a terminal sends to all is for the driver, from a worker's first
+    # moment on: it is born with the mask of the thread that starts it.
+    with _deaf():
       super().start()
-    finally:
-      signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
   @property
   def exitcode(self):
@@ -141,8 +153,9 @@ def _begin(parent, _):
   os.setpgid(0, 0)
   signal.signal(signal.SIGTERM, _leave)
   # Heard and not obeyed; what is ignored or blocked would be so in a browser.
-  signal.signal(signal.SIGINT, lambda *_: None)
-  signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
+  for number in _FROM_TERMINAL:
+    signal.signal(number, lambda *_: None)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, _FROM_TERMINAL)
   if not process.tie_to(parent, signal.SIGTERM):
     _leave()
 
