@@ -53,7 +53,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: a setting is out of range; rows, tokenizer, architecture, batch
       and mesh do not fit each other; the loss is not a number or jumped.
-    Preempted: it was told to leave; the same command goes on.
+    Preempted, Interrupted: it was told to stop, and saved; the same command
+      goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = saved.load(prepared)
@@ -78,6 +79,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
   if summary is None:
     with (
       jax.set_mesh(mesh),
+      distributed.preemption() as leaves,  # until the last save is on disk
       Checkpoints(
         folder / initial.FOLDER,
         cfg,
@@ -87,8 +89,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
         source,
       ) as checkpoints,
     ):
-      summary = _summary(run.to_the_end(folder, checkpoints), rows)
+      counted = run.to_the_end(folder, checkpoints, leaves)
     distributed.barrier()
+    summary = _summary(counted, rows)
     if distributed.is_first():
       stage_lib.finish(folder, summary)
   if distributed.is_first():

@@ -1,6 +1,8 @@
 """Files that are whole or absent, and JSONL that survives a kill."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -44,6 +46,31 @@ def beside(path: pathlib.Path) -> pathlib.Path:
   Processes of containers on many machines have the same few numbers.
   """
   return path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
+
+
+def is_held(error: OSError) -> bool:
+  """Whether a lock was refused because another process has it.
+
+  Otherwise there are no locks here: some network disks have none.
+  """
+  return error.errno in (errno.EACCES, errno.EAGAIN)
+
+
+def has_locks(folder: pathlib.Path) -> bool:
+  """Whether files in a folder can be locked.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  probe = beside(folder / 'lock')
+  with open(probe, 'wb') as file:
+    try:
+      fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      return False
+    finally:
+      probe.unlink()
+  return True
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

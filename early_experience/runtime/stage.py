@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import socket
+import sys
 
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
@@ -72,7 +73,14 @@ def _claim(folder):
     # Of the process, not of the file's handle: taking it again succeeds, and
     # the handle must stay open.
     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError:
+  except OSError as error:
+    if not files.is_held(error):
+      print(
+        f'warning: {folder} cannot be locked ({error.strerror}): nothing keeps'
+        ' another run out of it, so start no other there',
+        file=sys.stderr,
+      )
+      return
     holder = os.pread(lock, 100, 0).decode(errors='replace') or 'another run'
     raise UserError(
       f'{folder} is in use by {holder}: wait for it, or use another --workdir'
