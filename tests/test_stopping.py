@@ -59,7 +59,7 @@ def members(group):
   found = []
   for entry in filter(str.isdigit, os.listdir('/proc')):
     try:
-      text = pathlib.Path('/proc', entry, 'stat').read_text()
+      text = pathlib.Path('/proc', entry, 'stat').read_text(encoding='utf-8')
     except OSError:
       continue
     state, _, _, session = text.rpartition(')')[2].split()[:4]
