@@ -225,48 +225,6 @@ def test_a_server_reads_the_tokens_of_training(tmp_path, family, kind):
   assert ids == words.encode_messages(messages)[0]
 
 
-def test_a_template_that_wants_a_clock_has_one_day_for_ever(tmp_path):
-  """Here, and where transformers has a clock of its own."""
-  transformers = pytest.importorskip('transformers')
-  words = tiny_tokenizers.write(tmp_path / 'words', 'qwen2')
-  path = words / 'chat_template.jinja'
-  asks = "{{ strftime_now('%A, %d %b %Y at %-d/%-m/%y') }}"
-  path.write_text(asks + path.read_text())
-  with pytest.raises(UserError, match='set config.prepare.date, or change'):
-    saved.load(words)
-  with pytest.raises(UserError, match="date = '31 May' is no day such as"):
-    saved.load(words, template_kwargs={'strftime_now': '31 May'})
-  ours = saved.load(words, template_kwargs={'strftime_now': '2026-05-07'})
-  ours.save(tmp_path)
-  messages = [{'role': 'user', 'content': 'Go.'}]
-  ids, _ = ours.encode_messages(messages)
-  (tmp_path / 'out').mkdir()
-  tokenizer_files.export(tmp_path / 'tokenizer', tmp_path / 'out')
-  (tmp_path / 'out' / 'config.json').write_text('{"model_type": "qwen2"}')
-  there = transformers.AutoTokenizer.from_pretrained(tmp_path / 'out')
-  assert there.apply_chat_template(messages, return_dict=False) == ids
-  text = there.apply_chat_template(messages, tokenize=False)
-  assert text.startswith('Thursday, 07 May 2026 at 7/5/26')
-
-
-def test_padding_that_was_added_beyond_the_embedding_is_another_id(tmp_path):
-  plain = saved.load(tiny_tokenizers.write(tmp_path / 'plain', 'llama3'))
-  more = tiny_tokenizers.write(tmp_path / 'more', 'llama3')
-  path = more / 'tokenizer.json'
-  about = json.loads(path.read_text())
-  token = about['added_tokens'][0]
-  new = {'id': plain.vocab_size, 'content': '[PAD]'}
-  about['added_tokens'].append(token | new)
-  path.write_text(json.dumps(about))
-  path = more / 'tokenizer_config.json'
-  path.write_text(
-    json.dumps(json.loads(path.read_text()) | {'pad_token': '[PAD]'})
-  )
-  found = saved.load(more)
-  assert found.vocab_size == plain.vocab_size
-  assert found.pad_id < plain.vocab_size
-
-
 def test_a_template_in_the_config_is_given_it_too(tmp_path):
   words = tiny_tokenizers.write(tmp_path / 'words', 'llama2')
   (words / 'chat.json').write_text('{"template_kwargs": {"x": 1}}')
@@ -287,35 +245,6 @@ def test_adapters_alone(trained, tmp_path):
   about = json.loads((tmp_path / 'out' / 'adapter_config.json').read_text())
   assert about['base_model_name_or_path'].endswith('hf')
   assert about['target_modules'] == ['v_proj', 'up_proj']
-
-
-def test_adapters_are_exported_beside_a_base_that_was_moved(trained, tmp_path):
-  folder, _ = trained
-  workdir = folder.parent.parent
-  convert.to_hf(folder, tmp_path / 'before')
-  hf = (workdir / 'hf').rename(tmp_path / 'elsewhere')
-  try:
-    with pytest.raises(UserError, match='/hf is not there, .*convert: --base'):
-      convert.to_hf(folder, tmp_path / 'out')
-    other = save(tmp_path / 'other', 'qwen3')
-    path = other / 'model.safetensors'
-    path.write_bytes(path.read_bytes()[:-2] + b'xx')
-    with pytest.raises(UserError, match='other holds other parameters than'):
-      convert.to_hf(folder, tmp_path / 'out', base=str(other))
-    convert.to_hf(folder, tmp_path / 'out', base=str(hf))
-  finally:
-    hf.rename(workdir / 'hf')
-  one, two = (
-    safetensors_numpy.load_file(tmp_path / x / 'model.safetensors')
-    for x in ('before', 'out')
-  )
-  jax.tree.map(np.testing.assert_array_equal, one, two)
-  copy = shutil.copytree(workdir, tmp_path / 'copy')
-  workdir.rename(tmp_path / 'gone')
-  try:  # in one tree, it is found by itself
-    convert.to_hf(copy / 'train' / 'name', tmp_path / 'moved')
-  finally:
-    (tmp_path / 'gone').rename(workdir)
 
 
 def test_adapters_name_a_base_that_is_what_they_stand_beside(trained, tmp_path):

@@ -206,26 +206,6 @@ def test_what_is_written_reads_back(source):
   assert architecture.fields_of(written) == fields
 
 
-@pytest.mark.parametrize(
-  'changes',
-  [
-    {'max_window_layers': 28},
-    {'max_window_layers': 0, 'sliding_window': None},
-    {'max_window_layers': 0, 'layer_types': ['full_attention'] * 28},
-  ],
-)
-def test_a_window_that_no_layer_has_changes_nothing(changes):
-  whole = read(QWEN2_5_7B, use_sliding_window=True, **changes)
-  assert whole == read(QWEN2_5_7B)
-
-
-def test_a_padding_id_beyond_the_embedding_is_not_exported():
-  cfg = cfg_of(read(LLAMA3_2_3B))
-  for pad, there in ((128255, True), (128256, False)):
-    written = architecture.write(cfg, {'pad_token_id': pad}, 'float32')
-    assert ('pad_token_id' in written) == there
-
-
 def test_an_export_says_what_its_source_said():
   cfg = cfg_of(read({'model_type': 'qwen3'}))
   assert architecture.write(cfg, {}, 'float32')['max_position_embeddings'] == 99

@@ -230,44 +230,6 @@ def test_a_stored_head_is_the_embedding_where_they_are_tied(tmp_path):
   assert_identical(same, load(alone))
 
 
-@pytest.mark.parametrize('lacking', ['', 'lm_head', 'model.embed_tokens'])
-def test_a_tied_head_is_exported_where_it_was_stored(tmp_path, lacking):
-  """The embedding always is: other loaders look for no other name."""
-  tensors = make_tensors('bfloat16')
-  tensors['lm_head.weight'] = tensors['model.embed_tokens.weight']
-  some = {
-    name: tensors[name] for name in tensors if name != f'{lacking}.weight'
-  }
-  tied = CONFIG | {'tie_word_embeddings': True}
-  convert.from_hf(str(save(tmp_path / 'hf', some, tied)), str(tmp_path / 'o'))
-  convert.to_hf(str(tmp_path / 'o'), str(tmp_path / 'again'))
-  again = safetensors_numpy.load_file(tmp_path / 'again' / SINGLE)
-  embedding = {'model.embed_tokens.weight': tensors['lm_head.weight']}
-  assert set(again) == set(some | embedding)
-  for name, value in (some | embedding).items():
-    np.testing.assert_array_equal(again[name], value)
-
-
-def test_a_model_saved_without_its_head_has_shorter_names(tmp_path):
-  tied = CONFIG | {'tie_word_embeddings': True}
-  tensors = make_tensors()
-  del tensors['lm_head.weight']
-  short = {name.removeprefix('model.'): x for name, x in tensors.items()}
-  assert_identical(
-    load(save(tmp_path / 'a', short, tied)),
-    load(save(tmp_path / 'b', tensors, tied)),
-  )
-
-
-def test_parameters_are_known_wherever_and_in_whatever_files_they_are(tmp_path):
-  tensors = make_tensors()
-  one = save(tmp_path / 'one', tensors)
-  save_parts(tmp_path / 'parts', tensors)
-  assert read.content(one) == read.content(tmp_path / 'parts')
-  other = tensors | {NORM: tensors[NORM] + 1}
-  assert read.content(save(tmp_path / 'other', other)) != read.content(one)
-
-
 def test_files_are_those_of_the_index(tmp_path):
   places = save_parts(tmp_path, make_tensors())
   write_index(tmp_path, places | {Q: 'gone.safetensors'})
