@@ -15,6 +15,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
 from early_experience.sweeps import table as sweep_table
 from early_experience.sweeps.runs import READS, check_shared, expand, shareable
+from tests import waiting
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = str(ROOT / 'configs' / 'tiny.py')
@@ -259,7 +260,7 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
     cwd=ROOT,
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=waiting.SECONDS,
   )
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
