@@ -6,6 +6,7 @@ import functools
 
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded, Misbehaves, check_record
 from early_experience.envs.interface import Environment, Task
@@ -21,6 +22,7 @@ FAILURES = 'failures'
 ANSWERS = 'answers'  # what language models in the environment said, by task
 
 
+@checked
 def collect(config: ConfigDict, workdir: str) -> dict:
   """Runs the expert over the tasks of a split; writes WORKDIR/collect.
 
@@ -36,6 +38,7 @@ def collect(config: ConfigDict, workdir: str) -> dict:
     )
 
 
+@checked
 def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
   """Likewise in a given environment and in this process.
 
@@ -63,7 +66,6 @@ def _collect(env, config, workdir, run):
     'collect': config.collect.to_dict(),
   }
   env.tasks(config.collect.split)  # before anything is written: it may refuse
-  workers.check(config.cluster)
   folder = stage.begin(workdir, 'collect', settings)
   summary = stage.finished(folder)
   if summary is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import checked
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment, Task
 from early_experience.evaluation import (
@@ -28,7 +28,6 @@ from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside
 
 STEM = 'rollouts'
-POLICIES = ('trained', 'untrained', 'random')
 
 
 def evaluate(config: ConfigDict, workdir: str) -> dict:
@@ -38,6 +37,7 @@ def evaluate(config: ConfigDict, workdir: str) -> dict:
   return evaluate_in(lambda: registry.make(config.env), config, workdir)
 
 
+@checked
 def evaluate_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
@@ -78,7 +78,6 @@ def evaluate_in(
 def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
-  check_choice('evaluate.policy', how.policy, POLICIES)
   how.think = _thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)

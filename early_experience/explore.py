@@ -12,6 +12,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
@@ -33,6 +34,7 @@ GROUP = 16
 ANSWERS = 'answers'
 
 
+@checked
 def explore(config: ConfigDict, workdir: str) -> dict:
   """Adds alternatives to the collected trajectories; writes WORKDIR/explore.
 
@@ -46,6 +48,7 @@ def explore(config: ConfigDict, workdir: str) -> dict:
     )
 
 
+@checked
 def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
   """Likewise in a given environment and in this process.
 
@@ -78,9 +81,6 @@ def _branch(env, unit):
 
 def _explore(env, config, workdir, run):
   shares = proposers.check_shares(config.explore.proposers.to_dict())
-  if config.explore.k < 0:
-    raise UserError(f'config.explore.k is {config.explore.k}, below 0')
-  workers.check(config.cluster)
   source = stage.require(workdir, 'collect')
   named = None
   if stage.finished(pathlib.Path(workdir) / 'explore') is None:

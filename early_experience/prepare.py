@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import checked
 from early_experience.experience import render, rows, tree
 from early_experience.preparation import sources
 from early_experience.runtime import cli, files, stage
@@ -19,6 +19,7 @@ from early_experience.tokenizers import saved, sentencepiece_tokenizer
 TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
 
 
+@checked
 def prepare(config: ConfigDict, workdir: str) -> dict:
   """Writes `prepare/`: the tokenizer, split.json and rows/NAME.
 
@@ -27,11 +28,6 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
       than a row.
   """
   settings = config.prepare
-  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
-  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
-  check_choice(
-    'prepare.world_model', settings.world_model, ('inline', 'instructed')
-  )
   if not settings.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
   source = sources.find(workdir, settings, config.summarise.enabled)

@@ -9,6 +9,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
@@ -32,16 +33,10 @@ FREE_TRAIN = (
   'max_loss_ratio',
   'profile_steps',
 )
-_LEAST = {
-  'checkpoint_every_steps': 1,
-  'keep_checkpoints': 1,
-  'keep_best_checkpoints': 0,
-  'log_every_steps': 1,
-  'max_loss_ratio': 0,
-}
 FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 
 
+@checked
 def train(config: ConfigDict, workdir: str) -> dict:
   """Trains the policy `config.name`.
 
@@ -102,8 +97,6 @@ def _open_rows(config, workdir, tokenizer):
     key = f'config.train.stages[{index}].rows'
     if stage.steps and not names:
       raise UserError(f'{key} has no share above 0')
-    if min(stage.rows.values(), default=0) < 0:
-      raise UserError(f'{key} has a share below 0')
     if stage.steps:
       rows |= {name: loader.open_rows(workdir, name) for name in names}
   for name, source in rows.items():
@@ -133,11 +126,6 @@ def _row_tokens(config, rows, cfg):
 
 def _check_settings(config):
   settings = config.train
-  if config.name in ('', '.', '..') or '/' in config.name:
-    raise UserError(f'config.name = {config.name!r} is no name of a folder')
-  for key, least in _LEAST.items():
-    if settings[key] < least:
-      raise UserError(f'config.train.{key} = {settings[key]} is below {least}')
   traced = tuple(settings.profile_steps)
   ordered = len(traced) == 2 and 1 <= traced[0] <= traced[1]
   if traced != (0, 0) and not ordered:

@@ -23,6 +23,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from early_experience.aot import chips, compiling, report
+from early_experience.config import checked
 from early_experience.runtime import cli, files
 
 TOPOLOGY = flags.DEFINE_string('topology', None, 'CHIP:SHAPE, as v5e:16x16')
@@ -31,6 +32,7 @@ MARKDOWN = flags.DEFINE_bool('markdown', False, 'print a row of docs/AOT.md')
 HLO = flags.DEFINE_string('hlo', '', 'file to write the optimised HLO to')
 
 
+@checked
 def main(config: ConfigDict, workdir: str | None = None) -> None:
   """Prints the report; exits with 1 where the step does not fit."""
   target = chips.parse(TOPOLOGY.value or '', SLICES.value)

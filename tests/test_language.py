@@ -121,9 +121,6 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
 @pytest.mark.parametrize(
   'changes, said',
   [
-    ({'concurrency': 0}, 'config.x.concurrency is 0, below 1'),
-    ({'retries': -1}, 'config.x.retries is -1, below 0'),
-    ({'max_tokens': 0}, 'config.x.max_tokens is 0, below 1'),
     ({'max_cost': 2.0}, 'config.x.max_cost=2 limits nothing: input_price and'),
     ({'base_url': 'me:hush@host:1/v1'}, 'config.x.base_url does not begin'),
   ],

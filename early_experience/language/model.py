@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience.config import endpoint
+from early_experience.config import check, define_endpoint, endpoint
 from early_experience.language import cache as cache_lib
 from early_experience.language.accounting import Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
@@ -20,7 +20,6 @@ _ASIDE = (
   'base_url', 'cache', 'concurrency', 'retries', 'timeout_seconds',
   'input_price', 'output_price', 'max_cost', 'max_total_tokens',
 )  # fmt: skip
-_LEAST = {'concurrency': 1, 'max_tokens': 1, 'retries': 0, 'temperature': 0.0}
 
 
 class Backend(Protocol):
@@ -77,7 +76,7 @@ class LanguageModel:
     where: str,
     workdir: str | pathlib.Path | None = None,
   ):
-    _check_numbers(settings, where)
+    _check_limit(settings, where)
     self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
     self._backend: Backend = _backend(settings, where)
     self.name, self.where = self._backend.name, where
@@ -211,12 +210,14 @@ def talker(settings: dict, where: str) -> LanguageModel:
   Raises:
     UserError: a setting is unknown, missing, or cannot be kept.
   """
-  whole = endpoint(temperature=0.0, max_tokens=512).lock()
+  own = {'temperature': 0.0, 'max_tokens': 512}
+  whole = endpoint(**own)
   try:
     whole.update(settings)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     said = ' '.join(str(error.args[0] if error.args else error).split())
     raise UserError(f'{where}: {said}') from None
+  check(define_endpoint(**own), whole, where)
   if whole.max_cost or whole.max_total_tokens:
     raise UserError(
       f'{where} has max_cost or max_total_tokens: what a talk will take is not'
@@ -230,10 +231,7 @@ def talker(settings: dict, where: str) -> LanguageModel:
   return LanguageModel(whole, where)
 
 
-def _check_numbers(settings, where):
-  for key, least in _LEAST.items():
-    if settings[key] < least:
-      raise UserError(f'{where}.{key} is {settings[key]}, below {least}')
+def _check_limit(settings, where):
   if settings.max_cost and not settings.input_price + settings.output_price:
     raise UserError(
       f'{where}.max_cost={settings.max_cost:g} limits nothing: input_price and'
