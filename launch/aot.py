@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 from early_experience.aot import chips, compiling, report
 from early_experience.config import checked
-from early_experience.runtime import cli, files
+from early_experience.runtime import cli, files, paths
 
 TOPOLOGY = flags.DEFINE_string('topology', None, 'CHIP:SHAPE, as v5e:16x16')
 SLICES = flags.DEFINE_integer('slices', 1, 'of it; config.mesh.data spans them')
@@ -49,7 +49,7 @@ def main(config: ConfigDict, workdir: str | None = None) -> None:
   mesh = compiling.mesh(config.mesh, target)
   program = compiling.compile_step(config, mesh)
   if HLO.value and program.text:
-    files.write_atomic(HLO.value, program.text)
+    files.write_atomic(paths.given(HLO.value, '--hlo'), program.text)
   found = report.make(config, target, dict(mesh.shape), program)
   if MARKDOWN.value:
     print(report.row(found, _name({**given, **changes})), flush=True)

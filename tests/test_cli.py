@@ -1,5 +1,7 @@
 """What a person types: every mistake is one line, and exit code 1."""
 
+import ast
+import os
 import pathlib
 import subprocess
 import sys
@@ -25,9 +27,23 @@ def run(stage, *arguments):
   [
     ([CONFIG], '--workdir is missing'),
     (['--workdir=W'], '--config is missing'),
+    ([CONFIG, '--workdir=gs://b/W'], '--workdir=gs://b/W is a URL: mount'),
+    (
+      [CONFIG, '--workdir=W', '--config.mesh.new.x=1'],
+      "--config: no key 'new'",
+    ),
+    (
+      [CONFIG, '--workdir=W', "--config.mesh={'dta': 2}"],
+      'did you mean "data"',
+    ),
+    ([CONFIG, '--workdir=W', '--config.seed=-1'], 'seed is -1, not a whole'),
+    (
+      [CONFIG, '--workdir=W', '--config.prepare.rows.joint.kk=1'],
+      'config.prepare.rows.joint.kk is no setting; there are: datasets, k',
+    ),
     (['--config=configs/none.py', '--workdir=W'], 'none.py: no such file'),
     ([f'{CONFIG}:magic', '--workdir=W'], "'magic', not one of: random"),
-    ([CONFIG, '--workdir=W', '--config.sed=1'], 'Did you mean "seed"'),
+    ([CONFIG, '--workdir=W', '--config.sed=1'], 'did you mean "seed"'),
     ([CONFIG, '--workdir=W', '--config.seed=x'], '--config.seed=x'),
     (['--config=W/one.py:joint', '--workdir=W'], 'get_config() takes 0 pos'),
     ([CONFIG, '--workdir=W', 'more'], "unexpected argument 'more'"),
@@ -107,6 +123,52 @@ def test_an_override_reaches_the_stage(tmp_path):
   assert result.returncode == 0, result.stderr
   assert result.stdout.startswith('collect: 3 expert trajectories')
   assert len(result.stdout.splitlines()) == 1
+
+
+def test_free_dictionaries_take_new_keys_and_merge(tmp_path):
+  code = (
+    'from early_experience.runtime import cli\n'
+    'def show(config, workdir):\n'
+    '  print(config.env.kwargs.to_dict())\n'
+    '  print(config.prepare.template_kwargs.to_dict())\n'
+    '  print(config.mesh.to_dict(), workdir)\n'
+    'cli.run(show, needs_workdir=False)\n'
+  )
+  config = tmp_path / 'mine.py'
+  config.write_text(
+    'from early_experience.config import default\n'
+    'def get_config():\n'
+    '  config = default()\n'
+    "  config.env.kwargs.source = 'generated'\n"
+    '  config.env.kwargs.rooms = 3\n'
+    '  return config\n'
+  )
+  given = [
+    f'--config={config}',
+    '--workdir=~/x$NAME',
+    "--config.env.kwargs={'rooms': 5, 'seed': 3, 'deep': {'a': 1}}",
+    '--config.env.kwargs.more=x',
+    '--config.prepare.template_kwargs.enable_thinking=False',
+    "--config.prepare.template_kwargs.date='3'",
+    "--config.mesh={'data': 2}",
+  ]
+  said = subprocess.run(
+    [sys.executable, '-c', code, *given],
+    cwd=ROOT,
+    env=os.environ | {'HOME': '/home/me', 'NAME': 'y'},
+    capture_output=True,
+    text=True,
+  )
+  kwargs, template, mesh = said.stdout.splitlines()
+  assert ast.literal_eval(kwargs) == {
+    'deep': {'a': 1},
+    'more': 'x',
+    'rooms': 5,
+    'seed': 3,
+    'source': 'generated',
+  }
+  assert ast.literal_eval(template) == {'date': '3', 'enable_thinking': False}
+  assert mesh == "{'data': 2, 'fsdp': -1, 'tensor': 1} /home/me/xy"
 
 
 def test_a_stage_before_its_turn_names_what_to_run(tmp_path):

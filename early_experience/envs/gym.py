@@ -26,6 +26,7 @@ class Gym(Environment):
   name, splits = 'gym', ('train', 'test')
   licence = "the user's"
   expert_name = 'demonstrations'
+  paths = ('demonstrations',)
 
   def __init__(
     self,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.envs.interface import Environment
+from early_experience.runtime import paths
 from early_experience.runtime.errors import UserError
 
 # name -> module:class. The modules import what an environment needs only when
@@ -112,6 +113,8 @@ def make(env: ConfigDict) -> Environment:
         f'config.env.kwargs.{key} is no argument of {name};'
         f' {hint}there are: {", ".join(known)}'
       )
+    if key in kind.paths and isinstance(kwargs[key], str):
+      kwargs[key] = paths.given(kwargs[key], f'config.env.kwargs.{key}')
   try:
     return kind(**kwargs)
   except ImportError as error:  # only part of it is there, or a namesake

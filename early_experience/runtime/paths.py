@@ -1,8 +1,10 @@
 """Paths that a user gives: expanded, and refused where they are none."""
 
+import functools
 import os
 import pathlib
 import re
+from collections.abc import Callable
 
 from early_experience.runtime.errors import UserError
 
@@ -40,3 +42,8 @@ def given(path: str, name: str, hub: bool = False) -> str:
       f' download {path} --local-dir FOLDER, and give FOLDER'
     )
   return full
+
+
+def flag(name: str, hub: bool = False) -> Callable[[str], str]:
+  """`given` as the type of a flag of argparse."""
+  return functools.partial(given, name=name, hub=hub)
