@@ -6,7 +6,7 @@ import functools
 
 from ml_collections import ConfigDict
 
-from early_experience.config import checked
+from early_experience.config import absent, checked, reads
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded, Misbehaves, check_record
 from early_experience.envs.interface import Environment, Task
@@ -61,12 +61,13 @@ def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
 
 
 def _collect(env, config, workdir, run):
-  settings = {
-    'env': config.env.to_dict(),
-    'collect': config.collect.to_dict(),
-  }
   env.tasks(config.collect.split)  # before anything is written: it may refuse
-  folder = stage.begin(workdir, 'collect', settings)
+  folder = stage.begin(
+    workdir,
+    'collect',
+    reads('collect', config),
+    absent=absent('collect', config),
+  )
   summary = stage.finished(folder)
   if summary is None:
     _write(env, config, folder, run)

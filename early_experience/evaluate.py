@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from early_experience.config import checked
+from early_experience.config import absent, checked, reads
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment, Task
 from early_experience.evaluation import (
@@ -82,10 +82,7 @@ def _evaluate(make, renew, config, workdir):
   environment = make()
   tasks = _tasks(environment, how)
   name = f'evaluate/{config.name}'
-  settings = {
-    key: config[key].to_dict() for key in ('env', 'evaluate', 'model')
-  }
-  settings['seed'] = config.seed
+  settings = reads('evaluate', config)
   if how.policy == 'trained':
     trained = stage.require(workdir, f'train/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
@@ -93,7 +90,9 @@ def _evaluate(make, renew, config, workdir):
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
     policy = _policy(config, workdir, slots)
-  folder = stage.begin(workdir, name, settings)
+  folder = stage.begin(
+    workdir, name, settings, absent=absent('evaluate', config)
+  )
   summary = stage.finished(folder)
   if summary is None:
     _play(tasks, environment, make, renew, slots, policy, how, folder)

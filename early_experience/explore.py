@@ -12,7 +12,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from early_experience.config import checked
+from early_experience.config import absent, checked, reads
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
@@ -20,7 +20,7 @@ from early_experience.experience import records
 from early_experience.experience.answer_format import find_format
 from early_experience.exploration import branching, proposers, served
 from early_experience.language import accounting
-from early_experience.language.model import LanguageModel, identity
+from early_experience.language.model import LanguageModel
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
@@ -91,7 +91,13 @@ def _explore(env, config, workdir, run):
     trajectories = list(records.read(source))
     if 'openai' in named:
       _announce(named, env, config, trajectories, workdir)
-  folder = stage.begin(workdir, 'explore', _settings(config, source))
+  collected = files.read_json(source / stage.SETTINGS)
+  folder = stage.begin(
+    workdir,
+    'explore',
+    reads('explore', config) | {'collected': collected},
+    absent=absent('explore', config),
+  )
   if named:
     _write(env, named, config, trajectories, folder, run)
     stage.finish(folder, _summary(folder))
@@ -128,20 +134,6 @@ def _announce(named, env, config, trajectories, workdir):
 
 def _done(folder):
   return files.written(folder, records.STEM) | set_aside.ids(folder)
-
-
-def _settings(config, source):
-  """All that the branches depend on."""
-  explore = config.explore.to_dict()
-  del explore['openai']
-  if explore['proposers'].get('openai'):
-    explore['openai'] = identity(config.explore.openai)
-    explore['answer_format'] = config.prepare.answer_format
-  return {
-    'seed': config.seed,
-    'explore': explore,
-    'collected': files.read_json(source / stage.SETTINGS),
-  }
 
 
 def _write(env, named, config, trajectories, folder, run):

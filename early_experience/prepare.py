@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience.config import checked
+from early_experience.config import absent, checked, reads
 from early_experience.experience import render, rows, tree
 from early_experience.preparation import sources
 from early_experience.runtime import cli, files, stage
@@ -31,16 +31,17 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   if not settings.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
   source = sources.find(workdir, settings, config.summarise.enabled)
-  is_new = not (pathlib.Path(workdir) / 'prepare').exists()
+  folder = pathlib.Path(workdir) / 'prepare'
+  is_new = not folder.exists()
   folder = stage.begin(
     workdir,
     'prepare',
     {
-      **settings.to_dict(),
-      'tokenizer': _given_tokenizer(config),
-      'seed': config.seed,
+      **reads('prepare', config),
+      'tokenizer': _given_tokenizer(config, folder),
       'source': files.read_json(source.folder / stage.SETTINGS),
     },
+    absent=absent('prepare', config),
   )
   summary = stage.finished(folder)
   if summary is None:
@@ -83,7 +84,7 @@ def _prepare(source, config, folder):
 def _tokenizer(source, config, folder):
   settings = config.prepare
   if not saved.exists(folder):
-    if given := _given_tokenizer(config):
+    if given := _given_tokenizer(config, folder):
       coder = saved.load(
         given,
         answer_format=settings.answer_format,
@@ -97,10 +98,14 @@ def _tokenizer(source, config, folder):
   return saved.load(folder)
 
 
-def _given_tokenizer(config):
+def _given_tokenizer(config, folder):
   """The tokenizer of the settings, or of where the parameters come from."""
+  if given := config.prepare.tokenizer or config.init.hf:
+    return given
   beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
-  return config.prepare.tokenizer or config.init.hf or str(beside or '')
+  # Of this very folder, where a training of its goes on.
+  is_own = beside and beside.resolve() == folder.resolve()
+  return '' if is_own else str(beside or '')
 
 
 @dataclasses.dataclass

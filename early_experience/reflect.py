@@ -14,11 +14,11 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience.config import checked
+from early_experience.config import absent, checked, reads
 from early_experience.experience import records
 from early_experience.experience.records import Rationale, Trajectory
 from early_experience.language import accounting
-from early_experience.language.model import LanguageModel, identity
+from early_experience.language.model import LanguageModel
 from early_experience.reflection import checks, openai_writer
 from early_experience.reflection.decision import (
   Decision,
@@ -72,7 +72,16 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
       decisions = _decisions(config)
       chats = (writer.chat(d) for t in todo for d in decisions(t))
       accounting.announce('reflect', writer.model, chats, cli.confirmed())
-  folder = stage.begin(workdir, 'reflect', _settings(config, source))
+  settings = reads('reflect', config)
+  if 'openai' in settings:
+    settings['openai']['prompt'] = openai_writer.PROMPT
+  explored = files.read_json(source / stage.SETTINGS)
+  folder = stage.begin(
+    workdir,
+    'reflect',
+    settings | {'explored': explored},
+    absent=absent('reflect', config),
+  )
   if writer:
     _reflect(writer, config, todo, len(trajectories), folder)
     stage.finish(folder, _summary(folder, writer.name))
@@ -118,25 +127,6 @@ def _writer(config, workdir):
   return openai_writer.OpenAIWriter(
     LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)
   )
-
-
-def _settings(config, source):
-  """All that the rationales depend on."""
-  chosen = config.reflect
-  settings = {
-    'seed': config.seed,
-    'writer': chosen.writer,
-    'k': chosen.k,
-    'max_steps': chosen.max_steps,
-    'per_alternative': chosen.per_alternative,
-    'invalid': chosen.invalid,
-    'explored': files.read_json(source / stage.SETTINGS),
-  }
-  if chosen.writer == 'openai':
-    settings['openai'] = identity(chosen.openai) | {
-      'prompt': openai_writer.PROMPT
-    }
-  return settings
 
 
 def _done(folder):

@@ -9,7 +9,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from early_experience.config import checked
+from early_experience.config import absent, checked, reads
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
@@ -21,19 +21,6 @@ from early_experience.tokenizers import saved
 from early_experience.training import initial, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
-
-# What may differ between the runs that make up one training. A mesh and
-# microbatches change no more than the order of sums.
-FREE_TRAIN = (
-  'microbatches',
-  'checkpoint_every_steps',
-  'keep_checkpoints',
-  'keep_best_checkpoints',
-  'log_every_steps',
-  'max_loss_ratio',
-  'profile_steps',
-)
-FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 
 
 @checked
@@ -54,7 +41,10 @@ def train(config: ConfigDict, workdir: str) -> dict:
   name = f'train/{config.name}'
   cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
   rows = _open_rows(config, workdir, tokenizer.hash)
-  settings = _settings(config, tokenizer.hash, rows)
+  settings = reads('train', config) | {
+    'tokenizer': tokenizer.hash,
+    'rows': {name: source.manifest for name, source in rows.items()},
+  }
   if stage_lib.finished(pathlib.Path(workdir, name)) is None:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
@@ -64,7 +54,12 @@ def train(config: ConfigDict, workdir: str) -> dict:
     run = Run(config, cfg, source, rows, row_tokens, mesh)
   folder = distributed.first_then_all(
     lambda: stage_lib.begin(
-      workdir, name, settings, claim=distributed.is_first()
+      workdir,
+      name,
+      settings,
+      absent=absent('train', config),
+      way_on=_way_on(config, pathlib.Path(workdir, name)),
+      claim=distributed.is_first(),
     )
   )
   summary = stage_lib.finished(folder)
@@ -137,22 +132,14 @@ def _check_settings(config):
     raise UserError('config.train.stages is empty')
 
 
-def _settings(config, tokenizer, rows):
-  train_settings = config.train.to_dict()
-  stages = train_settings.pop('stages')
-  return {
-    'seed': config.seed,
-    'tokenizer': tokenizer,
-    'init': config.init.to_dict(),
-    'model': _without(FREE_MODEL, config.model.to_dict()),
-    'train': _without(FREE_TRAIN, train_settings),
-    'stages': {str(i): stage.to_dict() for i, stage in enumerate(stages)},
-    'rows': {name: source.manifest for name, source in rows.items()},
-  }
-
-
-def _without(keys, settings):
-  return {key: value for key, value in settings.items() if key not in keys}
+def _way_on(config, folder):
+  """What to do where a training was begun with other settings."""
+  beside = ' --config.init.hf=' if config.init.hf else ''
+  return (
+    'to go on from what it learnt, with these: another --config.name and'
+    f'{beside} --config.init.checkpoint={folder}; to train anew: another'
+    ' --config.name or --workdir, or delete that folder'
+  )
 
 
 def _excerpt(rows):

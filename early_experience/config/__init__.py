@@ -25,4 +25,7 @@ from early_experience.config.parts import (
 from early_experience.config.parts import (
   stage as stage,
 )
+from early_experience.config.reads import absent as absent
+from early_experience.config.reads import answers as answers
+from early_experience.config.reads import reads as reads
 from early_experience.config.rules import check as check

@@ -15,12 +15,6 @@ from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
 from early_experience.runtime.errors import UserError
 
-# What answers do not depend on: where and how hard we knock, what it costs.
-_ASIDE = (
-  'base_url', 'cache', 'concurrency', 'retries', 'timeout_seconds',
-  'input_price', 'output_price', 'max_cost', 'max_total_tokens',
-)  # fmt: skip
-
 
 class Backend(Protocol):
   """Whoever computes answers: an endpoint, or our own decoder.
@@ -44,14 +38,6 @@ class Backend(Protocol):
     keep: Callable[[int, Answer], None],
   ) -> list[Answer | Failure]:
     """Answers all; tells `keep` the place of each answer as it comes."""
-
-
-def identity(settings: ConfigDict) -> dict:
-  """What answers depend on, for the settings of a stage."""
-  settings = settings.to_dict()
-  for key in _ASIDE:
-    del settings[key]
-  return settings
 
 
 class LanguageModel:
