@@ -102,7 +102,10 @@ def _given_tokenizer(config, folder):
   """The tokenizer of the settings, or of where the parameters come from."""
   if given := config.prepare.tokenizer or config.init.hf:
     return given
-  beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
+  checkpoint = config.init.checkpoint
+  if checkpoint and not pathlib.Path(checkpoint).is_dir():
+    raise UserError(f'config.init.checkpoint={checkpoint}: there is no folder')
+  beside = checkpoint and saved.beside(checkpoint)
   # Of this very folder, where a training of its goes on.
   is_own = beside and beside.resolve() == folder.resolve()
   return '' if is_own else str(beside or '')

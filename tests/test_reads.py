@@ -151,14 +151,22 @@ def unnoted(config, workdir, names):
 
 
 @pytest.fixture(scope='module')
-def workdir(tmp_path_factory):
-  return tmp_path_factory.mktemp('run')
-
-
-def test_no_stage_reads_more_than_is_noted(workdir):
+def run(tmp_path_factory):
+  """A workdir in which every stage ran, and what they did not note."""
+  workdir = tmp_path_factory.mktemp('run')
   names = ['collect', 'explore', 'reflect', 'prepare', 'train', 'evaluate']
-  assert unnoted(settings(), workdir, names) == {}
-  names.remove('train')
+  return workdir, unnoted(settings(), workdir, names)
+
+
+@pytest.fixture
+def workdir(run):
+  return run[0]
+
+
+def test_no_stage_reads_more_than_is_noted(run):
+  workdir, found = run
+  assert found == {}
+  names = ['collect', 'explore', 'reflect', 'prepare', 'evaluate']
   for policy in ('untrained', 'random'):
     assert unnoted(settings(policy=policy), workdir, names) == {}
 
@@ -184,6 +192,25 @@ def test_nor_where_a_checkpoint_brings_its_tokenizer(workdir, tmp_path):
   assert unnoted(config, tmp_path, ('collect', 'explore', 'prepare')) == {}
   beside = json.loads((tmp_path / 'prepare' / 'settings.json').read_text())
   assert beside['tokenizer'] == str(workdir / 'prepare')
+
+
+def test_a_checkpoint_that_is_not_there_ends_prepare(workdir):
+  config = settings()
+  config.init.checkpoint = 'nowhere'
+  with pytest.raises(UserError, match='config.init.checkpoint=nowhere: there'):
+    prepare.prepare(config, workdir)
+
+
+def test_rows_of_this_folder_are_as_they_were_where_a_training_goes_on(workdir):
+  """What a refusal of more steps advises."""
+  config = settings()
+  config.train.stages[0].steps = 2
+  advised = str(workdir / 'train' / 'trained')
+  with pytest.raises(UserError, match=f'--config.init.checkpoint={advised};'):
+    train.train(config, workdir)
+  config.name, config.init.checkpoint = 'longer', advised
+  prepare.prepare(config, workdir)
+  assert train.train(config, workdir)['steps'] == 2
 
 
 def test_the_watch_sees_what_is_not_noted(monkeypatch, tmp_path):

@@ -184,7 +184,11 @@ def define_endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   config.temperature = number(temperature, '[0, inf)')
   # In place of it, where several samples are drawn: taken in turn.
   config.temperatures = numbers((), '[0, inf)')
+  # False: that of the server, where it takes none.
+  config.sends_temperature = True
   config.max_tokens = number(max_tokens, '[1, inf)')
+  # What a server calls max_tokens.
+  config.token_limit = choice('max_tokens', 'max_completion_tokens')
   config.seed = number(0, SEED)  # of a checkpoint's samples
   # Of a checkpoint: a chat with its answer.
   config.context_tokens = number(4096, '[1, inf)')

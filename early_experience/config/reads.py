@@ -26,7 +26,8 @@ FREE_TRAIN = (
 FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (
-  'base_url', 'cache', 'concurrency', 'retries', 'timeout_seconds',
+  'base_url', 'token_limit', 'cache', 'concurrency', 'retries',
+  'timeout_seconds',
   'input_price', 'output_price', 'max_cost', 'max_total_tokens',
 )  # fmt: skip
 

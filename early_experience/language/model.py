@@ -64,6 +64,8 @@ class LanguageModel:
   ):
     _check_limit(settings, where)
     self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
+    if not settings.sends_temperature:
+      self._temperatures = (None,)
     self._backend: Backend = _backend(settings, where)
     self.name, self.where = self._backend.name, where
     self.prices = Prices.of(settings)
@@ -177,7 +179,7 @@ class LanguageModel:
         'messages': chat.messages,
         'prompt': chat.prompt,
         'temperature': temperature,
-        'sample': chat.sample if temperature else 0,
+        'sample': 0 if temperature == 0 else chat.sample,
       }
     )
 
@@ -226,6 +228,13 @@ def _check_limit(settings, where):
 
 
 def _backend(settings, where):
+  if not settings.sends_temperature and (
+    settings.temperatures or settings.checkpoint
+  ):
+    raise UserError(
+      f'{where}.sends_temperature is False, for a server that takes none: leave'
+      ' temperatures and checkpoint empty'
+    )
   if settings.checkpoint and (settings.model or settings.base_url):
     raise UserError(
       f'{where} has a checkpoint beside model or base_url: leave one empty'
