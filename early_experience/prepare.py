@@ -1,4 +1,4 @@
-"""Stage `prepare`: a tokenizer, and rows of training tokens."""
+"""Prepares a tokenizer, and rows of training tokens."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Stage `quickstart`: every stage in turn, several recipes side by side."""
+"""Runs every stage in turn, several recipes side by side."""
 
 import time
 

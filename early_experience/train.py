@@ -1,4 +1,4 @@
-"""Stage `train`: rows of tokens to a policy, over the stages of the config.
+"""Trains: rows of tokens to a policy, over the stages of the config.
 
 It can be stopped at any moment. It goes on from its newest checkpoint, and
 ends with the parameters it would have had, to the bit on the same machine.

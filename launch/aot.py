@@ -1,4 +1,4 @@
-"""Compiles a config's train step for chips that are not here, and says whether
+r"""Compiles a config's train step for chips that are not here, and says whether
 it fits, what it sends, and how long it takes at least.
 
   pip install "early_experience[tpu-aot]"

@@ -1,4 +1,4 @@
-"""Runs the sweep of a config file: here, on Slurm, on Kubernetes, or prints it.
+r"""Runs the sweep of a config file: here, on Slurm or Kubernetes, or prints it.
 
   python launch/sweep.py --config=configs/tiny.py --workdir=runs/sweep
   python launch/sweep.py --config=... --workdir=... --to=slurm -- \

@@ -3,10 +3,13 @@
 import ast
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+
+from early_experience.__main__ import STAGES, TOOLS
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = '--config=configs/tiny.py'
@@ -107,6 +110,36 @@ def test_commands_with_flags_of_their_own_name_a_wrong_one(command):
   (line,) = result.stderr.splitlines()
   assert line.startswith('error: ')
   assert f'usage: python -m early_experience.{command}' in line
+
+
+def test_the_package_lists_its_stages_and_tools():
+  result = subprocess.run(
+    [sys.executable, '-m', 'early_experience'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  lines = result.stdout.splitlines()
+  for name in (*STAGES, *TOOLS):
+    assert any(re.match(rf'  {name} +[A-Z].*\.$', line) for line in lines), name
+  here = {path.stem for path in (ROOT / 'early_experience').glob('*.py')}
+  commands = {
+    name
+    for name in here
+    if '__main__' in (ROOT / f'early_experience/{name}.py').read_text('utf-8')
+  }
+  assert commands - {'__main__'} <= {*STAGES, *TOOLS}
+
+
+def test_what_help_shows_has_all_its_backslashes():
+  """A command that goes on in the next line is copied from there."""
+  for folder in ('early_experience', 'launch'):
+    for path in (ROOT / folder).rglob('*.py'):
+      text = path.read_text('utf-8')
+      doc = ast.get_docstring(ast.parse(text), clean=False) or ''
+      written = re.match(r'r?"""(.*?)"""', text, re.DOTALL)
+      if written:
+        assert doc == written[1], path
 
 
 def test_ctrl_c_is_no_fault(tmp_path):

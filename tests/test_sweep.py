@@ -84,6 +84,10 @@ def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
     ("product({'train.stages[3].b1': [0.5]})", "'train.stages[3].b1', which"),
     ("product({'recipe': ['magic']})", "'magic', not one of: random"),
     ("product({'seed': ['x']})", "seed = 'x'"),
+    ("product({'seed': [0, -1]})", 'seed is -1, not a whole number in [0,'),
+    ("product({'mesh': [{'dta': 1}]})", 'Key "dta" does not exist'),
+    ("product({'mesh.dta': [1]})", "did you mean 'mesh.data'"),
+    ("product({'prepare.rows.joint.kk': [1]})", 'kk is no setting; there are'),
     ("product({'seed': 3})", "'seed' the value 3: give a list"),
     ("product({'seed': 'abc'})", 'give a list'),
     ("product({'seed': [1]}, {'seed': [2]})", "sets 'seed' twice"),
@@ -119,6 +123,35 @@ def test_a_run_has_what_its_stages_read(tmp_path):
   )
   assert (first.config.name, second.config.name) == ('imitation', 'joint')
   assert second.config.train.stages[0].lr_peak == 1.0
+
+
+def test_free_dictionaries_take_new_keys_and_merge(tmp_path):
+  sweep = (
+    "zipped({'env.kwargs': [{'seed': 3, 'rooms': ('kitchen',)}],"
+    " 'env.kwargs.note': ['3'], 'mesh': [{'data': 2}],"
+    " 'prepare.template_kwargs.enable_thinking': [False]})"
+  )
+  (run,) = expand(config_file(tmp_path, sweep))
+  kwargs = run.config.env.kwargs.to_dict()
+  assert kwargs['source'] == 'generated', 'which the file has'
+  assert {k: kwargs[k] for k in ('seed', 'rooms', 'note')} == {
+    'seed': 3,
+    'rooms': ('kitchen',),
+    'note': '3',
+  }
+  assert run.config.mesh.to_dict() == {'data': 2, 'fsdp': -1, 'tensor': 1}
+  code = (
+    'from early_experience.runtime import cli\n'
+    'cli.run(lambda c, w: print(c.to_json_best_effort(sort_keys=True)),'
+    ' needs_workdir=False)\n'
+  )
+  told = subprocess.run(
+    [sys.executable, '-c', code, *run.flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert told.stdout.strip() == run.config.to_json_best_effort(sort_keys=True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How fast rows are read, and how long training waits for them.
+r"""How fast rows are read, and how long training waits for them.
 
 python -m early_experience.benchmark loader --config=configs/quickstart.py \
     --workdir=WORKDIR
