@@ -1,6 +1,7 @@
 """What settings may be: said where they are defined, checked before a stage."""
 
 import copy
+import json
 import math
 import pathlib
 import re
@@ -141,6 +142,14 @@ def test_the_words_of_choices_are_those_that_code_knows():
   assert set(define().explore.proposers) == set(records.PROPOSERS)
   assert set(define_stage().weights) == set(OBJECTIVES)
   assert isinstance(choices['env.kwargs'], Setting)
+
+
+def test_a_config_that_was_json_is_one():
+  config = ConfigDict(json.loads(default().to_json()))
+  assert settled(config).train.stages[0].weights.imitation == 1.0
+  config.train.stages[0]['lr_peak'] = -1.0
+  with pytest.raises(UserError, match=r'stages\[0\].lr_peak is -1.0'):
+    settled(config)
 
 
 def test_nothing_begins_with_a_setting_that_may_not_be(tmp_path):

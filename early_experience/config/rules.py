@@ -145,6 +145,8 @@ def _check(name, defined, found):
     return found  # of the right type, for a ConfigDict sees to that
   if not isinstance(found, ConfigDict | dict):
     raise UserError(f'{name} is {found!r}, not a dictionary')
+  if isinstance(found, dict):  # in a list, of a config that was JSON
+    found = ConfigDict(found)
   for key, old in found.items():
     if key not in defined:
       raise UserError(
