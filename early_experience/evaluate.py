@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import absent, checked, reads
 from early_experience.envs import registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
@@ -22,14 +22,13 @@ from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside
 
-POLICIES = ('trained', 'untrained', 'random')
-
 
 def evaluate(config: ConfigDict, workdir: str) -> dict:
   """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
   return evaluate_in(lambda: registry.make(config.env), config, workdir)
 
 
+@checked
 def evaluate_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
@@ -70,18 +69,12 @@ def evaluate_in(
 def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
-  check_choice('evaluate.policy', how.policy, POLICIES)
-  check_choice('evaluate.panel', how.panel, panel.PANELS)
   how.think = _thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)
   label = panel.folder_name(config.name, how.panel)
   name = f'evaluate/{label}'
-  settings = {key: config[key].to_dict() for key in ('evaluate', 'model')}
-  settings['env'] = registry.settings(config.env)
-  settings['seed'] = config.seed
-  if how.panel == panel.ALL:  # as older versions began their folders
-    del settings['evaluate']['panel']
+  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
   if how.policy == 'trained':
     trained = stage.require(workdir, f'train/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
@@ -89,7 +82,9 @@ def _evaluate(make, renew, config, workdir):
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
     policy = _policy(config, workdir, slots)
-  folder = stage.begin(workdir, name, settings)
+  folder = stage.begin(
+    workdir, name, settings, absent=absent('evaluate', config)
+  )
   summary = stage.finished(folder)
   if summary is None or (folder / panel.FILE).exists():
     asked = panel.keep(folder, tasks)

@@ -13,6 +13,7 @@ import string
 
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.reporting import report_data
 from early_experience.runtime import cli, files
 
@@ -20,6 +21,7 @@ PAGE = pathlib.Path(report_data.__file__).parent / 'page'
 SCRIPTS = ('dom.js', 'tables.js', 'curves.js', 'explorer.js', 'page.js')
 
 
+@checked
 def report(config: ConfigDict, workdir: str) -> dict:
   """Gathers the workdir and writes its page.
 

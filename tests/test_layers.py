@@ -21,7 +21,7 @@ LAYERS = (
   ('exploration', 'evaluation'),
   ('collect', 'summarise', 'prepare', 'reflect', 'train', 'reporting'),
   ('explore', 'evaluate', 'report', 'chats', 'convert', 'memory'),
-  ('quickstart', 'sweeps'),
+  ('quickstart', 'sweeps', '__main__'),
   ('aot', 'benchmark', 'analysis'),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
