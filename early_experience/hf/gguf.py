@@ -103,6 +103,7 @@ def _arrays(wanted, stored, config, path) -> Iterator[np.ndarray]:
   """Each tensor as the checkpoint has it; one at a time is in memory."""
   import gguf
 
+  family = FAMILIES[config['model_type']]
   for name, tensor in wanted.items():
     source = stored[name]
     try:
@@ -111,9 +112,7 @@ def _arrays(wanted, stored, config, path) -> Iterator[np.ndarray]:
       raise UserError(
         f'{path}: tensor {name} is {source.tensor_type.name}: {error}'
       ) from None
-    yield _as_trained(
-      array.reshape(tensor.shape), tensor, FAMILIES[config['model_type']], config
-    )
+    yield _as_trained(array.reshape(tensor.shape), tensor, family, config)
 
 
 def _as_trained(array, tensor, family, config):
@@ -121,9 +120,10 @@ def _as_trained(array, tensor, family, config):
     'layers/q': config['num_attention_heads'],
     'layers/k': config['num_key_value_heads'],
   }
-  if family.interleaved and tensor.path in heads:
+  count = heads.get(tensor.path.removesuffix('_bias'))
+  if family.interleaved and count:
     # Rows of a head: pairs that RoPE turns together lie side by side.
-    halves = array.reshape(heads[tensor.path], -1, 2, array.shape[-1])
+    halves = array.reshape(count, -1, 2, *array.shape[1:])
     return halves.swapaxes(1, 2).reshape(array.shape)
   if family.norms_above_one and tensor.path.endswith('norm'):
     return array - np.float32(1)

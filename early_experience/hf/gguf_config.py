@@ -89,7 +89,9 @@ def config_of(
     config[theirs] = fields[f'{name}.{key}']
   for key, theirs in config.items():
     if isinstance(theirs, list):
-      raise UserError(f'{where}: layers differ in {key}, which is not supported')
+      raise UserError(
+        f'{where}: layers differ in {key}, which is not supported'
+      )
   # 32-bit floats: the shortest number that is the same.
   config['rms_norm_eps'] = float(str(np.float32(config['rms_norm_eps'])))
   config['vocab_size'] = len(fields.get('tokenizer.ggml.tokens', ()))

@@ -57,6 +57,19 @@ def write(fields: dict, folder: pathlib.Path, where: str) -> None:
   Raises:
     UserError: it has no tokenizer, or one of a kind that is not known.
   """
+  try:
+    made = _made(fields, where)
+  except KeyError as error:
+    raise UserError(f'{where} lacks the key {error.args[0]}') from None
+  for name, content in made.items():
+    if isinstance(content, str):
+      files.write_atomic(folder / name, content)
+    else:
+      files.write_json(folder / name, content)
+
+
+def _made(fields, where):
+  """The content of each file, by its name."""
   kind = fields.get(f'{_P}model')
   if kind == 'gpt2':
     tokenizer = _byte_level(fields, where)
@@ -66,7 +79,6 @@ def write(fields: dict, folder: pathlib.Path, where: str) -> None:
     raise UserError(
       f'{where}: tokenizer {kind!r} is not supported; there are: gpt2, llama'
     )
-  files.write_json(folder / JSON, tokenizer)
   tokens = fields[f'{_P}tokens']
   named = {
     name: tokens[fields[_P + key]]
@@ -75,9 +87,10 @@ def write(fields: dict, folder: pathlib.Path, where: str) -> None:
   }
   named['tokenizer_class'] = 'PreTrainedTokenizerFast'
   named['clean_up_tokenization_spaces'] = False
-  files.write_json(folder / CONFIG, named)
+  made = {JSON: tokenizer, CONFIG: named}
   if template := fields.get('tokenizer.chat_template'):
-    files.write_atomic(folder / TEMPLATE, template)
+    made[TEMPLATE] = template
+  return made
 
 
 def _byte_level(fields, where):
@@ -180,8 +193,7 @@ def _json(fields, *, model, normalizer, pre_tokenizer, decoder):
       'special': types[i] == _CONTROL,
     }
     for i, token in enumerate(tokens)
-    if types[i] in (_CONTROL, _USER)
-    or (types[i] == _UNKNOWN and '<' in token)
+    if types[i] in (_CONTROL, _USER) or (types[i] == _UNKNOWN and '<' in token)
   ]
   return {
     'version': '1.0',
