@@ -51,13 +51,14 @@ class Local:
     self.close()
     with _deaf():  # what Python starts beside the first of all
       resource_tracker.ensure_running()
+    self._context = _Context()
     self._pool = ProcessPool(
       max_workers=self._workers,
       initializer=_begin,
       # The function only to import its module, in all workers at once: they
       # receive their units one after the other.
       initargs=(os.getpid(), self._function),
-      context=_Context(),
+      context=self._context,
     )
 
   def result(self, future):
@@ -85,6 +86,7 @@ class Local:
   def close(self):
     if self._pool is not None:
       self._pool.stop()
+      self._context.end_all()
       self._pool.join()
 
 
@@ -142,7 +144,22 @@ class _Process(multiprocessing.get_context('spawn').Process):
 
 
 class _Context(multiprocessing.context.SpawnContext):
-  Process = _Process
+  def __init__(self):
+    super().__init__()
+    self._born = []
+
+  def Process(self, **how):  # noqa: N802
+    worker = _Process(**how)
+    self._born = [*self._living(), worker]
+    return worker
+
+  def _living(self):
+    return [one for one in self._born if one.pid and one.is_alive()]
+
+  def end_all(self):
+    """Before Pebble does, who first takes away what they may be looking for."""
+    for worker in self._living():
+      worker.terminate()
 
 
 def _begin(parent, _):
