@@ -31,31 +31,33 @@ class Local:
     self._function = functools.partial(_pickled, function)
     self._timeout = cluster.unit_timeout_seconds
     self._workers = max(1, min(count(cluster), most))
-    self._pool, self._open = None, {}  # future -> its pool
+    self._pool, self._size, self._open = None, 0, {}  # future -> its pool
 
   def wanted(self):
     return 2 * self._workers  # one that is worked on, one that comes next
 
-  def submit(self, unit):
-    if self._pool is None or not self._pool.active:
-      self._start()
+  def submit(self, unit, alone=False):
+    size = 1 if alone else self._workers  # idle ones keep their environments
+    if self._pool is None or not self._pool.active or size != self._size:
+      self._start(size)
     future = self._pool.schedule(
       self._function, args=(unit,), timeout=self._timeout
     )
     self._open[future] = self._pool
     return future
 
-  def _start(self):
+  def _start(self, size):
     from pebble import ProcessPool
 
     self.close()
+    self._size = size
     self._pool = ProcessPool(
-      max_workers=self._workers,
-      initializer=_begin,
+      max_workers=size,
+      initializer=begin,
       # The function only to import its module, in all workers at once: they
       # receive their units one after the other.
       initargs=(os.getpid(), self._function),
-      context=_Context(),
+      context=Context(),
     )
 
   def result(self, future):
@@ -68,9 +70,7 @@ class Local:
     except futures.TimeoutError:
       return Failure('hang', f'no answer in {self._timeout:g} s')
     except ProcessExpired as error:
-      return Failure(
-        'crash', f'its process ended with {_ended(error.exitcode)}'
-      )
+      return Failure('crash', f'its process ended with {ended(error.exitcode)}')
     except (futures.BrokenExecutor, futures.CancelledError):
       # It breaks where a worker ends that had nothing to do, or while it sent
       # its answer, and forgets what was in its queue.
@@ -93,7 +93,8 @@ def _pickled(function, unit):
   return attempt(lambda one: pickle.dumps(function(one)), unit)
 
 
-def _ended(exitcode):
+def ended(exitcode: int | None) -> str:
+  """What an exit code says, in words."""
   if exitcode is not None and exitcode < 0:
     with contextlib.suppress(ValueError):
       return signal.Signals(-exitcode).name
@@ -123,24 +124,26 @@ class _Process(multiprocessing.get_context('spawn').Process):
     return alive
 
 
-class _Context(multiprocessing.context.SpawnContext):
+class Context(multiprocessing.context.SpawnContext):
+  """Of processes into which nothing of this one leaks."""
+
   Process = _Process
 
 
-def _begin(parent, _):
+def begin(parent: int, _=None) -> None:
   """Makes a worker the head of a group that ends as a whole.
 
   Browsers and virtual machines that an environment starts are of the group.
   """
   os.setpgid(0, 0)
-  signal.signal(signal.SIGTERM, _leave)
+  signal.signal(signal.SIGTERM, leave)
   with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
   if os.getppid() != parent:  # it died before that
-    _leave()
+    leave()
 
 
-def _leave(*_):
+def leave(*_) -> None:
   """Closes the environment, if it lets itself be closed, and ends the group."""
   signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
   signal.alarm(2)  # Pebble kills after 3
