@@ -37,9 +37,9 @@ def coder():
 
 
 @functools.cache
-def policy(mesh, max_tokens):
+def policy(mesh, max_tokens, spare=0):
   # Sharper than a fresh model, which is at a tie nearly everywhere.
-  cfg = model_of(coder().vocab_size, max_tokens=max_tokens)
+  cfg = model_of(coder().vocab_size + spare, max_tokens=max_tokens)
   with jax.set_mesh(mesh):
     init = jax.jit(
       lambda key: jax.tree.map(lambda x: 2 * x, table.init_params(key, cfg)),
@@ -48,9 +48,9 @@ def policy(mesh, max_tokens):
     return init(jax.random.key(0)), cfg
 
 
-def make(slots, max_tokens=256, sizes=(1, 1, 1), **decoding):
+def make(slots, max_tokens=256, sizes=(1, 1, 1), spare=0, **decoding):
   mesh = mesh_of(sizes)
-  params, cfg = policy(mesh, max_tokens)
+  params, cfg = policy(mesh, max_tokens, spare)
   decoding = {'max_action_tokens': 12, 'max_thought_tokens': 8, **decoding}
   return Agent(params, cfg, coder(), mesh, Decoding(**decoding), slots)
 
@@ -128,6 +128,17 @@ def test_constrained_actions_are_admissible_and_free_ones_need_not_be():
   assert all(s['valid'] for r in constrained.values() for s in r['steps'])
   free = play(make(3), 3)
   assert not all(s['valid'] for r in free.values() for s in r['steps'])
+
+
+@pytest.mark.parametrize('temperature', [0.0, 2.0])
+def test_ids_that_the_tokenizer_lacks_are_never_written(temperature):
+  """As where a checkpoint rounds its embedding up: most rows are no token's."""
+  agent = make(3, spare=4000, think=True, temperature=temperature)
+  assert len(play(agent, 3)) == 5
+  (proposals,) = agent.propose([(TEXTS[0], [TEXTS[1]], [])], 6, 2.0, seed=0)
+  assert len(proposals) == 6
+  held = {i for row in agent._contexts.held for i in row}
+  assert max(held) < coder().vocab_size
 
 
 def test_thoughts_come_first_and_leave_the_context():
