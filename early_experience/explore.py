@@ -12,7 +12,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from early_experience.envs import own, registry
+from early_experience.envs import apart, own
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
 from early_experience.experience import records
@@ -39,7 +39,7 @@ def explore(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: as `explore_in`.
   """
-  with contextlib.closing(registry.make(config.env)) as env:
+  with contextlib.closing(apart.Apart(config)) as env:
     branch = functools.partial(branch_in_own, config.env.to_json())
     return _explore(
       env, config, workdir, lambda *args: workers.run(branch, *args)
