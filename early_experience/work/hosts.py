@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from early_experience.work import local, units
 from early_experience.work.units import Failure
 
-# Of a seat whose process another seat has ended, or that ended on its own.
-LOST = Failure('lost', 'its process ended while nothing was done for it')
+# Of a seat whose process has ended, though not while it was served. It may be
+# to blame nevertheless: by what it left running, or by the memory it took.
+LOST = Failure('crash', 'its process ended while it had nothing to do')
 
 _LOOK_SECONDS = 0.2  # between looks at processes that do not answer
 _START_SECONDS = 60.0  # for an interpreter, on a slow disk
@@ -174,7 +175,7 @@ class _Host:
   Attributes:
     pipe: to it.
     busy: the seats that owe an answer, in the order in which they are served.
-    called: when.
+    called: when; at first, when it should have started at the latest.
     alive: whether it may be called.
   """
 
@@ -193,9 +194,9 @@ class _Host:
     self._seats, self._seconds, self._grace = set(), seconds, _START_SECONDS
 
   def send(self, calls):
-    self.busy, self.called = tuple(calls), time.monotonic()
+    self.busy, self.called = tuple(calls), time.monotonic() + self._grace
     self._seats.update(calls)
-    self._clock[:] = -1, self.called + self._seconds + self._grace
+    self._clock[:] = -1, self.called + self._seconds
     self._grace = 0.0
     with contextlib.suppress(OSError):  # it has died; `answers` will tell
       self.pipe.send(calls)
