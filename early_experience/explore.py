@@ -89,11 +89,12 @@ def _explore(env, config, workdir, run):
       for name, share in shares.items()
     }
     trajectories = list(records.read(source))
+    tasks = _tasks(env, trajectories)
     if 'openai' in named:
       _announce(named, env, config, trajectories, workdir)
   folder = stage.begin(workdir, 'explore', _settings(config, source))
   if named:
-    _write(env, named, config, trajectories, folder, run)
+    _write(env, named, config, trajectories, tasks, folder, run)
     stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
   print(
@@ -144,8 +145,7 @@ def _settings(config, source):
   }
 
 
-def _write(env, named, config, trajectories, folder, run):
-  tasks = _tasks(env, trajectories)
+def _write(env, named, config, trajectories, tasks, folder, run):
   with (
     files.JsonlWriter(folder, records.STEM) as writer,
     files.JsonlWriter(folder, ANSWERS) as aside,
