@@ -24,6 +24,7 @@ from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside, workers
+from early_experience.work.units import Failure, attempt
 
 # Trajectories whose states are proposed for together: enough for a policy to
 # fill its batch. Fixed, so that a continued run asks the same questions.
@@ -90,6 +91,7 @@ def _explore(env, config, workdir, run):
     }
     trajectories = list(records.read(source))
     tasks = _tasks(env, trajectories)
+    proposers.check_admissible(shares, trajectories)
     if 'openai' in named:
       _announce(named, env, config, trajectories, workdir)
   folder = stage.begin(workdir, 'explore', _settings(config, source))
@@ -120,11 +122,16 @@ def _announce(named, env, config, trajectories, workdir):
     chat
     for trajectory in trajectories
     if trajectory.task_id not in done
-    for chat in proposer.chats(
-      proposers.contexts_of(trajectory, env.without), limit
-    )
+    for chat in proposer.chats(_contexts(env, trajectory)[0], limit)
   )
   accounting.announce('explore', proposer.model, chats, cli.confirmed())
+
+
+def _contexts(env, trajectory):
+  """What is known in each state; and the `Failure` of `without`, or None."""
+  plain = proposers.contexts_of(trajectory)
+  found = attempt(lambda t: proposers.contexts_of(t, env.without), trajectory)
+  return (plain, found) if isinstance(found, Failure) else (found, None)
 
 
 def _done(folder):
@@ -170,23 +177,24 @@ def _write(env, named, config, trajectories, tasks, folder, run):
 def _units(env, named, k, trajectories, tasks, done):
   """Yields (task, trajectory, its proposals, what a language model answered).
 
+  In place of proposals there may be the `Failure` that the environment's own
+  words for a state or an action ended in: it is the trajectory's.
   The next group's proposals are asked for while workers branch.
   """
   for start in range(0, len(trajectories), GROUP):
     group = trajectories[start : start + GROUP]
     if done.issuperset(t.task_id for t in group):
       continue
-    contexts = [
-      context
-      for t in group
-      for context in proposers.contexts_of(t, env.without)
-    ]
+    known, failed = zip(*(_contexts(env, t) for t in group), strict=True)
+    contexts = list(itertools.chain(*known))
     experts = [step.action for t in group for step in t.steps]
     proposals = iter(
       proposers.alternatives(contexts, experts, named, k, env.canonical)
     )
-    for trajectory in group:
+    for trajectory, failure in zip(group, failed, strict=True):
       own = list(itertools.islice(proposals, len(trajectory.steps)))
+      faults = (one for one in (failure, *own) if isinstance(one, Failure))
+      own = next(faults, own)
       heard = None
       if 'openai' in named:
         heard = named['openai'][0].heard(trajectory.task_id)

@@ -10,6 +10,7 @@ from early_experience.runtime.errors import UserError
 from tests import waiting
 from tests.naughty_env import NaughtyEnv
 from tests.test_workers import alive, children, set_aside, settings, start
+from tests.toy_env import ToyEnv
 
 
 def asked(workers=2, tasks=9, **kwargs):
@@ -141,3 +142,37 @@ def test_one_that_cannot_be_made_or_has_no_tasks_is_one_line(
       stage(config, folder)
     assert str(error.value) == f'environment {config.env.name}: {said}'
   assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_what_cannot_be_chosen_from_ends_in_one_line_and_takes_the_advice(
+  tmp_path,
+):
+  def made(lists):
+    return lambda: ToyEnv(tasks=9, lists=lists)
+
+  config = asked()
+  with pytest.raises(UserError) as error:
+    evaluate.evaluate_in(made(lists=False), config, tmp_path)
+  assert "config.evaluate.policy='random' needs" in str(error.value)
+  assert 'nothing admissible: ' in str(error.value)
+  config.evaluate.max_steps = 3  # as another setting would be
+  evaluate.evaluate_in(made(lists=True), config, tmp_path)
+  assert len(lines(tmp_path)) == 9
+
+
+def test_a_state_without_an_action_costs_its_own_episode(tmp_path, undisturbed):
+  class Stuck(ToyEnv):
+    def reset(self, task):
+      self.stuck = task.id in ('test-1', 'test-2') and task.id
+      return super().reset(task)
+
+    def admissible(self):
+      return {'test-1': (), 'test-2': None}.get(
+        self.stuck, super().admissible()
+      )
+
+  summary = evaluate.evaluate_in(lambda: Stuck(tasks=9), asked(), tmp_path)
+  assert summary['set_aside'] == {'nothing admissible': 2}
+  whole = dict(undisturbed)
+  del whole['test-1'], whole['test-2']
+  assert lines(tmp_path) == whole

@@ -111,7 +111,7 @@ def test_a_policy_that_cannot_read_on_ends_its_episode_without_success():
   class Short(Expert):
     def decide(self, request):
       if len(request.script) > 4:
-        return Decision(None)
+        return Decision(None, 'hm', 'out_of_context')
       return super().decide(request)
 
   found = play(Short())

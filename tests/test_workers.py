@@ -66,9 +66,9 @@ def test_results_come_in_the_order_of_the_units_which_are_drawn_late():
 
 def test_no_more_workers_start_than_results_are_wanted(tmp_path, monkeypatch):
   started, run = [], workers.run
-  others = len(multiprocessing.active_children())
 
   def watched(function, units, cluster, most):
+    others = len(multiprocessing.active_children())
     for result in run(function, units, cluster, most):
       started.append(len(multiprocessing.active_children()) - others)
       yield result
@@ -116,49 +116,6 @@ def test_a_worker_that_dies_of_its_answer_takes_no_other_along():
   found = dict(workers.run(explodes_on_its_way, range(8), cluster, 8))
   assert found.pop(1).error == 'its process ended with SIGKILL'
   assert found == {n: n for n in range(8) if n != 1}
-
-
-def dies_at_first(unit):
-  """One of the units ends its process in as many tries as its folder lacks."""
-  folder, times, number = unit
-  if number == 2:
-    marks = len(list(folder.iterdir()))
-    if marks < times:
-      (folder / str(marks)).touch()
-      os.kill(os.getpid(), signal.SIGKILL)
-  return number
-
-
-@pytest.mark.parametrize('tries', [1, 3])
-def test_a_unit_whose_workers_are_killed_from_outside_is_not_lost(
-  tmp_path, tries
-):
-  cluster = settings().cluster
-  cluster.tries = tries
-  units = [(tmp_path, tries, number) for number in range(6)]
-  found = list(workers.run(dies_at_first, units, cluster, 6))
-  assert len(list(tmp_path.iterdir())) == tries
-  assert found == [(unit, unit[2]) for unit in units]
-
-
-def runs_alone(unit):
-  """Dies as if memory were short, wherever anything runs beside it."""
-  folder, number = unit
-  (folder / str(number)).touch()
-  time.sleep(0.3)
-  beside = len(list(folder.iterdir())) - 1
-  if number == 2 and beside:
-    os.kill(os.getpid(), signal.SIGKILL)
-  (folder / str(number)).unlink()
-  return number
-
-
-def test_what_only_runs_alone_is_tried_alone_before_it_is_lost(tmp_path):
-  cluster = settings(workers=3).cluster
-  cluster.tries = 2
-  units = [(tmp_path, number) for number in range(9)]
-  found = dict(workers.run(runs_alone, units, cluster, 9))
-  assert found == {unit: unit[1] for unit in units}
 
 
 def dies_beside_a_child(path):

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from early_experience.envs import own
 from early_experience.envs.interface import Task
 from early_experience.runtime.errors import UserError
-from early_experience.work import hosts, workers
+from early_experience.work import hosts
 from early_experience.work.units import Failure
 
 
@@ -25,11 +25,7 @@ def seats(config: ConfigDict, count: int) -> hosts.Hosts:
   Args:
     config: `env`, and `cluster`, whose `unit_timeout_seconds` holds for each.
     count: of processes.
-
-  Raises:
-    UserError: a number of `config.cluster` makes no sense.
   """
-  workers.check(config.cluster)
   make = functools.partial(own.make, config.env.to_json())
   return hosts.Hosts(make, count, config.cluster.unit_timeout_seconds)
 

@@ -151,7 +151,7 @@ class Agent:
       if not isinstance(actions[i], Failure):
         decisions[i] = Decision(actions[i], thoughts[i])
     for i, failure in ends.items():
-      decisions[i] = failure or Decision(None, thoughts[i])
+      decisions[i] = failure or Decision(None, thoughts[i], 'out_of_context')
     return decisions
 
   def propose(

@@ -44,12 +44,15 @@ class Decision:
   """An action and the thought before it.
 
   Attributes:
-    action: None where the context is longer than the policy can read.
+    action: None where there is none, which ends the episode.
     thought: None where the policy does not think.
+    why: where there is no action: `out_of_context`, the context is longer than
+      the policy can read; or `no_action`, it wrote none that it could choose.
   """
 
   action: str | None
   thought: str | None = None
+  why: str = 'no_action'
 
 
 class Policy(Protocol):
@@ -136,7 +139,7 @@ class _Episode:
     self._decision = decision
     if isinstance(decision, Failure) or decision.action is None:
       failed = isinstance(decision, Failure)
-      self.end = decision if failed else 'out_of_context'
+      self.end = decision if failed else decision.why
       return self._call(leave)
     last = len(self._steps) + 1 == self._max_steps
     return self._call(act, decision.action, last)
@@ -215,7 +218,7 @@ def run(
   Yields:
     A task and its record, as its episode ends; or the `Failure` of its
     environment, or the policy's. The record's `end` says why it did: `done`,
-    `max_steps` or `out_of_context`.
+    `max_steps`, or a decision's `why`.
   """
   suspects = []
   for task, result in _play(tasks, seats, policy, slots, max_steps, tries):

@@ -251,7 +251,7 @@ def _hang(seconds):
 def _serve(parent, pipe, clock, make, seconds):
   """A process's life: it answers, until nobody is there to ask."""
   local.begin(parent)
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent will say
+  signal.signal(signal.SIGINT, lambda *_: None)  # its parent will say
   keeper = Keeper(make)
   atexit.register(keeper.close)
   spent = {}
