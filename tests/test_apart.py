@@ -176,3 +176,17 @@ def test_a_state_without_an_action_costs_its_own_episode(tmp_path, undisturbed):
   whole = dict(undisturbed)
   del whole['test-1'], whole['test-2']
   assert lines(tmp_path) == whole
+
+
+def test_actions_that_are_no_text_cost_their_own_episode(tmp_path, undisturbed):
+  class Numbers(ToyEnv):
+    def reset(self, task):
+      self.odd = {'test-1': (1, 2), 'test-2': ('half a \ud83d',)}.get(task.id)
+      return super().reset(task)
+
+    def admissible(self):
+      return self.odd or super().admissible()
+
+  summary = evaluate.evaluate_in(lambda: Numbers(tasks=9), asked(), tmp_path)
+  assert summary['set_aside'] == {'invalid UTF-8': 1, 'no text': 1}
+  assert lines(tmp_path).items() < undisturbed.items()

@@ -23,15 +23,17 @@ def default() -> ConfigDict:
   config.env.kwargs = ConfigDict()
   config.env.max_observation_chars = 100_000  # a longer one is a fault
 
-  # Who does the work of collect and explore; see work/.
+  # Who does the work of collect and explore, and plays for evaluate; see work/.
   config.cluster = ConfigDict()
-  # Of a Ray cluster; '' = processes of this machine.
+  # Of a Ray cluster; '' = processes of this machine, as always in evaluate.
   config.cluster.address = ''
   config.cluster.workers = 0  # of this machine; 0 = one for each core
   # Of a task or trajectory, all its branches included, and of making the
-  # environment before a process's first one: a hang is ended then.
+  # environment before a process's first one: a hang is ended then. In evaluate
+  # it is the environment's time in an episode.
   config.cluster.unit_timeout_seconds = 1800.0
-  config.cluster.tries = 3  # of a unit; then it is set aside
+  # Of a unit; then it is set aside. If its process died, as many alone first.
+  config.cluster.tries = 3
 
   config.collect = ConfigDict()
   config.collect.split = 'train'
