@@ -1,5 +1,7 @@
 """Rollouts: who plays what, how an episode ends, and what is recorded."""
 
+import pytest
+
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.rollouts import Decision
 from early_experience.experience import render
