@@ -61,11 +61,13 @@ def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
 
 
 def _collect(env, config, workdir, run):
+  settings = reads('collect', config)
+  settings['env'] = registry.settings(config.env)
   env.tasks(config.collect.split)  # before anything is written: it may refuse
   folder = stage.begin(
     workdir,
     'collect',
-    reads('collect', config),
+    settings,
     absent=absent('collect', config),
   )
   summary = stage.finished(folder)

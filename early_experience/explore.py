@@ -20,7 +20,7 @@ from early_experience.experience import records
 from early_experience.experience.answer_format import find_format
 from early_experience.exploration import branching, proposers, served
 from early_experience.language import accounting
-from early_experience.language.model import LanguageModel
+from early_experience.language.model import LanguageModel, identity
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
@@ -91,11 +91,16 @@ def _explore(env, config, workdir, run):
     trajectories = list(records.read(source))
     if 'openai' in named:
       _announce(named, env, config, trajectories, workdir)
+  settings = reads('explore', config)
+  explored = settings['explore']
+  explored['policy'] = _policy_place(config.explore.policy, source.parent)
+  if 'openai' in explored:
+    explored['openai'] = identity(config.explore.openai)
   collected = files.read_json(source / stage.SETTINGS)
   folder = stage.begin(
     workdir,
     'explore',
-    reads('explore', config) | {'collected': collected},
+    settings | {'collected': collected},
     absent=absent('explore', config),
   )
   if named:
@@ -134,6 +139,15 @@ def _announce(named, env, config, trajectories, workdir):
 
 def _done(folder):
   return files.written(folder, records.STEM) | set_aside.ids(folder)
+
+
+def _policy_place(path, workdir):
+  """A training, known by its parameters: they may be moved."""
+  if not path:
+    return ''
+  from early_experience.training import origin  # JAX, which others do without
+
+  return stage.place(path, origin.content(workdir / path))
 
 
 def _write(env, named, config, trajectories, folder, run):

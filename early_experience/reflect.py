@@ -18,7 +18,7 @@ from early_experience.config import absent, checked, reads
 from early_experience.experience import records
 from early_experience.experience.records import Rationale, Trajectory
 from early_experience.language import accounting
-from early_experience.language.model import LanguageModel
+from early_experience.language.model import LanguageModel, identity
 from early_experience.reflection import checks, openai_writer
 from early_experience.reflection.decision import (
   Decision,
@@ -74,7 +74,9 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
       accounting.announce('reflect', writer.model, chats, cli.confirmed())
   settings = reads('reflect', config)
   if 'openai' in settings:
-    settings['openai']['prompt'] = openai_writer.PROMPT
+    settings['openai'] = identity(config.reflect.openai) | {
+      'prompt': openai_writer.PROMPT
+    }
   explored = files.read_json(source / stage.SETTINGS)
   folder = stage.begin(
     workdir,

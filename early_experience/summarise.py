@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from early_experience.config import absent, checked, reads
+from early_experience.config import absent, checked
 from early_experience.experience import records
 from early_experience.experience.records import Trajectory
 from early_experience.language import accounting, prompts
 from early_experience.language.answer import Answer, Chat, Failure
-from early_experience.language.model import LanguageModel
+from early_experience.language.model import LanguageModel, identity
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.progress import Progress
 
@@ -51,7 +51,7 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
     workdir,
     'summarise',
     {
-      'openai': reads('summarise', config)['openai'] | {'prompt': PROMPT},
+      'openai': identity(settings) | {'prompt': PROMPT},
       'explored': files.read_json(source / stage.SETTINGS),
     },
     absent=absent('summarise', config),

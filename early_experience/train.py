@@ -4,6 +4,7 @@ It can be stopped at any moment. It goes on from its newest checkpoint, and
 ends with the parameters it would have had, to the bit on the same machine.
 """
 
+import os
 import pathlib
 
 import jax
@@ -13,12 +14,12 @@ from early_experience.config import absent, checked, reads
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
-from early_experience.runtime import cli, distributed
+from early_experience.runtime import cli, distributed, files
 from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
 from early_experience.tokenizers import saved
-from early_experience.training import initial, train_step
+from early_experience.training import initial, origin, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
 
@@ -34,25 +35,28 @@ def train(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: a setting is out of range; rows, tokenizer, architecture, batch
       and mesh do not fit each other; the loss is not a number or jumped.
-    Preempted: it was told to leave; the same command goes on.
+    Preempted, Interrupted: it was told to stop, and saved; the same command
+      goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = saved.load(prepared)
   name = f'train/{config.name}'
-  cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
+  folder = pathlib.Path(workdir, name)
+  cfg, source = initial.resolve(config, tokenizer, folder)
   rows = _open_rows(config, workdir, tokenizer.hash)
   settings = reads('train', config) | {
+    'init': _init(config.init, folder),
     'tokenizer': tokenizer.hash,
     'rows': {name: source.manifest for name, source in rows.items()},
   }
-  if stage_lib.finished(pathlib.Path(workdir, name)) is None:
+  if stage_lib.finished(folder) is None:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
     run = Run(config, cfg, source, rows, row_tokens, mesh)
-  folder = distributed.first_then_all(
+  distributed.first_then_all(
     lambda: stage_lib.begin(
       workdir,
       name,
@@ -66,6 +70,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
   if summary is None:
     with (
       jax.set_mesh(mesh),
+      distributed.preemption() as leaves,  # until the last save is on disk
       Checkpoints(
         folder / initial.FOLDER,
         cfg,
@@ -75,8 +80,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
         source,
       ) as checkpoints,
     ):
-      summary = _summary(run.to_the_end(folder, checkpoints), rows)
+      counted = run.to_the_end(folder, checkpoints, leaves)
     distributed.barrier()
+    summary = _summary(counted, rows)
     if distributed.is_first():
       stage_lib.finish(folder, summary)
   if distributed.is_first():
@@ -142,6 +148,19 @@ def _way_on(config, folder):
   )
 
 
+def _init(init, folder):
+  """Where parameters come from; what adapters stand beside, they know."""
+  path = folder / stage_lib.SETTINGS
+  begun = files.read_json(path)['init'] if path.exists() else {}
+  found = origin.noted(init)
+  for key in ('hf', 'checkpoint'):
+    # Older settings are a path alone.
+    old = begun.get(key)
+    if found[key] and isinstance(old, str) and old and not os.path.exists(old):
+      found[key] = old
+  return found
+
+
 def _excerpt(rows):
   keys = ('rows', 'row_tokens', 'layout', 'datasets', 'k', 'scored')
   return {key: rows.manifest.get(key) for key in keys}
@@ -149,7 +168,7 @@ def _excerpt(rows):
 
 def _summary(counted, rows):
   stages = [
-    {'steps': stage['steps'], 'nll': _nll(stage['last'])}
+    {'steps': stage['steps'], 'nll': _nll(stage['end'])}
     for stage in counted['stages']
   ]
   sets = {name: _excerpt(source) for name, source in rows.items()}

@@ -191,7 +191,7 @@ def test_nor_where_a_checkpoint_brings_its_tokenizer(workdir, tmp_path):
   config.init.checkpoint = str(workdir / 'train' / 'trained')
   assert unnoted(config, tmp_path, ('collect', 'explore', 'prepare')) == {}
   beside = json.loads((tmp_path / 'prepare' / 'settings.json').read_text())
-  assert beside['tokenizer'] == str(workdir / 'prepare')
+  assert beside['tokenizer']['path'] == str(workdir / 'prepare')
 
 
 def test_a_checkpoint_that_is_not_there_ends_prepare(workdir):
@@ -218,7 +218,7 @@ def test_the_watch_sees_what_is_not_noted(monkeypatch, tmp_path):
   seen = seen_by(lambda watched: watched.prepare.rows.expert.datasets, config)
   assert seen == {'prepare.rows.expert.datasets'}
   seen = seen_by(lambda watched: copy.deepcopy(watched).init.to_dict(), config)
-  assert seen == {'init.hf', 'init.checkpoint'}
+  assert seen == {'init.hf', 'init.checkpoint', 'init.round'}
   seen = seen_by(lambda watched: watched.train.stages[0].steps, config)
   assert seen == {'train.stages[0].steps'}
 

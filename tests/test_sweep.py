@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from early_experience import analysis, sweeps
+from early_experience import sweeps
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
@@ -20,7 +20,7 @@ from early_experience.sweeps.runs import (
   expand,
   shareable,
 )
-from tests import tiny_workdir
+from tests import waiting
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = str(ROOT / 'configs' / 'tiny.py')
@@ -108,7 +108,7 @@ def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):
   with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
     expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
   path = config_file(tmp_path, "product({'recipe': ['joint']})")
-  with open(path, 'a') as file:
+  with open(path, 'a', encoding='utf-8') as file:
     file.write('def get_config():\n  return None\n')
   with pytest.raises(UserError, match='swept.py: get_config.. takes 0 pos'):
     expand(path)
@@ -284,32 +284,9 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
     cwd=ROOT,
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=waiting.SECONDS,
   )
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
   assert ' --yes\n' in (tmp_path / 'shared' / 'log.txt').read_text()
   assert [row['state'] for row in sweep_table.rows(tmp_path)] == ['waiting'] * 4
-
-
-def test_the_table_has_rates_with_their_intervals(tmp_path):
-  pytest.importorskip('pandas', reason='extra notebooks is not installed')
-  runs = expand(TINY)
-  sweep_folder.begin(tmp_path, TINY, runs)
-  tiny_workdir.build(tmp_path / 'runs' / runs[2].name, trajectories=2)
-  table = analysis.load_runs(str(tmp_path))
-  assert list(table.run) == [run.name for run in runs]
-  assert list(table.state) == ['waiting', 'waiting', 'begun', 'waiting']
-  assert list(table['budget.lr_peak']) == [1e-3, 3e-3, 1e-3, 3e-3]
-  row = table.iloc[2]
-  assert row['updates'] == 200
-  assert row['imitation/nll'] > 0
-  for split in tiny_workdir.SPLITS:
-    assert row[f'{split}/n'] == 24
-    assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
-  assert row['outcome/exact'] == 97 / 128
-  assert table.iloc[0].isna()['seen/success']
-  text = sweep_table.write(tmp_path).splitlines()
-  assert (
-    f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
-  )

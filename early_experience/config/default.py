@@ -126,9 +126,11 @@ def define() -> ConfigDict:
   # What else its template takes: {'enable_thinking': False}, {'date_string':
   # '1 Jan 2026'}. Templates have no clock here.
   config.prepare.template_kwargs = entries({})
+  config.prepare.date = ''  # the day, as 2026-01-31, of those that want a clock
   config.prepare.row_tokens = number(512, '[1, inf)')
   config.prepare.layout = choice('tree', 'flat')
-  config.prepare.overlong = choice('error', 'drop')  # paths longer than a row
+  # Decisions beyond a row.
+  config.prepare.overlong = choice('error', 'drop')
   # inline: the environment's turn after the action, as the policy sees it;
   # instructed: behind an instruction of its own (the authors' files are)
   config.prepare.world_model = choice('inline', 'instructed')
@@ -143,8 +145,10 @@ def define() -> ConfigDict:
   # Where the parameters come from; both empty: drawn from the seed.
   config.init = ConfigDict()
   # Folder of a Hugging Face checkpoint. Its config.json replaces what
-  # config.model says of the architecture.
+  # config.model says of the architecture. Beside a checkpoint of adapters:
+  # where what they stand beside is now.
   config.init.hf = path(hub=True)
+  config.init.round = False  # its weights to config.model.param_dtype
   # train/NAME of another run, or from `convert`.
   config.init.checkpoint = path()
 
@@ -162,11 +166,11 @@ def define() -> ConfigDict:
   config.train = ConfigDict()
   config.train.batch_rows = number(16, '[1, inf)')  # over all devices
   config.train.microbatches = number(1, '[1, inf)')  # gradient accumulation
-  # Of AdamW's moments: float32 | bfloat16. An update is computed in float32 and
-  # then rounded, so bfloat16 (8 bits) stands still below 1 part in 256: the
+  # Of AdamW's moments; float64 is for proofs. An update is computed in float32
+  # and then rounded, so bfloat16 (8 bits) stands still below 1 part in 256: the
   # second moment where b2 is above 0.99; and parameters, where
   # model.param_dtype is bfloat16, at the small learning rates of fine-tuning.
-  config.train.optimizer_dtype = choice('float32', 'bfloat16')
+  config.train.optimizer_dtype = choice('float32', 'bfloat16', 'float64')
   # In order. See `stage()` for what each holds.
   config.train.stages = entries([stage()], of=define_stage())
   config.train.checkpoint_every_steps = number(500, '[1, inf)')
@@ -185,6 +189,10 @@ def define() -> ConfigDict:
   config.evaluate.policy = choice('trained', 'untrained', 'random')
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = number(128, '[0, inf)')  # of each split; 0 = all
+  # dev, test: halves of a split without a common task, drawn by the ids. Choose
+  # settings on dev, and report test once, with the final ones: it goes beside,
+  # to evaluate/NAME-test.
+  config.evaluate.panel = choice('all', 'dev', 'test')
   config.evaluate.max_steps = number(50, '[1, inf)')
   config.evaluate.constrained = False  # decode admissible actions alone
   config.evaluate.temperature = number(0.0, '[0, inf)')  # 0 = greedy

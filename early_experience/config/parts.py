@@ -68,9 +68,10 @@ def define_model() -> ConfigDict:
   config.lora_targets = ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
   # Longest position a policy may reach.
   config.max_tokens = number(1024, '[1, inf)')
-  config.dtype = choice('float32', 'bfloat16')  # of activations
-  # Of parameters; adapters are float32.
-  config.param_dtype = choice('float32', 'bfloat16')
+  # Of activations; float64 is for proofs, and needs JAX_ENABLE_X64=1.
+  config.dtype = choice('float32', 'bfloat16', 'float64')
+  # Of parameters; adapters: float32 or wider.
+  config.param_dtype = choice('float32', 'bfloat16', 'float64')
   # What the forward pass of a layer keeps for the backward pass, which computes
   # the rest again: none (of it again: all is kept) | dots (products of matrices
   # and attention) | attention (its outputs; its loops run once) | full (all of

@@ -73,7 +73,7 @@ def load(
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     if policy == 'trained':
-      params = initial.policy(folder, cfg, mesh)
+      params = initial.policy(folder, cfg, mesh, source)
     else:
       params = initial.params(source, cfg, mesh, config.seed)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)
@@ -146,7 +146,7 @@ class Agent:
     for i in np.flatnonzero(ready):
       decisions[i] = Decision(actions[i], thoughts[i])
     for i in over:
-      decisions[i] = Decision(None, thoughts[i])
+      decisions[i] = Decision(None, thoughts[i], 'out_of_context')
     return decisions
 
   def propose(

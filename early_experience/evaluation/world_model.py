@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from early_experience.evaluation import statistics
+from early_experience.evaluation import panel
 from early_experience.experience import render, tree
 from early_experience.experience.records import Trajectory
 from early_experience.model import sharding, transformer
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.tokenizers.interface import Tokenizer
 
 _ROWS = 8  # a batch, at least
@@ -47,9 +48,10 @@ def measure(
     style: `config.prepare.world_model`.
 
   Returns:
-    `states`, and over their branches: `exact_match` with its 95% interval,
-    `nll` in nats per token of the outcomes and their ends, `tokens`, and
-    `too_long`, the branches that `cfg.max_tokens` leaves out.
+    `states`, and over their branches: `exact_match` with its 95% interval, of
+    all of them, and how many `cfg.max_tokens` makes too long to be foretold;
+    over the others `nll` in nats per token of the outcomes and their ends, and
+    `tokens`.
   """
   chosen = _choose(list(trajectories), states)
   rows, branches, too_long = [], 0, 0
@@ -73,13 +75,11 @@ def measure(
     np.add.at(wrong, index, ~scored['right'][target])
     np.add.at(tokens, index, 1)
   count = int((wrong == 0).sum())
-  exact = dataclasses.asdict(statistics.wilson(count, branches))
   return {
     'states': sum(len(indices) for _, indices in chosen),
-    'exact_match': {'count': count, 'n': branches, **exact},
+    'exact_match': panel.outcome_rate(count, branches, too_long),
     'nll': float(nll.sum() / max(tokens.sum(), 1)),
     'tokens': int(tokens.sum()),
-    'too_long': too_long,
   }
 
 
@@ -183,7 +183,10 @@ def _token_scores(params, batch, cfg):
   def score(inputs):
     h_BtD, tokens_Bt = inputs
     logits_BtV = jnp.einsum(
-      'btd,vd->btv', h_BtD, head_VD, preferred_element_type=jnp.float32
+      'btd,vd->btv',
+      h_BtD,
+      head_VD,
+      preferred_element_type=wide(h_BtD.dtype),
     )
     logits_BtV = transformer.capped(logits_BtV, cfg)
     # A masked sum, for the vocabulary may be split over devices.

@@ -7,12 +7,13 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience.config import check, define_endpoint, endpoint
+from early_experience.config import answers, check, define_endpoint, endpoint
 from early_experience.language import cache as cache_lib
 from early_experience.language.accounting import Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
 from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
+from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 
 
@@ -38,6 +39,16 @@ class Backend(Protocol):
     keep: Callable[[int, Answer], None],
   ) -> list[Answer | Failure]:
     """Answers all; tells `keep` the place of each answer as it comes."""
+
+
+def identity(settings: ConfigDict) -> dict:
+  """What answers depend on, as the folder of a stage holds it."""
+  found = answers(settings)
+  if folder := found['checkpoint']:
+    from early_experience.training import origin  # JAX, as for a `Decoder`
+
+    found['checkpoint'] = stage.place(folder, origin.content(folder))
+  return found
 
 
 class LanguageModel:

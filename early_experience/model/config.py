@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from early_experience.config import check, define_model
+from early_experience.model import precision
 from early_experience.runtime.errors import UserError
 
 # The matrices of a layer.
@@ -86,6 +87,8 @@ def from_config(model: ConfigDict, vocab_size: int) -> ModelConfig:
     state = 'unknown' if key in model else 'missing'
     raise UserError(f'config.model.{key} is {state}')
   check(define_model(), model, 'config.model')
+  for name in ('dtype', 'param_dtype'):
+    precision.check(f'model.{name}', model[name])
   values = dict(model) | {'lora_targets': tuple(model['lora_targets'])}
   values['vocab_size'] = model['vocab_size'] or vocab_size
   cfg = ModelConfig(**values)

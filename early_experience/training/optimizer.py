@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import table
+from early_experience.model import precision, table
 from early_experience.model.config import ModelConfig
 from early_experience.runtime.errors import UserError
 
@@ -33,8 +33,12 @@ def make_optimizer(
     stage: its settings.
     cfg: says what is decayed.
     dtype: of the moments, `config.train.optimizer_dtype`. They are computed in
-      the dtype of the gradients, float32.
+      the dtype of the gradients, float32 or wider.
+
+  Raises:
+    UserError: jax would give another dtype.
   """
+  precision.check('train.optimizer_dtype', dtype)
   return optax.chain(
     optax.clip_by_global_norm(stage.clip_norm),
     _scale_by_adam(stage.b1, stage.b2, jnp.dtype(dtype)),

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.runtime.errors import UserError
 from early_experience.training import loss, optimizer
@@ -135,9 +136,10 @@ def make_train_step(
   """
   lambdas = optimizer.objective_weights(stage)
   rate = optimizer.learning_rate(stage)
+  sums = wide(cfg.dtype)
 
   def step(state, batch):
-    weight_O = jnp.sum(batch['weights'], axis=(0, 1))
+    weight_O = jnp.sum(batch['weights'], axis=(0, 1), dtype=sums)
     lambda_O = lambdas(state.step)
     # Known before the first microbatch, so every part is scaled for the whole.
     scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
@@ -150,9 +152,10 @@ def make_train_step(
       jax.value_and_grad(scaled, has_aux=True),
       state.params,
       _split(batch, microbatches),
+      sums,
     )
-    # In float32 whatever the parameters are; they are rounded at the very end.
-    exact = jax.tree.map(lambda p: p.astype(jnp.float32), state.params)
+    # Wide whatever the parameters are; they are rounded at the very end.
+    exact = jax.tree.map(_widened, state.params)
     updates, opt_state = tx.update(grads, state.opt_state, exact)
     lr = rate(state.step)
     params = jax.tree.map(
@@ -175,8 +178,8 @@ def make_train_step(
   return jax.jit(step, donate_argnums=0)
 
 
-def _accumulate(value_and_grad, params, parts):
-  """Adds values, nll and gradients over the parts, in float32."""
+def _accumulate(value_and_grad, params, parts, sums):
+  """Adds values, nll and gradients over the parts, in a wide dtype."""
 
   def add(total, part):
     (value, nll_O), grads = value_and_grad(params, part)
@@ -187,14 +190,18 @@ def _accumulate(value_and_grad, params, parts):
     (value, nll_O), grads = value_and_grad(
       params, jax.tree.map(lambda x: x[0], parts)
     )
-    exact = jax.tree.map(lambda x: x.astype(jnp.float32), grads)
-    return value, nll_O, exact
+    return value, nll_O, jax.tree.map(_widened, grads)
 
-  zeros = lambda x: jnp.zeros_like(x, dtype=jnp.float32)
-  objectives = parts['weights'].shape[-1]
-  start = (jnp.float32(0), jnp.zeros(objectives), jax.tree.map(zeros, params))
-  (value, nll_O, grads), _ = jax.lax.scan(add, start, parts)
+  value, nll_O = (
+    jnp.zeros(shape, sums) for shape in ((), parts['weights'].shape[-1])
+  )
+  grads = jax.tree.map(lambda x: _widened(jnp.zeros_like(x)), params)
+  (value, nll_O, grads), _ = jax.lax.scan(add, (value, nll_O, grads), parts)
   return value, nll_O, grads
+
+
+def _widened(x):
+  return x.astype(wide(x.dtype))
 
 
 def _split(batch, parts):
