@@ -1,6 +1,5 @@
 """Prepares a tokenizer, and rows of training tokens."""
 
-import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -13,18 +12,13 @@ from ml_collections import ConfigDict
 
 from early_experience.config import absent, checked, reads
 from early_experience.experience import render, rows, tree
-from early_experience.hf import architecture as hf_architecture
-from early_experience.preparation import show, sources
+from early_experience.preparation import show, sources, vocabulary
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.tokenizers import (
-  interface,
   saved,
-  sentencepiece_tokenizer,
-  tokenizer_files,
 )
-from early_experience.training import architecture
 
 
 @checked
@@ -119,7 +113,7 @@ def _prepare(source, config, folder):
   held_out = source.split(settings.held_out, config.seed)
   files.write_json(folder / 'split.json', {'held_out': held_out})
   coder = _tokenizer(source, config, folder)
-  _check_vocabulary(coder, config.init)
+  vocabulary.check(coder, config.init)
   return {
     'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
     'thinks': source.thinks(),
