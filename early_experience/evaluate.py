@@ -69,6 +69,10 @@ def _evaluate(seats, config, workdir):
   label = panel.folder_name(config.name, how.panel)
   name = f'evaluate/{label}'
   settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
+  if 'init' in settings['beside']:
+    from early_experience.training import origin  # JAX: processes do without
+
+    settings['beside']['init'] = origin.noted(config.init)
   if how.policy == 'trained':
     trained = stage.require(workdir, f'train/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
