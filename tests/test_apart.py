@@ -1,11 +1,14 @@
 """Environments that hang or die end neither a stage nor the other tasks."""
 
+import contextlib
 import json
 import os
+import signal
 
 import pytest
 
 from early_experience import collect, evaluate, explore
+from early_experience.envs import apart
 from early_experience.runtime.errors import UserError
 from tests import waiting
 from tests.naughty_env import NaughtyEnv
@@ -115,6 +118,19 @@ def test_what_is_done_is_on_disk_while_another_task_hangs(
   assert 'test-1' not in lines(run)
   assert start('evaluate', config, run).wait(waiting.SECONDS) == 0
   assert lines(run) == undisturbed
+
+
+def own_process(_):
+  return os.getpid()
+
+
+def test_a_process_that_is_killed_from_outside_is_asked_again():
+  with contextlib.closing(apart.Apart(asked())) as env:
+    for _ in range(3):
+      os.kill(env.call(own_process), signal.SIGKILL)
+      assert env.canonical('go  on') == 'go on'
+      assert len(env.tasks('test')) == 9
+    assert (env.name, env.source) == ('toy', 'boxes')
 
 
 @pytest.mark.parametrize('at', ['__init__', 'tasks'])

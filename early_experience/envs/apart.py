@@ -18,6 +18,8 @@ from early_experience.runtime.errors import UserError
 from early_experience.work import hosts
 from early_experience.work.units import Failure
 
+_TRIES = 3  # of a question whose process dies
+
 
 def seats(config: ConfigDict, count: int) -> hosts.Hosts:
   """Processes with environments, which are made when they are called.
@@ -41,10 +43,13 @@ def ask(seats: hosts.Hosts | hosts.Here, name: str, function: Callable) -> Any:
   Raises:
     UserError: the environment raised, hung or ended its process.
   """
-  seats.send({0: hosts.Call(function)})
-  answer = seats.receive()[0]
-  if not isinstance(answer, Failure):
-    return answer
+  for _ in range(_TRIES):
+    seats.send({0: hosts.Call(function)})
+    answer = seats.receive()[0]
+    if not isinstance(answer, Failure):
+      return answer
+    if answer.reason != 'crash':  # which others may have caused
+      break
   if answer.plain:
     raise UserError(answer.error)
   raise UserError(f'environment {name}: {answer.reason}: {answer.error}')
