@@ -11,12 +11,12 @@ import contextlib
 import math
 import os
 import pickle
-import signal
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing import connection
 from typing import Any, NamedTuple
 
+from early_experience.runtime import process
 from early_experience.work import local, units
 from early_experience.work.units import Failure
 
@@ -188,7 +188,8 @@ class _Host:
     self.process = context.Process(
       target=_serve, args=(os.getpid(), theirs, self._clock, make, seconds)
     )
-    self.process.start()
+    with process.undisturbed():  # it complains where its parent is gone
+      self.process.start()
     theirs.close()
     self.busy, self.called, self.alive = (), 0.0, True
     self._seats, self._seconds, self._grace = set(), seconds, _START_SECONDS
@@ -251,7 +252,6 @@ def _hang(seconds):
 def _serve(parent, pipe, clock, make, seconds):
   """A process's life: it answers, until nobody is there to ask."""
   local.begin(parent)
-  signal.signal(signal.SIGINT, lambda *_: None)  # its parent will say
   keeper = Keeper(make)
   atexit.register(keeper.close)
   spent = {}
