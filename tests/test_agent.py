@@ -16,6 +16,7 @@ from early_experience.tokenizers.sentencepiece_tokenizer import (
   train,
 )
 from early_experience.work import hosts
+from tests.close import FLOAT64
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
 
@@ -31,6 +32,12 @@ TEXTS = [
 ]
 
 
+@pytest.fixture(scope='module', autouse=True)
+def float64():  # where no two tokens are as likely as each other
+  with jax.enable_x64():
+    yield
+
+
 @functools.cache
 def coder():
   return SentencePieceTokenizer(train(TEXTS * 20, 320))
@@ -39,7 +46,7 @@ def coder():
 @functools.cache
 def policy(mesh, max_tokens, spare=0):
   # Sharper than a fresh model, which is at a tie nearly everywhere.
-  cfg = model_of(coder().vocab_size + spare, max_tokens=max_tokens)
+  cfg = model_of(coder().vocab_size + spare, max_tokens=max_tokens, **FLOAT64)
   with jax.set_mesh(mesh):
     init = jax.jit(
       lambda key: jax.tree.map(lambda x: 2 * x, table.init_params(key, cfg)),
