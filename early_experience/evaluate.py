@@ -20,6 +20,7 @@ from early_experience.language import accounting
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
+from early_experience.training import origin
 from early_experience.work import set_aside
 
 
@@ -75,6 +76,8 @@ def _evaluate(make, renew, config, workdir):
   label = panel.folder_name(config.name, how.panel)
   name = f'evaluate/{label}'
   settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
+  if 'init' in settings['beside']:
+    settings['beside']['init'] = origin.noted(config.init)
   if how.policy == 'trained':
     trained = stage.require(workdir, f'train/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)

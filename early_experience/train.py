@@ -142,15 +142,12 @@ def _init(init, folder):
   """Where parameters come from; what adapters stand beside, they know."""
   path = folder / stage_lib.SETTINGS
   begun = files.read_json(path)['init'] if path.exists() else {}
-  paths = {'hf': '' if init.checkpoint else init.hf}
-  paths['checkpoint'] = init.checkpoint
-  for key, path in paths.items():
-    paths[key] = stage_lib.place(path, path and origin.content(path))
-    # Older settings are a path alone. Checkpoints know what they stand beside.
-    old = begun.get(key)
-    if path and old and isinstance(old, str) and not os.path.exists(old):
-      paths[key] = old
-  return init.to_dict() | paths
+  found = origin.noted(init)
+  for key in ('hf', 'checkpoint'):
+    old = begun.get(key)  # older settings are a path alone
+    if found[key] and isinstance(old, str) and old and not os.path.exists(old):
+      found[key] = old
+  return found
 
 
 def _way_on(config, folder):
