@@ -6,26 +6,27 @@ python -m early_experience.chats import --source=FOLDER --workdir=DIR
   --expert=FILE, --iwm=FILE, --reflection=FILE name files one by one. Of an
   expert's chats each answer is learnt, once where files have a record for each
   decision; of others the last; --turns=all or --turns=last say otherwise.
+  An empty answer is learnt: to end the turn. One that nothing precedes is
+  context. Nulls in arguments are left out, as Arrow fills them in, but for
+  those of JSON text. An object with the same key twice is refused.
 python -m early_experience.chats export --workdir=DIR --out=FOLDER
   writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
   collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.
   It does not read `weight`: reflections need its `mask_history: true`.
 """
 
-import codecs
 import contextlib
 import hashlib
-import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
 
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
 from early_experience.preparation.sources import IMPORT
-from early_experience.runtime import commands, files, stage
+from early_experience.runtime import commands, files, paths, stage
 from early_experience.runtime.errors import UserError
+from early_experience.runtime.json_text import read_file
 
 # What the file of each objective is called (SKILL.md of the authors' release).
 NAMES = {
@@ -60,7 +61,7 @@ def import_chats(
   settings = {
     'turns': turns,
     'files': {
-      objective: {'path': str(path), 'sha256': _digest(path)}
+      objective: stage.place(str(path), _digest(path))
       for objective, path in paths.items()
     },
   }
@@ -68,15 +69,20 @@ def import_chats(
   if summary is not None:
     stage.begin(workdir, IMPORT, settings)  # refuses other files
     return _sentence(summary, target)
-  chats = []
+  chats, begun = [], []
   for objective, path in paths.items():
-    if turns != 'auto':
-      chats += _parsed(path, objective, turns)
-    elif objective == 'imitation':
-      every = list(_parsed(path, objective, 'all'))
-      chats += chat_record.once(every, _parsed(path, objective, 'last'))
-    else:
-      chats += _parsed(path, objective, 'last')
+    of_experts = turns == 'auto' and objective == 'imitation'
+    learnt = 'all' if of_experts else 'last' if turns == 'auto' else turns
+    places, found = zip(*_parsed(path, objective, learnt), strict=True)
+    if of_experts:
+      named = (chat for _, chat in _parsed(path, objective, 'last'))
+      found = chat_record.once(found, named)
+    begun += [
+      place
+      for place, chat in zip(places, found, strict=True)
+      if chat.messages[0]['role'] == 'assistant'
+    ]
+    chats += found
   chats.sort(key=chat_record.Chat.sort_key)
   with files.new_folder(target) as made:
     with files.JsonlWriter(made, chat_record.STEM, 10_000) as writer:
@@ -88,18 +94,31 @@ def import_chats(
     files.write_json(made / stage.SETTINGS, settings)
     summary = stage.finish(
       made,
-      {'chats': counts, 'answers': sum(len(chat.scored) for chat in chats)},
+      {
+        'chats': counts,
+        'answers': sum(len(chat.scored) for chat in chats),
+        'empty_answers': sum(map(chat_record.Chat.empty_answers, chats)),
+        'begun_by_answers': begun,
+      },
     )
   return _sentence(summary, target)
 
 
 def _parsed(path, objective, turns):
   for where, value in read_file(path):
-    yield chat_record.parse(value, objective, turns, where)
+    yield where, chat_record.parse(value, objective, turns, where)
 
 
 def _sentence(summary, target):
-  return f'import: {_count(summary["chats"])} chats in {target}'
+  said = f'import: {_count(summary["chats"])} chats in {target}'
+  if empty := summary.get('empty_answers'):
+    said += f'; {empty} of {summary["answers"]} learnt answers are empty'
+  if begun := summary.get('begun_by_answers'):
+    said += (
+      f'; {len(begun)} begin with an answer, which is context, for nothing is'
+      f' read before it (the first: {begun[0]})'
+    )
+  return said
 
 
 def _paths(source, given):
@@ -137,48 +156,6 @@ def _digest(path):
       return hashlib.file_digest(file, 'sha256').hexdigest()
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}') from None
-
-
-def read_file(path) -> Iterator[tuple[str, object]]:
-  """Yields (`FILE line N`, value) of JSON lines, or of one JSON array.
-
-  Raises:
-    UserError: it is neither, not UTF-8, or empty.
-  """
-  with open(path, 'rb') as file:
-    if file.read(3) != codecs.BOM_UTF8:
-      file.seek(0)
-    lines = ((n, line) for n, line in enumerate(file, start=1) if line.strip())
-    begins, first = next(lines, (0, b''))
-    if not first:
-      raise UserError(f'{path} is empty')
-    if first.lstrip().startswith(b'['):
-      values = _decode(b'\n' * (begins - 1) + first + file.read(), path, 0)
-      if not values:
-        raise UserError(f'{path} is empty')
-      for i, value in enumerate(values, start=1):
-        yield f'{path} record {i}', value
-      return
-    for number, line in itertools.chain([(begins, first)], lines):
-      yield f'{path} line {number}', _decode(line, path, number)
-
-
-def _decode(data, path, number):
-  """JSON from bytes; `number` is of the line, or 0 for a whole file."""
-  try:
-    return json.loads(data.decode())
-  except UnicodeDecodeError as error:
-    number = number or data.count(b'\n', 0, error.start) + 1
-    raise UserError(f'{path} line {number}: not UTF-8: {error}') from None
-  except RecursionError:
-    where = f'{path} line {number}' if number else path
-    raise UserError(f'{where}: JSON of too many levels') from None
-  except json.JSONDecodeError as error:
-    begins = data[:40].decode(errors='replace')
-    raise UserError(
-      f'{path} line {number or error.lineno}: not JSON: {error.msg};'
-      f' it begins {begins!r}'
-    ) from None
 
 
 def export_chats(workdir: str, out: str, variant: chat_export.Variant) -> str:
@@ -252,16 +229,18 @@ def _run(argv):
   parser = commands.parser('chats', __doc__)
   verbs = parser.add_subparsers(dest='command', required=True)
   command = verbs.add_parser(IMPORT)
-  command.add_argument('--workdir', required=True)
-  command.add_argument('--source', default='')
+  workdir = {'type': paths.flag('--workdir'), 'required': True}
+  command.add_argument('--workdir', **workdir)
+  command.add_argument('--source', type=paths.flag('--source'), default='')
   command.add_argument(
     '--turns', choices=('auto', 'all', 'last'), default='auto'
   )
   for name in NAMES.values():
-    command.add_argument(f'--{name}', default='')
+    flag = f'--{name}'
+    command.add_argument(flag, type=paths.flag(flag), default='')
   command = verbs.add_parser('export')
-  command.add_argument('--workdir', required=True)
-  command.add_argument('--out', required=True)
+  command.add_argument('--workdir', **workdir)
+  command.add_argument('--out', type=paths.flag('--out'), required=True)
   command.add_argument('--layout', choices=chat_export.LAYOUTS, default='turns')
   command.add_argument('--answers', choices=tuple(FORMATS), default='plain')
   command.add_argument('--k', type=int)

@@ -4,44 +4,43 @@ import collections
 import contextlib
 import copy
 import dataclasses
-import hashlib
+import functools
+import operator
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import jax
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import absent, checked, reads
+from early_experience.envs import apart, registry
 from early_experience.envs.guard import Guarded
-from early_experience.envs.interface import Environment, Task
-from early_experience.evaluation import (
-  agent,
-  rollouts,
-  statistics,
-  world_model,
-)
+from early_experience.envs.interface import Environment
+from early_experience.evaluation import panel, rollouts
 from early_experience.experience import records
 from early_experience.language import accounting
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.work import set_aside
-
-STEM = 'rollouts'
-POLICIES = ('trained', 'untrained', 'random')
+from early_experience.work import hosts, local, set_aside
 
 
+@checked
 def evaluate(config: ConfigDict, workdir: str) -> dict:
-  """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
-  from early_experience.envs import registry
+  """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME.
 
-  return evaluate_in(lambda: registry.make(config.env), config, workdir)
+  Raises:
+    UserError: as `evaluate_in`.
+  """
+  count = local.count(config.cluster)
+  with contextlib.closing(apart.seats(config, count)) as seats:
+    return _evaluate(seats, config, workdir)
 
 
+@checked
 def evaluate_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
-  """Evaluates a policy in an environment.
+  """Likewise in environments of this process.
 
   The tasks and the held-out states are the same for every policy.
 
@@ -55,38 +54,25 @@ def evaluate_in(
     UserError: there is no such split, a stage before this is not done, or no
       episode can be played.
   """
-  opened = []
-
-  def make_one():
-    opened.append(Guarded(make(), config.env.max_observation_chars))
-    return opened[-1]
-
-  def renew(environment):
-    opened.remove(environment)
-    with contextlib.suppress(Exception):  # it may be why it is renewed
-      environment.close()
-    return make_one()
-
-  try:
-    return _evaluate(make_one, renew, config, workdir)
-  finally:
-    with contextlib.ExitStack() as closing:
-      for environment in opened:
-        closing.callback(environment.close)
+  longest = config.env.max_observation_chars
+  with contextlib.closing(
+    hosts.Here(lambda: Guarded(make(), longest))
+  ) as seats:
+    return _evaluate(seats, config, workdir)
 
 
-def _evaluate(make, renew, config, workdir):
+def _evaluate(seats, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
-  check_choice('evaluate.policy', how.policy, POLICIES)
   how.think = _thinks(how, workdir)
-  environment = make()
-  tasks = _tasks(environment, how)
-  name = f'evaluate/{config.name}'
-  settings = {
-    key: config[key].to_dict() for key in ('env', 'evaluate', 'model')
-  }
-  settings['seed'] = config.seed
+  source, tasks = _tasks(seats, config)
+  label = panel.folder_name(config.name, how.panel)
+  name = f'evaluate/{label}'
+  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
+  if 'init' in settings['beside']:
+    from early_experience.training import origin  # JAX: processes do without
+
+    settings['beside']['init'] = origin.noted(config.init)
   if how.policy == 'trained':
     trained = stage.require(workdir, f'train/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
@@ -94,79 +80,48 @@ def _evaluate(make, renew, config, workdir):
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
     policy = _policy(config, workdir, slots)
-  folder = stage.begin(workdir, name, settings)
+  folder = stage.begin(
+    workdir, name, settings, absent=absent('evaluate', config)
+  )
   summary = stage.finished(folder)
+  if summary is None or (folder / panel.FILE).exists():
+    asked = panel.keep(folder, tasks)
   if summary is None:
-    _play(tasks, environment, make, renew, slots, policy, how, folder)
-    found = [record for _, record in files.read_jsonl(folder, STEM)]
+    _play(tasks, seats, slots, policy, config, folder)
+    seats.close()  # what follows does without
+    found = collections.defaultdict(list)
+    for _, record in files.read_jsonl(folder, panel.STEM):
+      found[record['split']].append(record)
     summary = stage.finish(
       folder,
       {
         'name': config.name,
         'policy': how.policy,
-        'source': environment.source,
+        'panel': how.panel,
+        'source': source,
         'settings': how.to_dict(),
         'splits': {
-          split: summarise([r for r in found if r['split'] == split])
+          split: panel.summarise(found[split], asked[split])
           for split in how.splits
         },
         'set_aside': set_aside.by_reason(folder),
         'world_model': _world_model(policy, config, workdir),
         'environment_answers': accounting.total(
-          record['answers'] for record in found if 'answers' in record
+          record['answers']
+          for some in found.values()
+          for record in some
+          if 'answers' in record
         ),
       },
     )
-  for line in _lines(summary):
+  summary = panel.recounted(folder, summary)
+  for line in _lines(label, summary):
     print(line)
   if told := set_aside.told(folder, summary):
-    print(f'evaluate {config.name}{told}')
-  who = f'evaluate {config.name}, its environment'
+    print(f'evaluate {label}{told}')
+  who = f'evaluate {label}, its environment'
   accounting.tell(who, summary.get('environment_answers'))
   return summary
-
-
-def choose(tasks: Sequence[Task], count: int) -> list[Task]:
-  """A fixed choice of tasks, their types in turn so that all are alike.
-
-  Args:
-    tasks: of one split.
-    count: how many; 0 is all.
-  """
-  kinds = collections.defaultdict(list)
-  for task in sorted(
-    tasks, key=lambda t: hashlib.sha256(t.id.encode()).digest()
-  ):
-    kinds[task.type].append(task)
-  turns = sorted(
-    (place, kind, task)
-    for kind, some in kinds.items()
-    for place, task in enumerate(some)
-  )
-  return [task for _, _, task in turns][: count or None]
-
-
-def summarise(found: Sequence[dict]) -> dict:
-  """What the records of one split amount to, with 95% intervals."""
-  kinds = collections.defaultdict(list)
-  for record in found:
-    kinds[record['task_type']].append(record)
-  valid = [step['valid'] for record in found for step in record['steps']]
-  steps = statistics.mean_interval([len(r['steps']) for r in found])
-  return {
-    'tasks': len(found),
-    'success': _rate(found),
-    'steps': {'mean': steps.rate, 'low': steps.low, 'high': steps.high},
-    'invalid_rate': valid.count(False) / max(len(valid), 1),
-    'out_of_context': sum(r['end'] == 'out_of_context' for r in found),
-    'by_type': {kind: _rate(some) for kind, some in sorted(kinds.items())},
-  }
-
-
-def _rate(found):
-  count = sum(record['success'] for record in found)
-  interval = statistics.wilson(count, len(found))
-  return {'count': count, 'n': len(found), **dataclasses.asdict(interval)}
 
 
 def _thinks(how, workdir):
@@ -177,21 +132,32 @@ def _thinks(how, workdir):
   return prepared.get('thinks', False)
 
 
-def _tasks(environment, how):
-  tasks = {}
+def _tasks(seats, config):
+  """Where the tasks are from, and those to play, by split."""
+  ask = functools.partial(apart.ask, seats, config.env.name)
+  name, source = ask(operator.attrgetter('name', 'source'))
+  tasks, how = {}, config.evaluate
   for split in how.splits:
-    tasks[split] = choose(environment.tasks(split), how.tasks)
+    there = ask(operator.methodcaller('tasks', split))
+    if strays := {task.split for task in there} - {split}:
+      raise UserError(
+        f'{name} lists tasks of split {min(strays)!r} in split {split!r}'
+      )
+    tasks[split] = panel.choose(there, how.tasks, how.panel)
     if not tasks[split]:
-      raise UserError(f'{environment.name} has no tasks in split {split!r}')
+      of = '' if how.panel == panel.ALL else f' of panel {how.panel!r}'
+      raise UserError(f'{name} has no tasks{of} in split {split!r}')
   if not tasks:
     raise UserError('config.evaluate.splits is empty')
-  return tasks
+  return source, tasks
 
 
 def _policy(config, workdir, slots):
   how = config.evaluate
   if how.policy == 'random':
     return rollouts.RandomPolicy(config.seed)
+  from early_experience.evaluation import agent  # JAX: processes do without
+
   decoding = agent.Decoding(
     seed=config.seed,
     **{
@@ -203,23 +169,27 @@ def _policy(config, workdir, slots):
   return agent.load(config, workdir, how.policy, config.name, decoding, slots)
 
 
-def _play(tasks, environment, make, renew, slots, policy, how, folder):
+def _play(tasks, seats, slots, policy, config, folder):
   """Plays what is not yet on disk; a record is written as its episode ends."""
   todo = [task for some in tasks.values() for task in some]
-  with files.JsonlWriter(folder, STEM) as writer:  # repairs a torn last line
+  # The writer repairs a torn last line.
+  with files.JsonlWriter(folder, panel.STEM) as writer:
     done = {
-      _id(r['split'], r['task_id']) for _, r in files.read_jsonl(folder, STEM)
+      _id(r['split'], r['task_id'])
+      for _, r in files.read_jsonl(folder, panel.STEM)
     }
     done |= set_aside.ids(folder)
     left = [task for task in todo if _id(task.split, task.id) not in done]
-    environments = [environment]
-    environments += (make() for _ in range(min(slots, len(left)) - 1))
     label = f'evaluate {folder.name}'
     progress = Progress(label, len(todo), 'episodes', done=len(done))
-
     played = set_aside.sift(
       rollouts.run(
-        left, environments, policy, max_steps=how.max_steps, renew=renew
+        left,
+        seats,
+        policy,
+        slots=min(slots, len(left)),
+        max_steps=config.evaluate.max_steps,
+        tries=config.cluster.tries,
       ),
       folder,
       lambda task: _id(task.split, task.id),
@@ -248,6 +218,10 @@ def _world_model(policy, config, workdir):
   if stage.finished(explored) is None:
     explored = stage.require(workdir, 'collect')
   trajectories = [t for t in records.read(explored) if t.task_id in held_out]
+  import jax
+
+  from early_experience.evaluation import world_model
+
   with jax.set_mesh(policy.mesh):
     return world_model.measure(
       policy.params,
@@ -260,24 +234,25 @@ def _world_model(policy, config, workdir):
     )
 
 
-def _lines(summary):
+def _lines(label, summary):
   """What the stage says it did: a line a split, and one on the world."""
-  name = summary['name']
   for split, counts in summary['splits'].items():
-    success, steps = counts['success'], counts['steps']
+    silent = counts['no_action']
     yield (
-      f'evaluate {name}: {split} {success["count"]}/{success["n"]} solved ='
-      f' {success["rate"]:.1%} [{success["low"]:.1%}, {success["high"]:.1%}],'
-      f' {steps["mean"]:.1f} steps, {counts["invalid_rate"]:.1%} invalid,'
+      f'evaluate {label}: {split} {panel.told(counts["success"])},'
+      f' {counts["steps"]["mean"]:.1f} steps,'
+      f' {counts["invalid_rate"]:.1%} invalid,'
       f' {counts["out_of_context"]} out of context'
+      + (f', {silent} without an action' if silent else '')
     )
   world = summary['world_model']
   if world is not None:
-    exact = world['exact_match']
+    exact, too_long = world['exact_match'], world['exact_match']['too_long']
     yield (
-      f'evaluate {name}: next observation {exact["rate"]:.1%}'
-      f' [{exact["low"]:.1%}, {exact["high"]:.1%}] exact of {exact["n"]},'
-      f' {world["nll"]:.3f} nats a token'
+      f'evaluate {label}: next observation {exact["rate"]:.1%}'
+      f' [{exact["low"]:.1%}, {exact["high"]:.1%}] exact of {exact["n"]}'
+      + (f' ({too_long} too long to read)' if too_long else '')
+      + f', {world["nll"]:.3f} nats a token'
     )
 
 

@@ -13,6 +13,7 @@ import string
 
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.reporting import report_data
 from early_experience.runtime import cli, files
 
@@ -20,6 +21,7 @@ PAGE = pathlib.Path(report_data.__file__).parent / 'page'
 SCRIPTS = ('dom.js', 'tables.js', 'curves.js', 'explorer.js', 'page.js')
 
 
+@checked
 def report(config: ConfigDict, workdir: str) -> dict:
   """Gathers the workdir and writes its page.
 
@@ -51,10 +53,14 @@ def render(data: dict) -> str:
   Args:
     data: as `report_data.gather` returns it.
   """
-  style = (PAGE / 'page.css').read_text()
-  script = '\n'.join((PAGE / name).read_text() for name in SCRIPTS)
+  style = (PAGE / 'page.css').read_text(encoding='utf-8')
+  script = '\n'.join(
+    (PAGE / name).read_text(encoding='utf-8') for name in SCRIPTS
+  )
   title = f'{data["workdir"]} · early experience'
-  return string.Template((PAGE / 'page.html').read_text()).substitute(
+  return string.Template(
+    (PAGE / 'page.html').read_text(encoding='utf-8')
+  ).substitute(
     title=html.escape(title),
     style=style,
     style_hash=_hash(style),

@@ -1,47 +1,30 @@
-"""Stage `train`: rows of tokens to a policy, over the stages of the config.
+"""Trains: rows of tokens to a policy, over the stages of the config.
 
 It can be stopped at any moment. It goes on from its newest checkpoint, and
 ends with the parameters it would have had, to the bit on the same machine.
 """
 
+import os
 import pathlib
 
 import jax
 from ml_collections import ConfigDict
 
+from early_experience.config import absent, checked, reads
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
-from early_experience.runtime import cli, distributed
+from early_experience.runtime import cli, distributed, files
 from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
 from early_experience.tokenizers import saved
-from early_experience.training import initial, train_step
+from early_experience.training import initial, origin, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
 
-# What may differ between the runs that make up one training. A mesh and
-# microbatches change no more than the order of sums.
-FREE_TRAIN = (
-  'microbatches',
-  'checkpoint_every_steps',
-  'keep_checkpoints',
-  'keep_best_checkpoints',
-  'log_every_steps',
-  'max_loss_ratio',
-  'profile_steps',
-)
-_LEAST = {
-  'checkpoint_every_steps': 1,
-  'keep_checkpoints': 1,
-  'keep_best_checkpoints': 0,
-  'log_every_steps': 1,
-  'max_loss_ratio': 0,
-}
-FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 
-
+@checked
 def train(config: ConfigDict, workdir: str) -> dict:
   """Trains the policy `config.name`.
 
@@ -52,30 +35,42 @@ def train(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: a setting is out of range; rows, tokenizer, architecture, batch
       and mesh do not fit each other; the loss is not a number or jumped.
-    Preempted: it was told to leave; the same command goes on.
+    Preempted, Interrupted: it was told to stop, and saved; the same command
+      goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = saved.load(prepared)
   name = f'train/{config.name}'
-  cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
+  folder = pathlib.Path(workdir, name)
+  cfg, source = initial.resolve(config, tokenizer, folder)
   rows = _open_rows(config, workdir, tokenizer.hash)
-  settings = _settings(config, tokenizer.hash, rows)
-  if stage_lib.finished(pathlib.Path(workdir, name)) is None:
+  settings = reads('train', config) | {
+    'init': _init(config.init, folder),
+    'tokenizer': tokenizer.hash,
+    'rows': {name: source.manifest for name, source in rows.items()},
+  }
+  if stage_lib.finished(folder) is None:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
     run = Run(config, cfg, source, rows, row_tokens, mesh)
-  folder = distributed.first_then_all(
+  distributed.first_then_all(
     lambda: stage_lib.begin(
-      workdir, name, settings, claim=distributed.is_first()
+      workdir,
+      name,
+      settings,
+      absent=absent('train', config),
+      way_on=_way_on(config, pathlib.Path(workdir, name)),
+      claim=distributed.is_first(),
     )
   )
   summary = stage_lib.finished(folder)
   if summary is None:
     with (
       jax.set_mesh(mesh),
+      distributed.preemption() as leaves,  # until the last save is on disk
       Checkpoints(
         folder / initial.FOLDER,
         cfg,
@@ -85,8 +80,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
         source,
       ) as checkpoints,
     ):
-      summary = _summary(run.to_the_end(folder, checkpoints), rows)
+      counted = run.to_the_end(folder, checkpoints, leaves)
     distributed.barrier()
+    summary = _summary(counted, rows)
     if distributed.is_first():
       stage_lib.finish(folder, summary)
   if distributed.is_first():
@@ -102,8 +98,6 @@ def _open_rows(config, workdir, tokenizer):
     key = f'config.train.stages[{index}].rows'
     if stage.steps and not names:
       raise UserError(f'{key} has no share above 0')
-    if min(stage.rows.values(), default=0) < 0:
-      raise UserError(f'{key} has a share below 0')
     if stage.steps:
       rows |= {name: loader.open_rows(workdir, name) for name in names}
   for name, source in rows.items():
@@ -133,11 +127,6 @@ def _row_tokens(config, rows, cfg):
 
 def _check_settings(config):
   settings = config.train
-  if config.name in ('', '.', '..') or '/' in config.name:
-    raise UserError(f'config.name = {config.name!r} is no name of a folder')
-  for key, least in _LEAST.items():
-    if settings[key] < least:
-      raise UserError(f'config.train.{key} = {settings[key]} is below {least}')
   traced = tuple(settings.profile_steps)
   ordered = len(traced) == 2 and 1 <= traced[0] <= traced[1]
   if traced != (0, 0) and not ordered:
@@ -149,22 +138,26 @@ def _check_settings(config):
     raise UserError('config.train.stages is empty')
 
 
-def _settings(config, tokenizer, rows):
-  train_settings = config.train.to_dict()
-  stages = train_settings.pop('stages')
-  return {
-    'seed': config.seed,
-    'tokenizer': tokenizer,
-    'init': config.init.to_dict(),
-    'model': _without(FREE_MODEL, config.model.to_dict()),
-    'train': _without(FREE_TRAIN, train_settings),
-    'stages': {str(i): stage.to_dict() for i, stage in enumerate(stages)},
-    'rows': {name: source.manifest for name, source in rows.items()},
-  }
+def _init(init, folder):
+  """Where parameters come from; what adapters stand beside, they know."""
+  path = folder / stage_lib.SETTINGS
+  begun = files.read_json(path)['init'] if path.exists() else {}
+  found = origin.noted(init)
+  for key in ('hf', 'checkpoint'):
+    old = begun.get(key)  # older settings are a path alone
+    if found[key] and isinstance(old, str) and old and not os.path.exists(old):
+      found[key] = old
+  return found
 
 
-def _without(keys, settings):
-  return {key: value for key, value in settings.items() if key not in keys}
+def _way_on(config, folder):
+  """What to do where a training was begun with other settings."""
+  beside = ' --config.init.hf=' if config.init.hf else ''
+  return (
+    'to go on from what it learnt, with these: another --config.name and'
+    f'{beside} --config.init.checkpoint={folder}; to train anew: another'
+    ' --config.name or --workdir, or delete that folder'
+  )
 
 
 def _excerpt(rows):
@@ -174,7 +167,7 @@ def _excerpt(rows):
 
 def _summary(counted, rows):
   stages = [
-    {'steps': stage['steps'], 'nll': _nll(stage['last'])}
+    {'steps': stage['steps'], 'nll': _nll(stage['end'])}
     for stage in counted['stages']
   ]
   sets = {name: _excerpt(source) for name, source in rows.items()}

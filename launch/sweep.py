@@ -1,4 +1,4 @@
-"""Runs the sweep of a config file: here, on Slurm, on Kubernetes, or prints it.
+r"""Runs the sweep of a config file: here, on Slurm or Kubernetes, or prints it.
 
   python launch/sweep.py --config=configs/tiny.py --workdir=runs/sweep
   python launch/sweep.py --config=... --workdir=... --to=slurm -- \
@@ -16,6 +16,7 @@ import sys
 
 from absl import app, flags
 
+from early_experience.runtime import paths, process
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder, here, submit, table
 from early_experience.sweeps.runs import STAGES as ALL_STAGES
@@ -41,13 +42,13 @@ INDEX = flags.DEFINE_string(
   'index',
   '',
   'only this run: its number, `shared`, or the name of an environment variable'
-  ' with the number, as SLURM_ARRAY_TASK_ID',
+  ' with the number, as SLURM_ARRAY_TASK_ID or SLURM_ARRAY_TASK_ID+1001',
 )
 JOBS = flags.DEFINE_integer('jobs', 1, 'local runs side by side', lower_bound=1)
 YES = flags.DEFINE_bool('yes', False, 'to give the stages')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'print what would be submitted')
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def main(argv: list[str]) -> int:
@@ -55,7 +56,8 @@ def main(argv: list[str]) -> int:
   for flag in (CONFIG, WORKDIR):
     if not flag.value:
       raise UserError(f'--{flag.name} is missing; see --help')
-  workdir = pathlib.Path(WORKDIR.value)
+  config = paths.given(CONFIG.value, '--config')
+  workdir = pathlib.Path(paths.given(WORKDIR.value, '--workdir'))
   if TO.value not in ('slurm', 'xpk'):
     if argv[1:]:
       raise UserError(f'unexpected argument {argv[1]!r}')
@@ -64,7 +66,7 @@ def main(argv: list[str]) -> int:
   if TO.value == 'table':
     print(table.write(workdir))
     return 0
-  runs = expand(CONFIG.value)
+  runs = expand(config)
   jobs = folder.jobs(workdir, runs, STAGES.value, SHARED.value, _index())
   if TO.value == 'commands':
     for job in jobs:
@@ -72,9 +74,9 @@ def main(argv: list[str]) -> int:
     return 0
   scheduler = submit.Scheduler(HERE, _command, argv[1:], DRY_RUN.value)
   if TO.value == 'xpk':  # its disks are not here
-    return scheduler.xpk(jobs, CONFIG.value, WORKDIR.value)
+    return scheduler.xpk(jobs, config, WORKDIR.value)
   if not DRY_RUN.value:
-    folder.begin(workdir, CONFIG.value, runs)
+    folder.begin(workdir, config, runs)
   if TO.value == 'slurm':
     return scheduler.slurm(jobs)
   arguments = ['--yes'] * YES.value
@@ -86,23 +88,36 @@ def _index():
   given = INDEX.value
   if not given or given == 'shared' or given.isdigit():
     return given
-  if not os.environ.get(given):
+  name, _, more = given.partition('+')
+  number = os.environ.get(name, '')
+  if not number:
     raise UserError(f'--index={given}: no number, and no variable of this name')
-  return os.environ[given]
+  if not number.isdecimal() or (more and not more.isdecimal()):
+    raise UserError(f'--index={given}: {name} = {number!r} gives no number')
+  return str(int(number) + int(more or 0))
 
 
 def _command(index, python=sys.executable):
+  """That does a job, in this repository where `python` is that of another.
+
+  A job of Slurm runs in it too, and a line may be pasted anywhere.
+  """
   given = [
     f'--{flag.name}={",".join(flag.value)}'
     for flag in (STAGES, SHARED)
     if flag.present
   ]
   given += ['--yes'] * YES.value
-  own = [f'--config={CONFIG.value}', f'--workdir={WORKDIR.value}']
-  return [python, 'launch/sweep.py', *own, *given, f'--index={index}']
+  script, config, workdir = 'launch/sweep.py', CONFIG.value, WORKDIR.value
+  if python == sys.executable and pathlib.Path.cwd() != HERE.parent:
+    script = str(HERE / 'sweep.py')
+    config, workdir = map(os.path.abspath, (config, workdir))
+  own = [f'--config={config}', f'--workdir={workdir}']
+  return [python, script, *own, *given, f'--index={index}']
 
 
 if __name__ == '__main__':
+  process.start()
   sys.path.insert(0, os.getcwd())  # as `python -m` does, for config files
   app.define_help_flags()
   try:

@@ -56,6 +56,31 @@ def test_an_export_loads_and_is_what_was_imported(imported, tmp_path):  # noqa: 
   assert type(load_in_transformers(tmp_path / 'out')) is type(model)
 
 
+def test_full_attention_in_every_layer_runs(tmp_path):
+  """Transformers asks a Gemma 3 for a window that no layer has."""
+  model = hf_case.make_model('gemma3', layer_types=['full_attention'] * 4)
+  model.save_pretrained(tmp_path / 'theirs')
+  params, cfg, mesh = hf_case.load(tmp_path / 'theirs')
+  with jax.set_mesh(mesh):
+    write.write_params(params, cfg, tmp_path / 'out', 'float32', {})
+  again = load_in_transformers(tmp_path / 'out')
+  np.testing.assert_array_equal(their_logits(again), their_logits(model))
+
+
+@pytest.mark.parametrize('name', ['qwen2', 'gemma3'])
+def test_a_tied_head_that_is_stored_loads_too(tmp_path, name):
+  model = hf_case.make_model(name)
+  model.save_pretrained(tmp_path / 'theirs')
+  params, cfg, mesh = hf_case.load(tmp_path / 'theirs')
+  assert cfg.tied
+  with jax.set_mesh(mesh):
+    known = {'head': True}
+    write.write_params(params, cfg, tmp_path / 'out', 'float32', known)
+  assert 'lm_head.weight' in tensors_of(tmp_path / 'out')
+  again = load_in_transformers(tmp_path / 'out')
+  np.testing.assert_array_equal(their_logits(again), their_logits(model))
+
+
 def save_with_images(folder):
   """A Gemma 3 that sees images too; returns its text model."""
   text = hf_case.make_model('gemma3')

@@ -1,6 +1,7 @@
 """The whole loop from a Hugging Face checkpoint, and back to one."""
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -173,6 +174,30 @@ def test_a_checkpoint_brings_its_tokenizer_and_refuses_another(
   config.name = 'another'
   with pytest.raises(UserError, match='with the vocabulary of tokenizer'):
     train(config, str(tmp_path))
+
+
+def test_what_no_training_could_read_is_not_prepared(hf, workdir, tmp_path):
+  shutil.copytree(f'{workdir}/collect', tmp_path / 'collect')
+  small = shutil.copytree(hf, tmp_path / 'small')
+  about = json.loads((small / 'config.json').read_text())
+  (small / 'config.json').write_text(json.dumps(about | {'vocab_size': 100}))
+  config = config_of(small)
+  config.prepare.rows = {'expert': config.prepare.rows['expert']}
+  with pytest.raises(UserError, match=f'of {small} has 100 rows'):
+    prepare(config, str(tmp_path))
+  assert not (tmp_path / 'prepare').exists()
+
+
+def test_a_moved_checkpoint_is_the_same_to_what_is_done_and_begun(
+  hf, workdir, tmp_path
+):
+  copy = shutil.copytree(hf, tmp_path / 'copy')
+  config = config_of(copy)
+  for stage in (prepare, train):
+    stage(config, workdir)
+  (copy / 'tokenizer_config.json').write_text('{}')
+  with pytest.raises(UserError, match='tokenizer was .*copy'):
+    prepare(config, workdir)
 
 
 def test_a_source_that_is_not_there_is_named(hf, workdir):

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
 
 from early_experience.runtime.cluster import AGAIN
-from early_experience.training import architecture, checkpoint, metrics
+from early_experience.training import architecture, metrics, restore
 from tests import close, waiting
 from tests.conftest import IN_A_HURRY
 from tests.training_case import mesh_of, prepared, to_numpy
@@ -112,7 +113,7 @@ def params(workdir):
   mesh = mesh_of((1, 1, 1))
   with close.float64_in_all_threads(), jax.set_mesh(mesh):
     cfg, _ = architecture.read(folder)
-    return to_numpy(checkpoint.load_params(folder, cfg, mesh))
+    return to_numpy(restore.load_params(folder, cfg, mesh))
 
 
 def copy(workdir, to):
@@ -203,6 +204,40 @@ def test_too_few_processes_are_told_after_the_time_given(one, tmp_path):
   out, err = alone.communicate(timeout=waiting.SECONDS)
   assert alone.returncode != 0
   assert 'start_timeout_seconds=3' in err
+
+
+@pytest.mark.parametrize('dead', [0, 1])
+def test_where_one_dies_the_others_say_so_and_the_command_goes_on(
+  one, tmp_path, dead
+):
+  workdir = copy(one, tmp_path)
+  both = start_two(workdir, '--peer_timeout_seconds=5')
+  wait_for(workdir, 12)
+  both[dead].kill()
+  began = time.monotonic()
+  _, said = both[1 - dead].communicate(timeout=waiting.SECONDS)
+  assert time.monotonic() - began < 60
+  both[dead].communicate()
+  assert both[1 - dead].returncode == 1
+  *_, last = lines = said.splitlines()
+  assert last.startswith(f'error: process {dead} of this training has ended')
+  assert all(' updates ' in line for line in lines[:-1]), 'of the progress'
+  if dead:  # it says the same of the other
+    end(start_two(workdir))
+    assert_same_training(one, workdir)
+
+
+def test_a_ctrl_c_at_one_of_them_saves_and_ends_all(one, tmp_path):
+  workdir = copy(one, tmp_path)
+  both = start_two(workdir)
+  wait_for(workdir, 2)
+  both[1].send_signal(signal.SIGINT)
+  said = [process.communicate(timeout=waiting.SECONDS) for process in both]
+  assert [process.returncode for process in both] == [AGAIN, 130]
+  (done,) = {err.split('saved after update ')[1] for _, err in said}
+  assert done.endswith('; the same command goes on\n')
+  update = done.split(';')[0]
+  assert (workdir / 'train' / 'tiny' / 'checkpoints' / update).is_dir()
 
 
 def test_a_folder_in_use_is_refused(one, tmp_path):

@@ -49,7 +49,7 @@ def cluster():
     pytest.MonkeyPatch.context() as patch,
   ):
     errors = pathlib.Path(folder, 'errors')
-    with errors.open('w') as stream:
+    with errors.open('w', encoding='utf-8') as stream:
       process = subprocess.Popen(
         ['bash', 'tests/slurm_here.sh', folder, 'cat'],
         cwd=ROOT,
@@ -60,7 +60,9 @@ def cluster():
       )
     patch.setenv('SLURM_CONF', f'{folder}/slurm.conf')
     patch.setenv('XLA_FLAGS', IN_A_HURRY)
-    assert 'idle' in process.stdout.readline(), errors.read_text()
+    assert 'idle' in process.stdout.readline(), errors.read_text(
+      encoding='utf-8'
+    )
     yield
     process.stdin.close()
     process.wait(60)
@@ -124,6 +126,19 @@ def test_a_preempted_training_of_two_processes_goes_on(tmp_path):
   lines = (training / 'metrics.jsonl').read_text().splitlines()
   assert lines[0] == first
   assert len(lines) == len(set(lines)) >= 12
+
+
+def test_a_task_has_the_cpus_of_its_job(tmp_path):
+  show = ['bash', '-c', 'echo has $SLURM_CPUS_PER_TASK']
+  for flags, processes, each in (['--cpus-per-task=2'], 'node', 2), ([], 2, 1):
+    log = tmp_path / f'log-{processes}'
+    job = ask(
+      *('launch/slurm.sh', 'submit', f'--output={log}', *flags),
+      *(f'--processes={processes}', f'--ntasks-per-node={2 // each}'),
+      *('--', *show),
+    )
+    until(job, 'COMPLETED')
+    assert log.read_text().split() == ['has', str(each)] * (2 // each)
 
 
 def test_a_cancelled_job_stays_cancelled(tmp_path):

@@ -9,13 +9,18 @@ import sys
 
 import pytest
 
-from early_experience import analysis, sweeps
+from early_experience import sweeps
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
-from early_experience.sweeps import table
-from early_experience.sweeps.runs import READS, check_shared, expand, shareable
-from tests import tiny_workdir, waiting
+from early_experience.sweeps import table as sweep_table
+from early_experience.sweeps.runs import (
+  SHAREABLE,
+  check_shared,
+  expand,
+  shareable,
+)
+from tests import waiting
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = str(ROOT / 'configs' / 'tiny.py')
@@ -79,6 +84,10 @@ def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
     ("product({'train.stages[3].b1': [0.5]})", "'train.stages[3].b1', which"),
     ("product({'recipe': ['magic']})", "'magic', not one of: random"),
     ("product({'seed': ['x']})", "seed = 'x'"),
+    ("product({'seed': [0, -1]})", 'seed is -1, not a whole number in [0,'),
+    ("product({'mesh': [{'dta': 1}]})", 'Key "dta" does not exist'),
+    ("product({'mesh.dta': [1]})", "did you mean 'mesh.data'"),
+    ("product({'prepare.rows.joint.kk': [1]})", 'kk is no setting; there are'),
     ("product({'seed': 3})", "'seed' the value 3: give a list"),
     ("product({'seed': 'abc'})", 'give a list'),
     ("product({'seed': [1]}, {'seed': [2]})", "sets 'seed' twice"),
@@ -99,7 +108,7 @@ def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):
   with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
     expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
   path = config_file(tmp_path, "product({'recipe': ['joint']})")
-  with open(path, 'a') as file:
+  with open(path, 'a', encoding='utf-8') as file:
     file.write('def get_config():\n  return None\n')
   with pytest.raises(UserError, match='swept.py: get_config.. takes 0 pos'):
     expand(path)
@@ -114,6 +123,35 @@ def test_a_run_has_what_its_stages_read(tmp_path):
   )
   assert (first.config.name, second.config.name) == ('imitation', 'joint')
   assert second.config.train.stages[0].lr_peak == 1.0
+
+
+def test_free_dictionaries_take_new_keys_and_merge(tmp_path):
+  sweep = (
+    "zipped({'env.kwargs': [{'seed': 3, 'rooms': ('kitchen',)}],"
+    " 'env.kwargs.note': ['3'], 'mesh': [{'data': 2}],"
+    " 'prepare.template_kwargs.enable_thinking': [False]})"
+  )
+  (run,) = expand(config_file(tmp_path, sweep))
+  kwargs = run.config.env.kwargs.to_dict()
+  assert kwargs['source'] == 'generated', 'which the file has'
+  assert {k: kwargs[k] for k in ('seed', 'rooms', 'note')} == {
+    'seed': 3,
+    'rooms': ('kitchen',),
+    'note': '3',
+  }
+  assert run.config.mesh.to_dict() == {'data': 2, 'fsdp': -1, 'tensor': 1}
+  code = (
+    'from early_experience.runtime import cli\n'
+    'cli.run(lambda c, w: print(c.to_json_best_effort(sort_keys=True)),'
+    ' needs_workdir=False)\n'
+  )
+  told = subprocess.run(
+    [sys.executable, '-c', code, *run.flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert told.stdout.strip() == run.config.to_json_best_effort(sort_keys=True)
 
 
 @pytest.mark.parametrize(
@@ -139,33 +177,19 @@ def test_stages_are_shared_up_to_the_first_that_differs(
   runs = expand(config_file(tmp_path, f'product({{{key!r}: {values}}})'))
   assert shareable(runs) == shared
   check_shared(runs, shared)
-  if len(shared) < len(READS):
-    with pytest.raises(
-      UserError, match=f'the runs differ in {key.split(".")[0]}'
-    ):
-      check_shared(runs, READS)
+  if len(shared) < len(SHAREABLE):
+    with pytest.raises(UserError, match='the runs differ in .*which'):
+      check_shared(runs, SHAREABLE)
 
 
 def test_runs_with_other_seeds_share_only_what_they_are_told_to(tmp_path):
   runs = expand(config_file(tmp_path, "product({'seed': [0, 1]})"))
   assert shareable(runs) == ['collect']
-  check_shared(runs, READS)
+  check_shared(runs, SHAREABLE)
   with pytest.raises(
     UserError, match='only collect, explore, summarise, reflect, prepare'
   ):
     check_shared(runs, ['train'])
-
-
-def test_what_stages_read_is_known():
-  """READS is whole: no stage before training reads another setting."""
-  # How a proposing policy decodes; who does the work.
-  aside = {'evaluate', 'cluster'}
-  known = set()
-  for name, keys in READS.items():
-    known |= {key.split('.')[0] for key in keys}
-    source = (ROOT / 'early_experience' / f'{name}.py').read_text()
-    read = set(re.findall(r'(?<![\w.`])config\.(\w+)', source))
-    assert read & set(expand(TINY)[0].config) <= known | aside, name
 
 
 @pytest.mark.parametrize(
@@ -211,7 +235,7 @@ def test_a_workdir_of_another_sweep_is_refused_and_a_grown_sweep_is_not(
   begin()
   seeds(0, 1, 2)
   begin()
-  assert [row['seed'] for row in table.rows(workdir)] == [0, 1, 2]
+  assert [row['seed'] for row in sweep_table.rows(workdir)] == [0, 1, 2]
   seeds(1, 2, 3)
   with pytest.raises(UserError, match="holds another sweep.*the run 'seed=0'"):
     begin()
@@ -265,27 +289,4 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
   assert ' --yes\n' in (tmp_path / 'shared' / 'log.txt').read_text()
-  assert [row['state'] for row in table.rows(tmp_path)] == ['waiting'] * 4
-
-
-def test_the_table_has_rates_with_their_intervals(tmp_path):
-  pytest.importorskip('pandas', reason='extra notebooks is not installed')
-  runs = expand(TINY)
-  sweep_folder.begin(tmp_path, TINY, runs)
-  tiny_workdir.build(tmp_path / 'runs' / runs[2].name, trajectories=2)
-  table = analysis.load_runs(str(tmp_path))
-  assert list(table.run) == [run.name for run in runs]
-  assert list(table.state) == ['waiting', 'waiting', 'begun', 'waiting']
-  assert list(table['budget.lr_peak']) == [1e-3, 3e-3, 1e-3, 3e-3]
-  row = table.iloc[2]
-  assert row['updates'] == 200
-  assert row['imitation/nll'] > 0
-  for split in tiny_workdir.SPLITS:
-    assert row[f'{split}/n'] == 24
-    assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
-  assert row['outcome/exact'] == 97 / 128
-  assert table.iloc[0].isna()['seen/success']
-  text = table.write(tmp_path).splitlines()
-  assert (
-    f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
-  )
+  assert [row['state'] for row in sweep_table.rows(tmp_path)] == ['waiting'] * 4

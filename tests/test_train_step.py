@@ -179,7 +179,9 @@ def test_lambdas_are_constant_or_interpolated_over_the_stage():
   ],
 )
 def test_bad_settings_are_named(changes, named):
-  stage = stage_of(**changes)
+  stage, config = stage_of(**changes), config_lib.default()
+  config.train.stages = [stage]
   with pytest.raises(UserError, match=named):
+    config_lib.settled(config)
     tx = optimizer.make_optimizer(stage, CFG)
     train_step.make_train_step(CFG, tx, stage, 1)

@@ -22,11 +22,11 @@ from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.branching import ours
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
-from early_experience.envs import registry
+from early_experience.envs import apart, registry
 from early_experience.experience import records
 from early_experience.exploration import branching
 from early_experience.prepare import prepare
-from early_experience.runtime import commands, files, stage
+from early_experience.runtime import commands, files, paths, stage
 from early_experience.runtime.errors import UserError
 from early_experience.work import local, workers
 from early_experience.work.units import Failure, in_a_line
@@ -43,7 +43,8 @@ _HEAD = (
 @commands.one_line
 def main() -> None:
   parser = sample_lib.parser('envs', __doc__, trajectories=12)
-  parser.add_argument('--file', default='docs/ENVIRONMENTS.md')
+  file = paths.flag('--file')
+  parser.add_argument('--file', type=file, default='docs/ENVIRONMENTS.md')
   arguments = parser.parse_args(sys.argv[1:])
   for name in arguments.env or sorted(registry.ENVIRONMENTS):
     try:
@@ -87,18 +88,24 @@ def measure(name: str, how: argparse.Namespace) -> dict:
 
 def steps_per_s(sample: Sample, seconds: float) -> float:
   """Steps of the expert in one process, actions listed, resets included."""
+  units = [(task, t) for task, t, _ in sample.units]
+  play = functools.partial(_play, units=units, seconds=seconds)
+  with contextlib.closing(apart.Apart(sample.config)) as env:
+    return env.call(play)
+
+
+def _play(env, units, seconds):
   count = 0
-  with contextlib.closing(registry.make(sample.config.env)) as env:
-    env.reset(sample.units[0][0])
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-      task, trajectory, _ = sample.units[count % len(sample.units)]
-      env.reset(task)
-      for step in trajectory.steps:
-        env.admissible()
-        env.step(step.action)
-        count += 1
-    return count / (time.perf_counter() - start)
+  env.reset(units[0][0])
+  start = time.perf_counter()
+  while time.perf_counter() - start < seconds:
+    task, trajectory = units[count % len(units)]
+    env.reset(task)
+    for step in trajectory.steps:
+      env.admissible()
+      env.step(step.action)
+      count += 1
+  return count / (time.perf_counter() - start)
 
 
 def _counts(sample, k, workdir):
@@ -169,7 +176,9 @@ def insert(path: pathlib.Path, rows: dict[str, str], note: str) -> None:
   Raises:
     UserError: the file has no such block.
   """
-  text = path.read_text() if path.exists() else f'{BEGIN}\n{END}\n'
+  text = (
+    path.read_text(encoding='utf-8') if path.exists() else f'{BEGIN}\n{END}\n'
+  )
   try:
     before, rest = text.split(BEGIN)
     block, after = rest.split(END)

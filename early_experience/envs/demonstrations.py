@@ -2,16 +2,18 @@
 
   {"task": "17", "actions": ["look", "take key"], "thoughts": ["Dark.", null]}
 
-`thoughts` may be absent. A task has one demonstration.
+`thoughts` may be absent. A task has one demonstration. A line of a task that
+the environment does not have is left unplayed: a file may serve several
+settings. Where a task has no line, its error says how many such there are.
 """
 
 import dataclasses
-import json
 import pathlib
-from collections.abc import Generator
+from collections.abc import Callable, Collection, Generator
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Turn
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 
@@ -38,25 +40,27 @@ class Demonstrations:
   Args:
     path: of a JSONL file.
     key: the setting that names it, for errors.
+    tasks: ids of those that the environment has.
 
   Raises:
     UserError: there is no such file.
   """
 
-  def __init__(self, path: str, key: str):
-    self._path = pathlib.Path(path)
+  def __init__(self, path: str, key: str, tasks: Collection[str]):
+    self._path, self._tasks = pathlib.Path(path), tasks
     if not self._path.is_file():
       raise UserError(f'{key}: there is no file {path}')
     self._by_task = None  # read when the first is asked for
 
   def play(
-    self, task_id: str, turn: Turn
+    self, task_id: str, turn: Turn, unsaid: Callable[[], str] = str
   ) -> Generator[str | tuple[str, str], Turn, None]:
     """An expert, as `Environment.expert` has it.
 
     Args:
       task_id: of the running task.
       turn: what `reset` returned.
+      unsaid: what an episode's end left unsaid, for the error.
 
     Raises:
       Misbehaves: there is no demonstration, it is malformed, or the episode did
@@ -79,7 +83,8 @@ class Demonstrations:
       )
     if not turn.success:
       raise Misbehaves(
-        'demonstration fails', f'{found.where}: ends in {turn.observation!r}'
+        'demonstration fails',
+        f'{found.where}: ends in {turn.observation!r}{unsaid()}',
       )
 
   def _find(self, task_id):
@@ -87,10 +92,17 @@ class Demonstrations:
       self._by_task, self._lost = _read(self._path)
     if task_id in self._by_task:
       return self._by_task[task_id]
-    lost = ''
+    said = f'{self._path} has none'
     if self._lost:
-      lost = f' (lines without a task: {len(self._lost)}, as {self._lost[0]})'
-    raise Misbehaves('no demonstration', f'{self._path} has none{lost}')
+      said += f' (lines without a task: {len(self._lost)}, as {self._lost[0]})'
+    others = [task for task in self._by_task if task not in self._tasks]
+    if others:
+      where = self._by_task[others[0]].where.removeprefix(f'{self._path} ')
+      said += (
+        f' (lines of tasks that are not in the config: {len(others)}, as'
+        f' {where}: {others[0][:80]!r})'
+      )
+    raise Misbehaves('no demonstration', said)
 
 
 def _read(path):
@@ -99,8 +111,8 @@ def _read(path):
   for number, line in enumerate(path.read_bytes().splitlines(), start=1):
     where = f'{path} line {number}'
     try:
-      value = json.loads(line)
-    except ValueError as error:  # of JSON, or of UTF-8
+      value = json_text.parse(line)
+    except ValueError as error:
       lost.append(f'line {number}: not JSON in UTF-8: {error}')
       continue
     task = value.get('task') if isinstance(value, dict) else None

@@ -1,5 +1,6 @@
 """What an environment may answer; all else is reported, never recorded."""
 
+import dataclasses
 import json
 import math
 
@@ -42,8 +43,13 @@ class Guarded:
     return self._check(self._env.step(action))
 
   def admissible(self) -> tuple[str, ...] | None:
+    """All actions possible now.
+
+    Raises:
+      Misbehaves: one of them is no text that can be kept.
+    """
     found = self._env.admissible()
-    return None if found is None else tuple(found)
+    return None if found is None else check_actions(tuple(found))
 
   def clone(self) -> 'Guarded | None':
     twin = self._env.clone()
@@ -58,6 +64,7 @@ class Guarded:
         'no turn', f'the answer is {type(turn).__name__}, not a Turn'
       )
     check_text('observation', turn.observation)
+    turn = _settled(turn)
     _check_outcome(turn)
     length = len(turn.observation)
     if length > self._max_chars:
@@ -67,6 +74,13 @@ class Guarded:
         f' config.env.max_observation_chars = {self._max_chars:,}',
       )
     return turn
+
+
+def _settled(turn):
+  """What an environment does not say it has solved, it has not."""
+  unsaid = {'success': False, 'score': 0.0}
+  unsaid = {k: v for k, v in unsaid.items() if getattr(turn, k) is None}
+  return dataclasses.replace(turn, **unsaid) if unsaid else turn
 
 
 def _check_outcome(turn):
@@ -96,6 +110,20 @@ def check_text(what: str, text: object) -> None:
       'invalid UTF-8',
       f'the {what} holds {text[error.start]!r} at character {error.start}',
     ) from None
+
+
+def check_actions(actions: tuple) -> tuple[str, ...]:
+  """Passes actions that are text.
+
+  Raises:
+    Misbehaves: one is not.
+  """
+  try:
+    '\n'.join(actions).encode()  # all at once, for most are
+  except (TypeError, UnicodeEncodeError):
+    for action in actions:
+      check_text('admissible action', action)
+  return actions
 
 
 def check_record(record: dict) -> dict:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.web import actions, page
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 # The benchmark's tasks, and those of it that are for tests, corrected.
@@ -44,6 +46,7 @@ class WebArena(Environment):
   )
   branching = 'replay'
   expert_name = 'demonstrations'
+  paths = ('data', 'demonstrations')
 
   def __init__(self, *, data: str = '', demonstrations: str = ''):
     """Reads the tasks.
@@ -60,7 +63,9 @@ class WebArena(Environment):
     self._expert = None
     if demonstrations:
       key = 'env.kwargs.demonstrations'
-      self._expert = Demonstrations(demonstrations, key)
+      rows = itertools.chain(*self._rows.values())
+      known = {str(original(row)) for row in rows}
+      self._expert = Demonstrations(demonstrations, key, known)
     version = importlib.metadata.version('browsergym-core')
     self.source = f'WebArena-Lite in {data}, browsergym {version}'
     self._browser = None
@@ -257,7 +262,7 @@ def _browser():
 
 def _rows(path):
   try:
-    rows = json.loads(path.read_text(encoding='utf-8'))
+    rows = json_text.parse(path.read_bytes(), once=False)
   except OSError:
     raise UserError(
       f'env.kwargs.data: no {path}; it needs {ALL_FILE} (web-arena-x/webarena,'

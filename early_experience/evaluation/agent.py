@@ -13,7 +13,7 @@ from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation.rollouts import (
   Decision,
   Request,
-  need_admissible,
+  nothing_admissible,
 )
 from early_experience.experience import render
 from early_experience.model import config as model_config
@@ -23,6 +23,8 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.training import architecture, initial
+from early_experience.work import units
+from early_experience.work.units import Failure
 
 # Share of the slots that must be read before any is answered: generating takes
 # as long for one as for all, so few should wait for another turn.
@@ -73,7 +75,7 @@ def load(
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     if policy == 'trained':
-      params = initial.policy(folder, cfg, mesh)
+      params = initial.policy(folder, cfg, mesh, source)
     else:
       params = initial.params(source, cfg, mesh, config.seed)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)
@@ -114,23 +116,23 @@ class Agent:
     with jax.set_mesh(mesh):
       self._contexts = Contexts(params, cfg, tokenizer, mesh, slots)
 
-  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
+  def act(
+    self, requests: Sequence[Request | None]
+  ) -> list[Decision | Failure | None]:
     """Decides for every slot whose context is read by now.
 
     A slot that has much to read (an episode's opening) may be answered None
-    while others go on; it is to be asked again.
-
-    Raises:
-      UserError: actions are constrained, and a state lists none, or one that
-        is longer than `max_action_tokens`.
+    while others go on; it is to be asked again. It fails where its texts cannot
+    be written down for the model; or where actions are constrained, and its
+    state lists none, or one that is longer than `max_action_tokens`.
     """
     how, contexts = self._decoding, self._contexts
     scripts = [request and request.script for request in requests]
     keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
-    thoughts, over, patience = [None] * len(requests), set(), _PATIENCE
+    thoughts, ends, patience = [None] * len(requests), {}, _PATIENCE
     with jax.set_mesh(self.mesh):
       if how.think:
-        thoughts, over = self._think(scripts, keys)
+        thoughts, ends = self._think(scripts, keys)
         scripts = [
           script + (render.Turn('thought', thought),)
           if thought is not None
@@ -141,12 +143,15 @@ class Agent:
       prompts, more = self._prompts(scripts, 'action')
       logits_BV, ready = contexts.read(prompts, patience)
       actions = self._write_actions(requests, scripts, logits_BV, ready, keys)
-    over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
-    decisions: list[Decision | None] = [None] * len(requests)
+    ends |= more
+    ends |= {i: None for i in np.flatnonzero(ready) if contexts.overflows(i)}
+    decisions: list[Decision | Failure | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
-      decisions[i] = Decision(actions[i], thoughts[i])
-    for i in over:
-      decisions[i] = Decision(None, thoughts[i])
+      decisions[i] = actions[i]
+      if not isinstance(actions[i], Failure):
+        decisions[i] = Decision(actions[i], thoughts[i])
+    for i, failure in ends.items():
+      decisions[i] = failure or Decision(None, thoughts[i], 'out_of_context')
     return decisions
 
   def propose(
@@ -184,23 +189,25 @@ class Agent:
     return proposals
 
   def _prompts(self, scripts, role):
-    """Ids for each row to read (None: nothing), and rows that are too long."""
-    prompts = [
-      script and self.tokenizer.encode_prompt(script, role)
-      for script in scripts
-    ]
-    over = {
-      i
-      for i, prompt in enumerate(prompts)
-      if prompt and len(prompt) >= self.cfg.max_tokens
-    }
-    prompts = [None if i in over else p for i, p in enumerate(prompts)]
-    return prompts + [None] * (self._contexts.rows - len(prompts)), over
+    """Ids for each row to read (None: nothing), and the rows that end.
+
+    These are given with their `Failure`; None where a context is too long.
+    """
+    encode = lambda script: self.tokenizer.encode_prompt(script, role)
+    prompts = [script and units.attempt(encode, script) for script in scripts]
+    ends = {}
+    for i, prompt in enumerate(prompts):
+      if isinstance(prompt, Failure):
+        ends[i] = dataclasses.replace(prompt, reason='cannot be shown')
+      elif prompt and len(prompt) >= self.cfg.max_tokens:
+        ends[i] = None
+    prompts = [None if i in ends else p for i, p in enumerate(prompts)]
+    return prompts + [None] * (self._contexts.rows - len(prompts)), ends
 
   def _think(self, scripts, keys):
-    """A thought for each slot that is read; and who is out of context."""
+    """A thought for each slot that is read; and the slots that end."""
     how = self._decoding
-    prompts, over = self._prompts(scripts, 'thought')
+    prompts, ends = self._prompts(scripts, 'thought')
     logits_BV, ready = self._contexts.read(prompts, _PATIENCE)
     texts = self._contexts.write(
       logits_BV,
@@ -212,39 +219,52 @@ class Agent:
     thoughts = [None] * len(scripts)
     for i in np.flatnonzero(ready):
       thoughts[i] = self.tokenizer.decode_answer(texts[i], 'thought')
-    return thoughts, over
+    return thoughts, ends
 
   def _write_actions(self, requests, scripts, logits_BV, ready, keys):
-    """Action texts of the rows that are ready."""
+    """For the rows that are ready an action's text, or a `Failure`."""
     how = self._decoding
     if not how.constrained:
       texts = self._contexts.write(
         logits_BV, ready, keys, how.max_action_tokens, how.temperature
       )
       return [self.tokenizer.decode_answer(ids, 'action') for ids in texts]
-    choices = [
+    rows = range(self._contexts.rows)
+    found = [
       self._choices(requests[row], scripts[row]) if ready[row] else {}
-      for row in range(self._contexts.rows)
+      for row in rows
     ]
+    failed = [isinstance(found[row], Failure) for row in rows]
+    choices = [{} if failed[row] else found[row] for row in rows]
     trie = decode.Trie.build([list(choice) for choice in choices])
+    active = ready & ~np.array(failed)
     texts = self._contexts.write(
-      logits_BV, ready, keys, how.max_action_tokens, how.temperature, trie
+      logits_BV, active, keys, how.max_action_tokens, how.temperature, trie
     )
+    stop = self.tokenizer.stop_ids[0]
     return [
-      choice.get((*ids, self.tokenizer.stop_ids[0]))
-      for choice, ids in zip(choices, texts, strict=True)
+      found[row] if failed[row] else choices[row].get((*texts[row], stop))
+      for row in rows
     ]
 
   def _choices(self, request, script):
     """The admissible actions by their ids, written after a script."""
-    actions = need_admissible(request, 'evaluate.constrained=True')
-    write = self.tokenizer.encode_answer
-    choices = {tuple(write(script, 'action', a)): a for a in actions}
-    longest = max(choices, key=len)
-    if len(longest) > self._decoding.max_action_tokens:
-      raise UserError(
-        f'config.evaluate.max_action_tokens={self._decoding.max_action_tokens}'
-        f' cannot hold the admissible action {choices[longest]!r}:'
-        f' {len(longest)} tokens'
+    if not request.admissible:
+      return nothing_admissible(request, 'evaluate.constrained=True')
+    write = lambda action: self.tokenizer.encode_answer(
+      script, 'action', action
+    )
+    choices = units.attempt(
+      lambda actions: {tuple(write(a)): a for a in actions}, request.admissible
+    )
+    if isinstance(choices, Failure):
+      return dataclasses.replace(choices, reason='cannot be shown')
+    longest, most = max(choices, key=len), self._decoding.max_action_tokens
+    if len(longest) > most:
+      return Failure(
+        'action too long',
+        f'config.evaluate.max_action_tokens={most} cannot hold an admissible'
+        f' action of {len(longest)} tokens at {request.key}:'
+        f' {choices[longest][:80]!r}',
       )
     return choices

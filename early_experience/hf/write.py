@@ -47,7 +47,8 @@ def write_params(
   content = architecture.write(cfg, known, dtype)
   flat = table.flat(params)
   with files.new_folder(folder) as made:
-    tensors = names.tensors(cfg)
+    # A tied head is stored again where it was: an export equals the import.
+    tensors = names.tensors(cfg, head=bool(known.get('head')))
     values = (
       _cast(stored(flat, tensor, cfg), dtype, tensor) for tensor in tensors
     )

@@ -11,15 +11,23 @@ import json
 import os
 import pathlib
 import socket
+import sys
+from collections.abc import Iterator
 
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
-SETTINGS, SUMMARY, LOCK = 'settings.json', 'summary.json', '.lock'
+SETTINGS, SUMMARY, LOCK = 'settings.json', files.SUMMARY, '.lock'
 
 
 def begin(
-  workdir, name: str, settings: dict, claim: bool = True
+  workdir,
+  name: str,
+  settings: dict,
+  *,
+  absent: dict | None = None,
+  way_on: str = 'use another --workdir, or delete that folder',
+  claim: bool = True,
 ) -> pathlib.Path:
   """Creates or re-enters a stage's folder.
 
@@ -27,6 +35,8 @@ def begin(
     workdir: the run's folder.
     name: the stage's folder, e.g. `explore` or `train/joint`.
     settings: JSON-able; everything that the outputs depend on.
+    absent: what those mean that an older version did not write: the defaults.
+    way_on: what to do where the folder was begun with others.
     claim: keep other runs out of it for as long as this process lives.
 
   Raises:
@@ -36,19 +46,32 @@ def begin(
   folder = pathlib.Path(workdir) / name
   if claim and finished(folder) is None:
     _claim(folder)
-  settings = json.loads(json.dumps(settings))
+  settings, absent = json.loads(json.dumps([settings, absent or {}]))
   path = folder / SETTINGS
   if path.exists():
     old = files.read_json(path)
-    changed = sorted(_differences(old, settings))
+    changed = [
+      f'{key} was {was!r}, is {now!r}'
+      for key, was, now in differences(old, settings, absent)
+    ]
     if changed:
       raise UserError(
         f'{folder} was begun with other settings: {", ".join(changed)};'
-        ' use another --workdir, or delete that folder'
+        f' {way_on}'
       )
   else:
     files.write_json(path, settings)
   return folder
+
+
+def place(path: str, content: str) -> dict | str:
+  """A path as settings hold it: another one is the same if it holds the same.
+
+  Args:
+    path: of a file or folder; '' is none.
+    content: names what is in it; '' where that is not known.
+  """
+  return {'path': path, 'content': content} if path else ''
 
 
 def _claim(folder):
@@ -62,7 +85,14 @@ def _claim(folder):
     # Of the process, not of the file's handle: taking it again succeeds, and
     # the handle must stay open.
     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError:
+  except OSError as error:
+    if not files.is_held(error):
+      print(
+        f'warning: {folder} cannot be locked ({error.strerror}): nothing keeps'
+        ' another run out of it, so start no other there',
+        file=sys.stderr,
+      )
+      return
     holder = os.pread(lock, 100, 0).decode(errors='replace') or 'another run'
     raise UserError(
       f'{folder} is in use by {holder}: wait for it, or use another --workdir'
@@ -80,6 +110,9 @@ def finished(folder) -> dict | None:
 
 
 def finish(folder, summary: dict) -> dict:
+  """Writes the summary, and with it the number of lines that there are."""
+  if lines := files.count_lines(folder):
+    summary = summary | {files.LINES: lines}
   files.write_json(pathlib.Path(folder) / SUMMARY, summary)
   return summary
 
@@ -101,10 +134,38 @@ def require(workdir, name: str) -> pathlib.Path:
   return folder
 
 
-def _differences(old, new, prefix=''):
+def differences(
+  old: dict, new: dict, absent: dict, prefix: str = ''
+) -> Iterator[tuple[str, object, object]]:
+  """Yields (key, old value, new value) of what differs, in order.
+
+  Args:
+    old: settings, nested.
+    new: likewise.
+    absent: what those of the new ones mean that are not in the old.
+    prefix: of the keys.
+  """
   for key in sorted(old.keys() | new.keys()):
-    a, b = old.get(key, '(absent)'), new.get(key, '(absent)')
-    if isinstance(a, dict) and isinstance(b, dict):
-      yield from _differences(a, b, f'{prefix}{key}.')
-    elif a != b:
-      yield f'{prefix}{key} was {a!r}, is {b!r}'
+    default = absent.get(key, '(absent)')
+    was = old.get(key, default if key in new else '(absent)')
+    now = new.get(key, '(absent)')
+    if _is_place(was) or _is_place(now):
+      (was, held), (now, holds) = _parts(was), _parts(now)
+      if was != now and not (held and held == holds):
+        yield f'{prefix}{key}', was, now
+    elif isinstance(was, dict) and isinstance(now, dict):
+      below = default if isinstance(default, dict) else {}
+      yield from differences(was, now, below, f'{prefix}{key}.')
+    elif was != now:
+      yield f'{prefix}{key}', was, now
+
+
+def _is_place(value):
+  return isinstance(value, dict) and value.keys() == {'path', 'content'}
+
+
+def _parts(value):
+  """The path, and what it holds; older settings have paths alone."""
+  if not isinstance(value, dict):
+    return value, ''
+  return value.get('path'), value.get('content', value.get('sha256', ''))

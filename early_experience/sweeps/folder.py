@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
-from early_experience.sweeps.runs import READS, Run, check_shared, shareable
+from early_experience.sweeps.runs import SHAREABLE, Run, check_shared, shareable
 
 SWEEP, FAILURE = 'sweep.json', 'failure.json'
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SHARED, RUNS, CACHE = 'shared', 'runs', 'jax_cache'
 
 
@@ -65,7 +66,7 @@ def jobs(
     UserError: there is no such stage or job, or it cannot be shared.
   """
   for one in stages:
-    known = (*READS, 'train', 'evaluate', 'report')
+    known = (*SHAREABLE, 'train', 'evaluate', 'report')
     if one not in known:
       raise UserError(f'--stages={one}: not one of {", ".join(known)}')
   folder = pathlib.Path(workdir) / SHARED
@@ -106,15 +107,19 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
     {'name': r.name, 'policy': r.config.name, 'overrides': r.overrides}
     for r in runs
   ]
-  new = {'config': os.path.normpath(config), 'runs': own}
+  new = {'config': _named(config), 'runs': own}
   new = json.loads(json.dumps(new))
   if path.exists():
     old = files.read_json(path)
+    # As it was called from the folder that it was begun in.
+    if old['config'] == os.path.normpath(config):
+      new['config'] = old['config']
     if old == new:
       return
     names = {run.name for run in runs}
     others = [one['name'] for one in old['runs'] if one['name'] not in names]
-    if old['config'] != new['config'] or others:
+    name = lambda one: os.path.basename(one['config'])  # it may be moved
+    if name(old) != name(new) or others:
       lacks = f', with the run {others[0]!r}' if others else ''
       raise UserError(
         f'{workdir} holds another sweep, of {old["config"]}{lacks};'
@@ -125,6 +130,15 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
       f'{workdir} is the workdir of a single run; use another --workdir'
     )
   files.write_json(path, new)
+
+
+def _named(config):
+  """A config file, from whichever folder it is called: as from the repository's
+  where it lies there.
+  """
+  path = pathlib.Path(os.path.abspath(config))
+  here = path.is_relative_to(_REPOSITORY)
+  return str(path.relative_to(_REPOSITORY) if here else path)
 
 
 def link(workdir, job: Job) -> None:

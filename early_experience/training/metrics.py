@@ -2,15 +2,16 @@
 
 The values of an update are fetched after the next one has been dispatched.
 
-A line of `metrics.jsonl` is of the updates since the line before:
+A line of `metrics.jsonl` is of the updates since the line before; there is one
+every so many updates, at each checkpoint, and where a stage's end begins:
   step, stage: updates done over all stages; index of the stage.
   loss, grad_norm: means of what is minimised, and of the norm before clipping.
   lr: of the last update.
   OBJECTIVE/nll, OBJECTIVE/tokens: nats a weighted token, null where there are
     none; and the sum of the weights.
   tokens_per_s: padding included.
-  flops_per_s, utilisation: by `model_flops`; as a share of the devices' peak,
-    null where that is not known.
+  flops_per_s, utilisation: by `flops.model_flops`; as a share of the devices'
+    peak, null where that is not known.
   data_wait_share, checkpoint_share: of the time, in which the step had to wait
     for batches and for saves.
   seconds: since the training began, but for compiling and restoring.
@@ -28,10 +29,10 @@ from collections.abc import Callable
 import jax
 
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import table
-from early_experience.model.config import ModelConfig
 from early_experience.runtime import distributed, files
 from early_experience.runtime.errors import UserError
+from early_experience.training import log_lines
+from early_experience.training.flops import PEAK_FLOPS
 
 # tensorboardX would import PyTorch where it finds it: seconds, to name a type.
 _had_torch = sys.modules.setdefault('torch', None)
@@ -41,53 +42,6 @@ if _had_torch is None:
   del sys.modules['torch']
 
 METRICS = 'metrics.jsonl'
-
-# Dense bfloat16 FLOP/s of one chip as its vendor states it
-# (cloud.google.com/tpu/docs, nvidia.com data sheets), by jax's device_kind.
-PEAK_FLOPS = {
-  'TPU v4': 275e12,
-  'TPU v5 lite': 197e12,
-  'TPU v5e': 197e12,
-  'TPU v5': 459e12,
-  'TPU v5p': 459e12,
-  'TPU v6 lite': 918e12,
-  'TPU v6e': 918e12,
-  'NVIDIA A100-SXM4-40GB': 312e12,
-  'NVIDIA A100-SXM4-80GB': 312e12,
-  'NVIDIA H100 80GB HBM3': 989e12,
-  'NVIDIA H200': 989e12,
-}
-
-
-def model_flops(
-  cfg: ModelConfig, rows: int, row_tokens: int, scored: float | None = None
-) -> float:
-  """FLOPs of one update, forward and backward, by formula.
-
-  For each token: 6 a trained weight of the layers, 4 a frozen one (it has no
-  gradient), and 12 L N H T of attention over rows of T, masked or not, as is
-  customary (PaLM, arXiv 2204.02311, appendix B). For each scored token, and no
-  other: as much for the V D weights of the output head. Recomputation is not
-  counted.
-
-  Args:
-    cfg: the architecture.
-    rows: of the batch.
-    row_tokens: T.
-    scored: tokens of the batch that are targets; None: all.
-  """
-  head, layers = 0, 0
-  for path, row in table.table(cfg).items():
-    flops = (6 if row.trained else 4) * math.prod(row.shape)
-    if path.startswith('layers/'):
-      layers += flops
-    elif path == ('embed' if cfg.tied else 'head'):
-      head = flops
-  attention = 12 * cfg.layers * cfg.heads * cfg.head_dim * row_tokens
-  tokens = rows * row_tokens
-  scored = tokens if scored is None else scored
-  return float(layers + attention) * tokens + float(head) * scored
-
 
 WINDOW = 50  # updates of a stage whose mean loss a jump is measured by
 
@@ -127,7 +81,6 @@ class Log:
 
   Attributes:
     last: the newest line, or {}.
-    last_of_stages: the newest line of each stage that has one, by index.
     data_seconds, checkpoint_seconds: of this interval, that the caller waited
       for batches and for saves.
   """
@@ -143,8 +96,9 @@ class Log:
   ):
     self._path = pathlib.Path(folder) / METRICS
     lines = distributed.first_then_all(lambda: _keep_until(self._path, done))
-    self.last = lines[-1] if lines else {}
-    self.last_of_stages = {line['stage']: line for line in lines}
+    self.last, self._stages = {}, {}
+    for line in lines:
+      self._remember(line)
     self._board = None
     if distributed.is_first():
       board = str(self._path.parent / 'tensorboard')
@@ -153,10 +107,16 @@ class Log:
     self._every, self._tokens, self._flops = every, tokens, flops
     self._seconds = self.last.get('seconds', 0.0)
     self._pending, self._interval = None, _Interval()
-    self.start()
+    self.start(0, 0)
 
-  def start(self) -> None:
-    """Starts a stage: what went before is no training, as compiling is."""
+  def start(self, began: int, end: int) -> None:
+    """Starts a stage: what went before is no training, as compiling is.
+
+    Args:
+      began: the last update before the stage, whether it goes on or not.
+      end: its own last one.
+    """
+    self._end_begins = log_lines.end_begins(began, end)
     self._losses.clear()  # of other objectives
     self._mark = time.perf_counter()
     self.data_seconds = self.checkpoint_seconds = 0.0
@@ -196,7 +156,7 @@ class Log:
     total.flops += self._flops(float(values['scored']))
     total.nll = _plus(total.nll, values['nll'])
     total.weight = _plus(total.weight, values['weight'])
-    if last or update % self._every == 0:
+    if last or update == self._end_begins or update % self._every == 0:
       self._write(update, stage)
 
   def _check_jump(self, update, loss):
@@ -240,13 +200,29 @@ class Log:
       'checkpoint_share': saves / seconds,
       'seconds': self._seconds,
     }
-    self.last = self.last_of_stages[stage] = line
+    self._remember(line)
     if not distributed.is_first():
       return
     _append(self._path, json.dumps(line) + '\n')
     for key, value in line.items():
       if key != 'step' and value is not None:
         self._board.add_scalar(key, value, update)
+
+  def _remember(self, line):
+    stage, before = line['stage'], self.last.get('step', 0)
+    began, lines = self._stages.setdefault(stage, (before, []))
+    lines.append(line)
+    begins = log_lines.end_begins(began, line['step'])
+    while lines[1:] and lines[1]['step'] <= begins:
+      del lines[0]
+    self.last = line
+
+  def ends(self) -> dict[int, dict]:
+    """What `log_lines.end` says of each stage that has lines, by index."""
+    return {
+      stage: log_lines.end(lines, began)
+      for stage, (began, lines) in self._stages.items()
+    }
 
   def close(self) -> None:
     if self._board:
@@ -269,7 +245,7 @@ def _plus(total, values):
 
 def _append(path, text):
   try:
-    with open(path, 'a') as file:
+    with open(path, 'a', encoding='utf-8') as file:
       file.write(text)
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}') from error
@@ -277,16 +253,7 @@ def _append(path, text):
 
 def _keep_until(path, update):
   """Drops lines of later updates; returns those kept."""
-  kept = []
-  if path.exists():
-    for text in path.read_text().splitlines():
-      try:
-        line = json.loads(text)
-      except ValueError:
-        break  # cut short by a kill
-      if line['step'] > update:
-        break
-      kept.append(line)
+  kept = log_lines.read_until(path, update)
   if distributed.is_first():
     text = ''.join(json.dumps(line) + '\n' for line in kept)
     files.write_atomic(path, text)

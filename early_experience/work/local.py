@@ -2,26 +2,23 @@
 
 import atexit
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
 import pickle
 import signal
 from concurrent import futures
+from multiprocessing import resource_tracker
 
 from ml_collections import ConfigDict
 
+from early_experience.runtime import cpus, process
 from early_experience.work.units import Failure, attempt, in_a_line
 
 
 def count(cluster: ConfigDict) -> int:
   """How many local workers there are to be."""
-  if cluster.workers:
-    return cluster.workers
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))  # a container's share
-  return os.cpu_count() or 1
+  return cluster.workers or cpus.count()
 
 
 class Local:
@@ -31,31 +28,39 @@ class Local:
     self._function = functools.partial(_pickled, function)
     self._timeout = cluster.unit_timeout_seconds
     self._workers = max(1, min(count(cluster), most))
-    self._pool, self._open = None, {}  # future -> its pool
+    self._pool, self._size, self._open = None, 0, {}  # future -> its pool
 
   def wanted(self):
     return 2 * self._workers  # one that is worked on, one that comes next
 
-  def submit(self, unit):
-    if self._pool is None or not self._pool.active:
-      self._start()
-    future = self._pool.schedule(
-      self._function, args=(unit,), timeout=self._timeout
-    )
+  def submit(self, unit, alone=False):
+    size = 1 if alone else self._workers  # idle ones keep their environments
+    active = self._pool is not None and self._pool.active
+    starts = not active or size != self._size
+    # A worker that finds no driver to be born of complains.
+    with process.undisturbed() if starts else contextlib.nullcontext():
+      if starts:
+        self._start(size)
+      future = self._pool.schedule(
+        self._function, args=(unit,), timeout=self._timeout
+      )
     self._open[future] = self._pool
     return future
 
-  def _start(self):
+  def _start(self, size):
     from pebble import ProcessPool
 
     self.close()
+    with _deaf():  # what Python starts beside the first of all
+      resource_tracker.ensure_running()
+    self._context, self._size = Context(), size
     self._pool = ProcessPool(
-      max_workers=self._workers,
-      initializer=_begin,
+      max_workers=size,
+      initializer=begin,
       # The function only to import its module, in all workers at once: they
       # receive their units one after the other.
       initargs=(os.getpid(), self._function),
-      context=_Context(),
+      context=self._context,
     )
 
   def result(self, future):
@@ -68,9 +73,7 @@ class Local:
     except futures.TimeoutError:
       return Failure('hang', f'no answer in {self._timeout:g} s')
     except ProcessExpired as error:
-      return Failure(
-        'crash', f'its process ended with {_ended(error.exitcode)}'
-      )
+      return Failure('crash', f'its process ended with {ended(error.exitcode)}')
     except (futures.BrokenExecutor, futures.CancelledError):
       # It breaks where a worker ends that had nothing to do, or while it sent
       # its answer, and forgets what was in its queue.
@@ -83,6 +86,7 @@ class Local:
   def close(self):
     if self._pool is not None:
       self._pool.stop()
+      self._context.end_all()
       self._pool.join()
 
 
@@ -93,7 +97,8 @@ def _pickled(function, unit):
   return attempt(lambda one: pickle.dumps(function(one)), unit)
 
 
-def _ended(exitcode):
+def ended(exitcode: int | None) -> str:
+  """What an exit code says, in words."""
   if exitcode is not None and exitcode < 0:
     with contextlib.suppress(ValueError):
       return signal.Signals(-exitcode).name
@@ -102,12 +107,28 @@ def _ended(exitcode):
 
 # Pebble sees no harm in a process that ends with 0, and waits for its unit.
 _EXITED = 256
+_FROM_TERMINAL = {signal.SIGINT, signal.SIGHUP}
+
+
+@contextlib.contextmanager
+def _deaf():
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process(multiprocessing.get_context('spawn').Process):
   """A worker; where it is killed, what it has started is killed too."""
 
   _buried = False
+
+  def start(self):
+    # What a terminal sends to all is for the driver, from a worker's first
+    # moment on: it is born with the mask of the thread that starts it.
+    with _deaf():
+      super().start()
 
   @property
   def exitcode(self):
@@ -123,24 +144,43 @@ class _Process(multiprocessing.get_context('spawn').Process):
     return alive
 
 
-class _Context(multiprocessing.context.SpawnContext):
-  Process = _Process
+class Context(multiprocessing.context.SpawnContext):
+  """Of processes into which nothing of this one leaks."""
+
+  def __init__(self):
+    super().__init__()
+    self._born = []
+
+  def Process(self, **how):  # noqa: N802
+    worker = _Process(**how)
+    self._born = [*self._living(), worker]
+    return worker
+
+  def _living(self):
+    return [one for one in self._born if one.pid and one.is_alive()]
+
+  def end_all(self) -> None:
+    """Before Pebble does, who first takes away what they may be looking for."""
+    for worker in self._living():
+      worker.terminate()
 
 
-def _begin(parent, _):
+def begin(parent: int, _=None) -> None:
   """Makes a worker the head of a group that ends as a whole.
 
   Browsers and virtual machines that an environment starts are of the group.
   """
   os.setpgid(0, 0)
-  signal.signal(signal.SIGTERM, _leave)
-  with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-  if os.getppid() != parent:  # it died before that
-    _leave()
+  signal.signal(signal.SIGTERM, leave)
+  # Heard and not obeyed; what is ignored or blocked would be so in a browser.
+  for number in _FROM_TERMINAL:
+    signal.signal(number, lambda *_: None)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, _FROM_TERMINAL)
+  if not process.tie_to(parent, signal.SIGTERM):
+    leave()
 
 
-def _leave(*_):
+def leave(*_) -> None:
   """Closes the environment, if it lets itself be closed, and ends the group."""
   signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
   signal.alarm(2)  # Pebble kills after 3

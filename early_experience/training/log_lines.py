@@ -1,0 +1,85 @@
+"""Lines of `metrics.jsonl`, several taken together."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+_END = 50
+
+
+def end_begins(began: int, end: int) -> int:
+  """The update after which the end of a stage of training begins.
+
+  That is its last tenth, and `_END` updates at most. A line begins there, so
+  that it is the same for every interval of lines and of checkpoints.
+
+  Args:
+    began: the last update before the stage.
+    end: its own last one.
+  """
+  return end - min(_END, -(-(end - began) // 10))
+
+
+def read_until(path: pathlib.Path, update: int) -> list[dict]:
+  """The lines of a log up to an update, as far as they are whole."""
+  kept = []
+  for text in path.read_bytes().splitlines() if path.exists() else ():
+    try:
+      line = json.loads(text)
+      known = line['step'] <= update and line['stage'] >= 0
+    except (ValueError, TypeError, KeyError):
+      break  # cut short by a kill, or damaged
+    if not known:
+      break
+    kept.append(line)
+  return kept
+
+
+def mean(lines: Sequence[dict], before: int) -> dict:
+  """What one line over all updates of some neighbouring lines would say.
+
+  A nats-per-token value is weighted by its tokens, anything else by updates.
+
+  Args:
+    lines: of one stage, in order.
+    before: the last update before them.
+  """
+  steps = [before, *(line['step'] for line in lines)]
+  updates = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+  out = dict(lines[-1])
+  for key, value in out.items():
+    if key.endswith('/tokens'):
+      out[key] = sum(line.get(key) or 0 for line in lines)
+    elif key not in ('step', 'stage') and not isinstance(value, str):
+      weight = key.removesuffix('/nll') + '/tokens'
+      known = [
+        (line[key], line.get(weight, count))
+        for line, count in zip(lines, updates, strict=True)
+        if line.get(key) is not None
+      ]
+      total = sum(weight for _, weight in known)
+      out[key] = sum(v * w for v, w in known) / total if total else None
+  return out
+
+
+def end(lines: Sequence[dict], began: int = 0) -> dict | None:
+  """The mean over the end of the newest stage, as `end_begins` has it.
+
+  Args:
+    lines: of a log, in order; all, or the last of them.
+    began: the last update before the first of them or before its stage.
+
+  Returns:
+    A line; None where there are none. `seconds` and `lr` are the last line's.
+  """
+  if not lines:
+    return None
+  last, first = lines[-1], 0
+  for number, line in enumerate(lines):
+    if line.get('stage') != last.get('stage'):
+      began, first = line['step'], number + 1
+  before, begins = began, end_begins(began, last['step'])
+  while lines[first]['step'] <= begins:
+    before, first = lines[first]['step'], first + 1
+  found = mean(lines[first:], before)
+  return found | {k: last[k] for k in ('seconds', 'lr') if k in last}
