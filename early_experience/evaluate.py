@@ -79,7 +79,7 @@ def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   check_choice('evaluate.policy', how.policy, POLICIES)
-  how.think = _thinks(how, workdir)
+  how.think = thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)
   name = f'evaluate/{config.name}'
@@ -169,7 +169,7 @@ def _rate(found):
   return {'count': count, 'n': len(found), **dataclasses.asdict(interval)}
 
 
-def _thinks(how, workdir):
+def thinks(how: ConfigDict, workdir) -> bool:
   """Whether the policy is to think: as it is set, else as it was trained."""
   if how.think is not None or how.policy == 'random':
     return bool(how.think)

@@ -12,5 +12,8 @@ from early_experience.config.parts import (
   model as model,
 )
 from early_experience.config.parts import (
+  rl as rl,
+)
+from early_experience.config.parts import (
   stage as stage,
 )

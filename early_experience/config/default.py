@@ -7,7 +7,7 @@ pretrained model; `configs/quickstart.py` has those of a laptop.
 
 from ml_collections import ConfigDict, config_dict
 
-from early_experience.config.parts import budget, endpoint, model, stage
+from early_experience.config.parts import budget, endpoint, model, rl, stage
 
 
 def default() -> ConfigDict:
@@ -152,6 +152,8 @@ def default() -> ConfigDict:
   config.evaluate.batch_tasks = 64  # episodes side by side
   config.evaluate.world_model_states = 256  # held-out states; 0 = none
 
+  config.rl = rl()
+
   # `python -m early_experience.benchmark tree`
   config.benchmark = ConfigDict()
   config.benchmark.trajectories = 32
@@ -174,6 +176,8 @@ def default() -> ConfigDict:
     config.reflect.openai.template_kwargs,
     config.prepare.template_kwargs,
     config.prepare.rows,
+    config.rl.rows,
+    config.rl.weights,
     config.benchmark.long_kwargs,
   ):
     free.unlock()

@@ -109,6 +109,79 @@ def stage(**changes) -> ConfigDict:
   return config
 
 
+def rl() -> ConfigDict:
+  """Reinforcement learning by GRPO; a policy acts as config.evaluate says.
+
+  But for its temperature, which is 1: what is learnt from is the policy's own.
+  """
+  config = ConfigDict()
+  # What it starts from: '' = train/NAME of config.name; another NAME; or
+  # `init`: what config.init says.
+  config.start = ''
+  config.iterations = 100  # each: sample, then update
+  config.tasks = 16  # of an iteration; each is played by a group
+  config.group = 8  # episodes a task; TRL 1.16 (num_generations), GiGPO
+  config.split = 'train'  # whose tasks are played
+
+  # The advantage of an episode is its reward less the mean of its group's.
+  # Groups whose rewards are all alike teach nothing: they are dropped.
+  config.reward = 'success'  # success | score
+  # Off the reward for each rejected action; verl-agent (GiGPO) has 0.1.
+  config.invalid_penalty = 0.0
+  # Divides by the standard deviation of the group's rewards, as GRPO did at
+  # first; it weighs easy and hard tasks up (Dr. GRPO, arXiv 2503.20783).
+  config.divide_by_std = False
+  # GiGPO's weight (1.0 there; arXiv 2505.10978) of a second advantage: of a
+  # decision, among all of its group that saw the same observation, by what they
+  # came to, discounted a step.
+  config.step_weight = 0.0
+  config.step_discount = 0.95
+
+  # Ratios are clipped to [1 - clip_low, 1 + clip_high]; DAPO, arXiv 2503.14476.
+  config.clip_low = 0.2
+  config.clip_high = 0.28
+  # Most of a ratio where the advantage is negative; 0 = any (verl has 3).
+  config.dual_clip = 0.0
+  # Of KL to the start (k3), a sampled token; 0 in TRL, verl and DAPO.
+  config.kl_weight = 0.0
+  # Truncated importance weights of the trainer against the sampler, whose
+  # numbers differ by rounding; 2 in verl and tunix; 0 = none.
+  config.importance_cap = 2.0
+  # Keeps the start's parameters in memory, to report KL to it, which
+  # kl_weight needs too.
+  config.keep_start = True
+
+  # What else is in every update: so many rows of config.prepare.rows, drawn by
+  # these shares, each objective with its lambda (a number, or a pair over all
+  # updates). `observations` scores those of the policy's own episodes for
+  # `world_model`: with a lambda of 0.05 that is ECHO (arXiv 2605.24517).
+  config.mixed_rows = 0
+  config.rows = ConfigDict()
+  config.weights = ConfigDict({'world_model': 0.0})
+  config.observations = False
+
+  config.minibatches = 1  # parts of the groups, an update each
+  config.epochs = 1  # times that each group is learnt from
+  config.batch_rows = 8  # rows of a part whose gradients are added, all devices
+  config.row_tokens = 0  # of a row; 0 = config.model.max_tokens
+  # Of AdamW, as in a stage of training.
+  config.lr_peak = 1e-6  # TRL 1.16; the public script behind paper 5.4
+  config.warmup_steps = 0
+  config.decay = 'constant'
+  config.b2 = 0.95
+  config.weight_decay = 0.0
+  config.clip_norm = 1.0
+
+  # Played after every so many iterations, as config.evaluate says: tasks that
+  # are chosen by their ids alone, and never learnt from.
+  config.panel_every = 10  # 0 = never
+  config.panel_tasks = 64
+  config.panel_split = 'train'
+  config.checkpoint_every = 10  # iterations
+  config.keep_checkpoints = 2
+  return config
+
+
 def endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   """A language model: behind an OpenAI-compatible endpoint, or our own.
 

@@ -13,6 +13,7 @@ from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation.rollouts import (
   Decision,
   Request,
+  Said,
   need_admissible,
 )
 from early_experience.experience import render
@@ -128,9 +129,11 @@ class Agent:
     scripts = [request and request.script for request in requests]
     keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
     thoughts, over, patience = [None] * len(requests), set(), _PATIENCE
+    said: list[tuple[Said, ...]] = [()] * len(requests)
     with jax.set_mesh(self.mesh):
       if how.think:
         thoughts, over = self._think(scripts, keys)
+        said = [(Said('thought', *s),) for s in contexts.said[: len(scripts)]]
         scripts = [
           script + (render.Turn('thought', thought),)
           if thought is not None
@@ -140,11 +143,13 @@ class Agent:
         patience = 1.0  # an action follows on its thought in the same call
       prompts, more = self._prompts(scripts, 'action')
       logits_BV, ready = contexts.read(prompts, patience)
-      actions = self._write_actions(requests, scripts, logits_BV, ready, keys)
+      actions, acts = self._write_actions(
+        requests, scripts, logits_BV, ready, keys
+      )
     over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
     decisions: list[Decision | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
-      decisions[i] = Decision(actions[i], thoughts[i])
+      decisions[i] = Decision(actions[i], thoughts[i], (*said[i], acts[i]))
     for i in over:
       decisions[i] = Decision(None, thoughts[i])
     return decisions
@@ -215,25 +220,28 @@ class Agent:
     return thoughts, over
 
   def _write_actions(self, requests, scripts, logits_BV, ready, keys):
-    """Action texts of the rows that are ready."""
-    how = self._decoding
+    """Action texts of the rows that are ready, and how they were sampled."""
+    how, contexts = self._decoding, self._contexts
     if not how.constrained:
-      texts = self._contexts.write(
+      texts = contexts.write(
         logits_BV, ready, keys, how.max_action_tokens, how.temperature
       )
-      return [self.tokenizer.decode_answer(ids, 'action') for ids in texts]
+      acts = [Said('action', *said) for said in contexts.said]
+      decode_answer = self.tokenizer.decode_answer
+      return [decode_answer(ids, 'action') for ids in texts], acts
     choices = [
       self._choices(requests[row], scripts[row]) if ready[row] else {}
-      for row in range(self._contexts.rows)
+      for row in range(contexts.rows)
     ]
     trie = decode.Trie.build([list(choice) for choice in choices])
-    texts = self._contexts.write(
+    contexts.write(
       logits_BV, ready, keys, how.max_action_tokens, how.temperature, trie
     )
-    return [
-      choice.get((*ids, self.tokenizer.stop_ids[0]))
-      for choice, ids in zip(choices, texts, strict=True)
-    ]
+    texts, acts = [], []
+    for choice, (ids, logps) in zip(choices, contexts.said, strict=True):
+      texts.append(choice.get(tuple(ids)))
+      acts.append(Said('action', ids, logps, _allowed(choice, ids)))
+    return texts, acts
 
   def _choices(self, request, script):
     """The admissible actions by their ids, written after a script."""
@@ -248,3 +256,11 @@ class Agent:
         f' {len(longest)} tokens'
       )
     return choices
+
+
+def _allowed(choices, ids):
+  """For each token of an answer, what could be said there, in order."""
+  return [
+    sorted({other[i] for other in choices if other[:i] == tuple(ids[:i])})
+    for i in range(len(ids))
+  ]

@@ -33,16 +33,35 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
+class Said:
+  """A turn as a model sampled it.
+
+  Attributes:
+    role: `thought` or `action`.
+    ids: its tokens, their end included.
+    logps: with which each was sampled; 0 where nothing else could be said.
+    allowed: for each token the ids among which it was chosen; None: all.
+  """
+
+  role: str
+  ids: list[int]
+  logps: list[float]
+  allowed: list[list[int]] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Decision:
   """An action and the thought before it.
 
   Attributes:
     action: None where the context is longer than the policy can read.
     thought: None where the policy does not think.
+    said: the tokens of both as they were sampled, where a model sampled them.
   """
 
   action: str | None
   thought: str | None = None
+  said: tuple[Said, ...] = dataclasses.field(default=(), compare=False)
 
 
 class Policy(Protocol):

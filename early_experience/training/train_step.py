@@ -13,7 +13,7 @@ from early_experience.model import table
 from early_experience.model.config import ModelConfig
 from early_experience.model.sharding import spec
 from early_experience.runtime.errors import UserError
-from early_experience.training import loss, optimizer
+from early_experience.training import loss, optimizer, surrogate
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -116,22 +116,26 @@ def make_train_step(
   tx: optax.GradientTransformation,
   stage: ConfigDict,
   microbatches: int,
+  policy: surrogate.Surrogate | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """The jitted update of one stage; it takes over the memory of its state.
 
   The loss is sum over objectives o of lambda_o(step) * nll_o / weight_o, both
   sums over the whole batch of all devices, however it is cut in microbatches.
-  An objective without tokens contributes 0.
+  An objective without tokens contributes 0. Where a policy's own episodes are
+  in the batch, their surrogate over their tokens is one more term.
 
   Args:
     cfg: static.
     tx: from `make_optimizer`.
     stage: its schedules.
     microbatches: parts of the batch whose gradients are added.
+    policy: how episodes are learnt from; None where there are none.
 
   Returns:
     step(state, batch) -> (state, metrics): `loss`, `nll` and `weight` by
-    objective (sums), `scored` tokens, `grad_norm` before clipping, `lr`.
+    objective (sums), `scored` tokens, `grad_norm` before clipping, `lr`; and
+    `policy`, sums of the surrogate.
   """
   lambdas = optimizer.objective_weights(stage)
   rate = optimizer.learning_rate(stage)
@@ -141,12 +145,18 @@ def make_train_step(
     lambda_O = lambdas(state.step)
     # Known before the first microbatch, so every part is scaled for the whole.
     scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
+    sampled = jnp.sum(batch['policy'][..., 2]) if policy else None
 
     def scaled(params, part):
-      parts = loss.sums(table.merge(params, state.frozen), part, cfg)
-      return jnp.sum(scale_O * parts.nll_O), parts.nll_O
+      nll_BT = loss.batch_nll(table.merge(params, state.frozen), part, cfg)
+      nll_O, of_policy = loss.weighted(nll_BT, part['weights']).nll_O, None
+      value = jnp.sum(scale_O * nll_O)
+      if policy:
+        of_policy = surrogate.sums(-nll_BT, part, policy)
+        value += policy.value(of_policy, sampled)
+      return value, (nll_O, of_policy)
 
-    value, nll_O, grads = _accumulate(
+    (value, (nll_O, of_policy)), grads = _accumulate(
       jax.value_and_grad(scaled, has_aux=True),
       state.params,
       _split(batch, microbatches),
@@ -169,6 +179,8 @@ def make_train_step(
       'grad_norm': optax.tree.norm(grads),
       'lr': jnp.float32(lr),
     }
+    if policy:
+      metrics['policy'] = of_policy
     step = state.step + 1
     return TrainState(step, params, opt_state, state.frozen), metrics
 
@@ -176,25 +188,21 @@ def make_train_step(
 
 
 def _accumulate(value_and_grad, params, parts):
-  """Adds values, nll and gradients over the parts, in float32."""
-
-  def add(total, part):
-    (value, nll_O), grads = value_and_grad(params, part)
-    return jax.tree.map(jnp.add, total, (value, nll_O, grads)), None
-
+  """Adds values, what goes with them, and gradients, in float32."""
+  exact = lambda tree: jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+  first = jax.tree.map(lambda x: x[0], parts)
   if len(parts['tokens']) == 1:
     # In a loop, even of one step, XLA for TPUs compiles both passes twice.
-    (value, nll_O), grads = value_and_grad(
-      params, jax.tree.map(lambda x: x[0], parts)
-    )
-    exact = jax.tree.map(lambda x: x.astype(jnp.float32), grads)
-    return value, nll_O, exact
+    value, grads = value_and_grad(params, first)
+    return value, exact(grads)
 
+  def add(total, part):
+    return jax.tree.map(jnp.add, total, value_and_grad(params, part)), None
+
+  like, _ = jax.eval_shape(value_and_grad, params, first)
   zeros = lambda x: jnp.zeros_like(x, dtype=jnp.float32)
-  objectives = parts['weights'].shape[-1]
-  start = (jnp.float32(0), jnp.zeros(objectives), jax.tree.map(zeros, params))
-  (value, nll_O, grads), _ = jax.lax.scan(add, start, parts)
-  return value, nll_O, grads
+  start = jax.tree.map(zeros, (like, params))
+  return jax.lax.scan(add, start, parts)[0]
 
 
 def _split(batch, parts):
