@@ -1,5 +1,6 @@
 """A real Ray cluster on this machine: workers and drivers die, nothing else."""
 
+import pathlib
 import tempfile
 
 import pytest
@@ -17,7 +18,13 @@ ray = pytest.importorskip('ray')
 def address():
   from ray.cluster_utils import Cluster
 
-  with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+  with (
+    tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+    pytest.MonkeyPatch.context() as patch,
+  ):
+    # It notes the address there too, in a folder that it does not make.
+    patch.setenv('RAY_TMPDIR', folder)
+    (pathlib.Path(folder) / 'ray').mkdir()
     cluster = Cluster(
       initialize_head=True,
       head_node_args={

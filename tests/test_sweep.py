@@ -13,7 +13,7 @@ from early_experience import analysis, sweeps
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
-from early_experience.sweeps import table
+from early_experience.sweeps import table as sweep_table
 from early_experience.sweeps.runs import READS, check_shared, expand, shareable
 from tests import tiny_workdir
 
@@ -211,7 +211,7 @@ def test_a_workdir_of_another_sweep_is_refused_and_a_grown_sweep_is_not(
   begin()
   seeds(0, 1, 2)
   begin()
-  assert [row['seed'] for row in table.rows(workdir)] == [0, 1, 2]
+  assert [row['seed'] for row in sweep_table.rows(workdir)] == [0, 1, 2]
   seeds(1, 2, 3)
   with pytest.raises(UserError, match="holds another sweep.*the run 'seed=0'"):
     begin()
@@ -265,7 +265,7 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
   assert ' --yes\n' in (tmp_path / 'shared' / 'log.txt').read_text()
-  assert [row['state'] for row in table.rows(tmp_path)] == ['waiting'] * 4
+  assert [row['state'] for row in sweep_table.rows(tmp_path)] == ['waiting'] * 4
 
 
 def test_the_table_has_rates_with_their_intervals(tmp_path):
@@ -285,7 +285,7 @@ def test_the_table_has_rates_with_their_intervals(tmp_path):
     assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
   assert row['outcome/exact'] == 97 / 128
   assert table.iloc[0].isna()['seen/success']
-  text = table.write(tmp_path).splitlines()
+  text = sweep_table.write(tmp_path).splitlines()
   assert (
     f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
   )
