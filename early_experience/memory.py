@@ -139,7 +139,7 @@ def estimate(
     frozen=_bytes(state.frozen),
     opt_state=_bytes(state.opt_state),
     batch=_bytes(batch),
-    gradients=_bytes(state.params, itemsize=4),
+    gradients=_bytes(state.params, least=4),
     cast=cast,
     kept=peak.kept,
     layer=peak.layer,
@@ -180,10 +180,10 @@ def _cast_layers(state, cfg):
   ]
 
 
-def _bytes(tree, itemsize=0):
-  """Of the parts of all arrays on one device."""
+def _bytes(tree, least=0):
+  """Of the parts of all arrays on one device, in `least` or wider numbers."""
   return sum(
-    math.prod(x.sharding.shard_shape(x.shape)) * (itemsize or x.dtype.itemsize)
+    math.prod(x.sharding.shard_shape(x.shape)) * max(least, x.dtype.itemsize)
     for x in jax.tree.leaves(tree)
   )
 

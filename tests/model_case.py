@@ -31,7 +31,7 @@ def make_params(cfg):
   for path, row in table.table(cfg).items():
     rng = np.random.default_rng(zlib.crc32(path.encode()))
     centre = float(path.endswith('norm') and not cfg.norm_offset)
-    params[path] = rng.normal(centre, 0.2, row.shape).astype(np.float32)
+    params[path] = rng.normal(centre, 0.2, row.shape).astype(row.dtype)
   return jax.tree.map(jax.numpy.asarray, table.nested(params))
 
 

@@ -23,7 +23,8 @@ def random_sequences(seed, count=12, vocab=50, longest=24):
 
 
 def _weighted(ids, rng):
-  weights = rng.uniform(0, 2, (len(ids), len(OBJECTIVES))).astype(np.float32)
+  # Parts of a power of 2: their sums in float32 are exact in any order.
+  weights = rng.integers(0, 129, (len(ids), len(OBJECTIVES))) / np.float32(64)
   weights *= rng.random(weights.shape) < 0.3
   weights[0] = 0  # nothing precedes the first token
   weights[-1, 0] = 1

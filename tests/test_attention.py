@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding
 from early_experience.model.attention import attend, attend_rows, sees
 from early_experience.model.sharding import spec
 from early_experience.model.tree_attention import visible_pairs
+from tests.close import assert_exact
 from tests.model_case import make_mesh, make_tree
 
 B, N, K, T, H = 2, 4, 2, 22, 8
@@ -16,15 +17,14 @@ B, N, K, T, H = 2, 4, 2, 22, 8
 
 @pytest.fixture(autouse=True)
 def mesh():
-  with jax.set_mesh(make_mesh()):
+  with jax.enable_x64(), jax.set_mesh(make_mesh()):
     yield
 
 
 def make_heads(seed=0):
   rng = np.random.default_rng(seed)
   return [
-    put(rng.normal(size=(B, heads, T, H)).astype(np.float32), 'heads')
-    for heads in (N, K, K)
+    put(rng.normal(size=(B, heads, T, H)), 'heads') for heads in (N, K, K)
   ]
 
 
@@ -69,14 +69,14 @@ def test_equals_the_softmax_of_each_head():
   q, k, v = make_heads()
   visible = np.asarray(sees(spans()))
   out = np.asarray(attend(q, k, v, visible))
-  q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+  q, k, v = map(np.asarray, (q, k, v))
   for b in range(B):
     for n in range(N):
       key_head = n // (N // K)
       score = q[b, n] @ k[b, key_head].T
       share = np.exp(np.where(visible[b], score, -np.inf))
       expected = share / share.sum(-1, keepdims=True) @ v[b, key_head]
-      np.testing.assert_allclose(out[b, n], expected, rtol=1e-4, atol=1e-5)
+      assert_exact(out[b, n], expected)
 
 
 def test_scores_of_any_size_are_finite():
@@ -99,9 +99,7 @@ def test_blocks_of_queries_equal_all_at_once(block, reach, softcap):
     jax.jit(jax.value_and_grad(loss), static_argnums=1)(make_heads(), size)
     for size in (0, block)
   ]
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *both
-  )
+  assert_exact(*both)
 
 
 def test_a_window_spares_the_blocks_beyond_it():
@@ -122,6 +120,6 @@ def test_blocks_never_hold_the_whole_score_array():
     )
     return lowered.as_text()
 
-  whole = f'tensor<{B}x{K}x{N // K}x{T}x{T}xf32>'
+  whole = f'tensor<{B}x{K}x{N // K}x{T}x{T}xf64>'
   assert whole in texts(0)
   assert whole not in texts(11)

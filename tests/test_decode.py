@@ -10,6 +10,7 @@ from early_experience.decoding.trie import Trie
 from early_experience.model import table
 from early_experience.model.transformer import hidden, output_head
 from early_experience.runtime.errors import UserError
+from tests.close import FLOAT64, assert_exact
 from tests.model_case import VOCAB, flat, make_cfg, make_mesh, make_params
 from tests.textbook import GEMMA3
 
@@ -18,16 +19,16 @@ B, T, CAPACITY, STOP = 4, 6, 32, 2
 
 @pytest.fixture(autouse=True)
 def mesh():
-  with jax.set_mesh(make_mesh()):
+  with jax.enable_x64(), jax.set_mesh(make_mesh()):
     yield
 
 
-@pytest.fixture(scope='module')
-def cfg():
-  return make_cfg(qkv_bias=True, **GEMMA3)  # windows, and all else
+@pytest.fixture
+def cfg(mesh):
+  return make_cfg(qkv_bias=True, **GEMMA3, **FLOAT64)  # windows, and all else
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def params(cfg):
   return make_params(cfg)
 
@@ -110,12 +111,7 @@ def test_turns_of_ragged_texts_equal_teacher_forcing(params, cfg):
     expected_BTV = forced(params, cfg, talk.texts)
     for row, (new, text) in enumerate(zip(turn, talk.texts, strict=True)):
       if new:
-        np.testing.assert_allclose(
-          talk.logits_BV[row],
-          expected_BTV[row, len(text) - 1],
-          rtol=1e-4,
-          atol=1e-4,
-        )
+        assert_exact(talk.logits_BV[row], expected_BTV[row, len(text) - 1])
 
 
 def test_greedy_generation_is_the_likeliest_token_each_time(params, cfg):
@@ -134,12 +130,8 @@ def test_greedy_generation_is_the_likeliest_token_each_time(params, cfg):
   talk.feed([30], [31, 32], [33], [])  # and the cache goes on from there
   expected_BTV = forced(params, cfg, talk.texts)
   for row in range(3):
-    np.testing.assert_allclose(
-      talk.logits_BV[row],
-      expected_BTV[row, len(talk.texts[row]) - 1],
-      rtol=1e-4,
-      atol=1e-4,
-    )
+    last = len(talk.texts[row]) - 1
+    assert_exact(talk.logits_BV[row], expected_BTV[row, last])
 
 
 def test_a_thought_is_forgotten_by_setting_the_length_back(params, cfg):
@@ -168,7 +160,7 @@ def test_a_trie_leaves_only_its_members(params, cfg):
   ]
   trie = Trie.build(members)
   heard = [set() for _ in members]
-  for seed in range(12):
+  for seed in range(20):
     talk = Talk(params, cfg)
     talk.feed([3], [4], [3], [4])
     said = talk.say((True, True, True, False), seed, temperature=8.0, trie=trie)
@@ -228,7 +220,7 @@ def test_sampled_frequencies_are_the_softmax_of_the_logits(params, cfg):
   tokens_BM, counts_B, *_ = decode.generate(
     jax.tree.map(jnp.zeros_like, params),
     decode.init_cache(cfg, rows, 4),
-    jnp.tile(logits_V.astype(np.float32), (rows, 1)),
+    jnp.tile(logits_V, (rows, 1)),
     jax.random.key(0),
     np.ones(rows, bool),
     cfg=cfg,
@@ -254,16 +246,11 @@ def test_a_full_cache_says_so_and_keeps_what_it_holds(params, cfg):
   talk.cache = talk.cache.replace(length_B=lengths)
   talk.texts[0] = talk.texts[0][:30]
   talk.feed([11, 12], [], [], [])  # the last that fit: nothing was damaged
-  np.testing.assert_allclose(
-    talk.logits_BV[0],
-    forced(params, cfg, talk.texts)[0, 31],
-    rtol=1e-4,
-    atol=1e-4,
-  )
+  assert_exact(talk.logits_BV[0], forced(params, cfg, talk.texts)[0, 31])
 
 
 def test_sharded_generation_equals_unsharded():
-  cfg = make_cfg(kv_heads=4)
+  cfg = make_cfg(kv_heads=4, **FLOAT64)
   trie = Trie.build([[[5, 6, STOP], [7, STOP], [8, 9, STOP]]] * 4)
   said = []
   for sizes in ((1, 1, 1), (2, 1, 4)):

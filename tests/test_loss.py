@@ -12,26 +12,33 @@ from jax.sharding import NamedSharding
 from early_experience.model import table
 from early_experience.model.sharding import put_batch, spec
 from early_experience.training import loss
+from tests.close import FLOAT64, assert_exact, assert_rounded
 from tests.training_case import batch_of, mesh_of, model_of, rows_of
 
 MESHES = ((1, 1, 1), (2, 2, 2))
 V = 32
 
 
+@pytest.fixture(scope='module', autouse=True)
+def float64():
+  with jax.enable_x64():
+    yield
+
+
 def case(share, seed=0):
   """Rows in which some positions predict several tokens, and their weights."""
   rng = np.random.default_rng(seed)
   return {
-    'hidden': rng.normal(size=(8, 11, 6)).astype(np.float32),
+    'hidden': rng.normal(size=(8, 11, 6)),
     'tokens': rng.integers(0, V, (8, 11), np.int32),
     'back': rng.integers(0, np.arange(11) + 1, (8, 11)).astype(np.int32),
     'weight': np.where(
       rng.random((8, 11)) < share, rng.normal(size=(8, 11)), 0
-    ).astype(np.float32),
+    ),
   }
 
 
-HEAD = np.random.default_rng(1).normal(size=(V, 6)).astype(np.float32)
+HEAD = np.random.default_rng(1).normal(size=(V, 6))
 
 
 def dense(hidden, head, rest, softcap=0.0):
@@ -40,7 +47,7 @@ def dense(hidden, head, rest, softcap=0.0):
   logits = jnp.take_along_axis(hidden, source[..., None], axis=1) @ head.T
   if softcap:
     logits = softcap * jnp.tanh(logits / softcap)
-  logp = jax.nn.log_softmax(logits.astype(jnp.float32))
+  logp = jax.nn.log_softmax(logits)
   own = jnp.take_along_axis(logp, rest['tokens'][..., None], axis=-1)
   return -(own[..., 0] * rest['weight']).sum()
 
@@ -57,14 +64,14 @@ def chunked(hidden, head, rest, **settings):
   return (nll * rest['weight']).sum()
 
 
-def run(function, rows, sizes=(1, 1, 1), dtype=np.float32):
+def run(function, rows, sizes=(1, 1, 1), dtype=np.float64):
   """Value and gradients, by hidden state and head, on a mesh."""
   with jax.set_mesh(mesh_of(sizes)):
     step, arguments = prepared(function, rows, dtype)
     return jax.device_get(step(*arguments))
 
 
-def prepared(function, rows, dtype=np.float32):
+def prepared(function, rows, dtype=np.float64):
   mesh = jax.sharding.get_mesh()
   rest = put_batch(rows, mesh)
   hidden = rest.pop('hidden').astype(dtype)
@@ -73,18 +80,31 @@ def prepared(function, rows, dtype=np.float32):
   return jax.jit(grad), (hidden, head.astype(dtype), rest)
 
 
-def reference(rows, softcap=0.0, dtype=np.float32):
+def reference(rows, softcap=0.0, dtype=np.float64):
+  """Of what is left of the numbers in that dtype, computed in float64."""
   rest = dict(rows)
-  hidden = jnp.asarray(rest.pop('hidden'), dtype)
+  hidden, head = (
+    jnp.asarray(x, dtype).astype(np.float64) for x in (rest.pop('hidden'), HEAD)
+  )
   grad = jax.value_and_grad(dense, argnums=(0, 1))
-  return grad(hidden, jnp.asarray(HEAD, dtype), rest, softcap)
+  return grad(hidden, head, rest, softcap)
 
 
-def assert_close(got, want, tolerance):
-  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-    b = np.asarray(b, np.float32)
-    atol = tolerance * np.abs(b).max()
-    np.testing.assert_allclose(np.float32(a), b, rtol=tolerance, atol=atol)
+def contributions(rows):
+  """The absolute values of what value and gradients add up, summed."""
+  head, size_V = np.abs(HEAD), np.zeros_like(HEAD)
+  hidden, weight = np.abs(rows['hidden']), np.abs(rows['weight'])
+  value, size_H = 0.0, np.zeros_like(hidden)
+  for b, t in zip(*np.nonzero(weight), strict=True):
+    source = t - rows['back'][b, t]
+    share_V = np.exp(rows['hidden'][b, source] @ HEAD.T)
+    share_V /= share_V.sum()
+    own = rows['tokens'][b, t]
+    value -= np.log(share_V[own]) * weight[b, t]
+    slope_V = weight[b, t] * np.where(np.arange(V) == own, 1 - share_V, share_V)
+    size_H[b, source] += slope_V @ head
+    size_V += slope_V[:, None] * hidden[b, source]
+  return value, (size_H, size_V)
 
 
 @pytest.mark.parametrize('sizes', MESHES)
@@ -99,7 +119,7 @@ def test_value_and_gradients_equal_the_dense_definition(
   rows = case(share)
   chunks = functools.partial(chunked, chunk=chunk, softcap=softcap)
   got = run(chunks, rows, sizes)
-  assert_close(got, reference(rows, softcap), 2e-5)
+  assert_exact(got, reference(rows, softcap))
   assert np.isfinite(got[0])
 
 
@@ -108,7 +128,7 @@ def test_devices_may_have_different_numbers_of_chunks():
   rows['weight'][:5] = 0  # of the eight rows on four groups of devices
   rows['weight'][6, 3:] = 0
   got = run(functools.partial(chunked, chunk=2), rows, (2, 2, 2))
-  assert_close(got, reference(rows), 2e-5)
+  assert_exact(got, reference(rows))
 
 
 @pytest.mark.parametrize('sizes', MESHES)
@@ -116,7 +136,8 @@ def test_half_precision_is_close(sizes):
   rows = case(0.5)
   got = run(functools.partial(chunked, chunk=5), rows, sizes, jnp.bfloat16)
   assert [x.dtype for x in got[1]] == [jnp.bfloat16] * 2
-  assert_close(got, reference(rows), 3e-2)
+  want = reference(rows, dtype=jnp.bfloat16)
+  assert_rounded(got, want, contributions(rows), 'bfloat16', roundings=1)
 
 
 def test_the_nll_of_a_token_without_weight_is_zero():
@@ -182,7 +203,7 @@ def test_compiled_step_has_no_array_of_all_logits():
 
 def test_a_position_predicts_all_its_branches():
   # root 0, then 1 and its sibling 3 both predicted at position 0.
-  cfg = model_of()
+  cfg = model_of(**FLOAT64)
   tree = {
     'tokens': np.array([[1, 5, 6, 7]], np.int32),
     'depth': np.array([[0, 1, 2, 1]], np.int32),
@@ -211,7 +232,7 @@ def test_a_position_predicts_all_its_branches():
     parts = [sums(params, put_batch(row, mesh), cfg) for row in flat]
     got = sums(params, put_batch(tree, mesh), cfg)
   want = sum(part.nll_O for part in parts)
-  np.testing.assert_allclose(got.nll_O, want, rtol=1e-6)
+  assert_exact(got.nll_O, want)
   np.testing.assert_array_equal(got.weight_O, [3, 0, 0])
 
 

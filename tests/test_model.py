@@ -11,6 +11,7 @@ from early_experience.config import default
 from early_experience.model import config, table
 from early_experience.model.transformer import hidden, output_head
 from early_experience.runtime.errors import UserError
+from tests.close import FLOAT64, assert_exact
 from tests.model_case import (
   VOCAB,
   flat,
@@ -24,7 +25,7 @@ from tests.textbook import GEMMA3, LLAMA3_ROPE, reference
 
 @pytest.fixture(autouse=True)
 def mesh():
-  with jax.set_mesh(make_mesh()):
+  with jax.enable_x64(), jax.set_mesh(make_mesh()):
     yield
 
 
@@ -51,13 +52,11 @@ def logits(params, cfg, tokens_BT, depth_BT, span_BT):
   ],
 )
 def test_equals_its_textbook_definition(settings):
-  cfg = make_cfg(**settings)
+  cfg = make_cfg(**settings, **FLOAT64)
   params = make_params(cfg)
   tokens_BT = np.random.default_rng(0).integers(0, VOCAB, (1, 12))
   ours = logits(params, cfg, tokens_BT, *flat(tokens_BT))[0]
-  np.testing.assert_allclose(
-    ours, reference(params, cfg, tokens_BT[0]), rtol=2e-4, atol=2e-4
-  )
+  assert_exact(ours, reference(params, cfg, tokens_BT[0]))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_a_position_depends_on_its_path_and_on_nothing_else():
 
 
 def test_every_branch_of_a_tree_equals_its_path_alone():
-  cfg = make_cfg(qk_norm=True)
+  cfg = make_cfg(qk_norm=True, **FLOAT64)
   params = make_params(cfg)
   tree = make_tree(2, 20)
   assert max(tree.depth) < 19 and len(set(tree.parent)) < 19  # it branches
@@ -125,13 +124,11 @@ def test_every_branch_of_a_tree_equals_its_path_alone():
     tokens_T[: len(path)] = tree.tokens[path]
   alone_BTV = logits(params, cfg, tokens_BT, *flat(tokens_BT))
   for node, path in enumerate(paths):
-    np.testing.assert_allclose(
-      together_TV[node], alone_BTV[node, len(path) - 1], rtol=1e-4, atol=1e-5
-    )
+    assert_exact(together_TV[node], alone_BTV[node, len(path) - 1])
 
 
 def test_packed_trees_equal_themselves_alone():
-  cfg = make_cfg(attention_block=8)
+  cfg = make_cfg(attention_block=8, **FLOAT64)
   params = make_params(cfg)
   trees = [make_tree(seed, size) for seed, size in ((3, 9), (4, 13), (5, 1))]
   row = [
@@ -145,9 +142,7 @@ def test_packed_trees_equal_themselves_alone():
       params, cfg, tree.tokens[None], tree.depth[None], tree.span[None]
     )[0]
     end = start + len(alone_TV)
-    np.testing.assert_allclose(
-      packed_TV[start:end], alone_TV, rtol=1e-4, atol=1e-5
-    )
+    assert_exact(packed_TV[start:end], alone_TV)
     start = end
 
 
@@ -155,7 +150,7 @@ def test_recomputation_changes_no_gradient():
   tokens_BT = np.arange(24).reshape(2, 12)
   gradients, kept = {}, {}
   for remat in ('none', 'full', 'dots'):
-    cfg = make_cfg(remat=remat)
+    cfg = make_cfg(remat=remat, **FLOAT64)
 
     def loss(params, cfg=cfg):
       return jnp.sin(hidden(params, tokens_BT, *flat(tokens_BT), cfg)).sum()
@@ -166,11 +161,7 @@ def test_recomputation_changes_no_gradient():
     kept[remat] = sum(x.size for x in jax.tree.leaves(residuals))
   assert kept['full'] < kept['dots'] < kept['none']
   for remat in ('full', 'dots'):
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
-      gradients['none'],
-      gradients[remat],
-    )
+    assert_exact(gradients[remat], gradients['none'])
 
 
 def test_dtypes_are_the_configured_ones():
@@ -226,7 +217,7 @@ def test_beside_adapters_nothing_else_is_trained():
 
 def test_fresh_adapters_change_nothing():
   tokens_BT = np.arange(12)[None]
-  plain, adapted = make_cfg(), make_cfg(lora_rank=3)
+  plain, adapted = make_cfg(**FLOAT64), make_cfg(lora_rank=3, **FLOAT64)
   fresh = [
     table.init_params(jax.random.key(0), cfg) for cfg in (plain, adapted)
   ]
@@ -234,7 +225,7 @@ def test_fresh_adapters_change_nothing():
     logits(params, cfg, tokens_BT, *flat(tokens_BT))
     for params, cfg in zip(fresh, (plain, adapted), strict=True)
   ]
-  np.testing.assert_array_equal(*outs)
+  assert_exact(*outs)
 
 
 def test_initial_logits_are_near_uniform_and_follow_the_key():

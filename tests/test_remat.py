@@ -4,12 +4,12 @@ import functools
 import re
 
 import jax
-import numpy as np
 import pytest
 
 from early_experience.model import table
 from early_experience.model.sharding import put_batch
 from early_experience.training import loss
+from tests.close import FLOAT64, assert_exact
 from tests.training_case import batch_of, mesh_of, model_of, rows_of
 
 BY_MEMORY = ('full', 'attention', 'dots', 'none')
@@ -19,9 +19,9 @@ BLOCK = 8
 @functools.cache
 def compiled(remat):
   """The step, and what it is called with."""
-  cfg = model_of(attention_block=BLOCK, layers=8, remat=remat)
   mesh = mesh_of((1, 1, 1))
-  with jax.set_mesh(mesh):
+  with jax.enable_x64(), jax.set_mesh(mesh):
+    cfg = model_of(attention_block=BLOCK, layers=8, remat=remat, **FLOAT64)
     params = jax.jit(lambda: table.init_params(jax.random.key(0), cfg))()
     batch = put_batch(batch_of(rows_of(4, cfg)), mesh)
     step = jax.jit(
@@ -32,13 +32,13 @@ def compiled(remat):
 
 def outcome(remat):
   step, arguments = compiled(remat)
-  return jax.tree.leaves(jax.device_get(step(*arguments)))
+  with jax.enable_x64():
+    return jax.device_get(step(*arguments))
 
 
 @pytest.mark.parametrize('remat', BY_MEMORY[:-1])
 def test_loss_and_gradients_are_the_same(remat):
-  for a, b in zip(outcome(remat), outcome('none'), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * np.abs(b).max())
+  assert_exact(outcome(remat), outcome('none'))
 
 
 def test_what_keeps_less_takes_less_memory():
@@ -53,7 +53,7 @@ def test_attention_runs_again_only_where_nothing_is_kept():
   counts = {}
   for remat in BY_MEMORY:
     text = compiled(remat)[0].as_text()
-    scores = rf'f32\[2,2,{BLOCK},{BLOCK}\]\S* exponential\('
+    scores = rf'f64\[2,2,{BLOCK},{BLOCK}\]\S* exponential\('
     counts[remat] = len(re.findall(scores, text))
   # Forward and backward; where nothing is kept, forward once more.
   assert counts == {'full': 3} | dict.fromkeys(BY_MEMORY[1:], 2)

@@ -11,6 +11,7 @@ import pytest
 from early_experience.model import sharding, table
 from early_experience.model.transformer import hidden, output_head
 from early_experience.runtime.errors import UserError
+from tests.close import FLOAT64, assert_exact
 from tests.model_case import (
   VOCAB,
   make_cfg,
@@ -21,6 +22,12 @@ from tests.model_case import (
 from tests.textbook import GEMMA3
 
 ROWS, T = 8, 16
+
+
+@pytest.fixture(scope='module', autouse=True)
+def float64():
+  with jax.enable_x64():
+    yield
 
 
 def make_batch():
@@ -45,6 +52,7 @@ def value_and_gradient(mesh, **settings):
   cfg = make_cfg(
     **{'kv_heads': 4, 'tied': False, 'qk_norm': True, 'qkv_bias': True}
     | settings
+    | FLOAT64
   )
 
   def loss(params, batch):
@@ -81,25 +89,17 @@ def unsharded():
   ],
 )
 def test_sharded_equals_unsharded(unsharded, sizes, settings):
-  def close(a, b):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
-
-  mesh = make_mesh(*sizes)
-  jax.tree.map(close, unsharded, value_and_gradient(mesh, **settings))
+  sharded = value_and_gradient(make_mesh(*sizes), **settings)
+  assert_exact(sharded, unsharded)
 
 
 def test_sharded_equals_unsharded_with_every_setting():
-  def close(a, b):
-    # Rounding comes to 1.1e-5 with jax 0.12: sums are of another order.
-    assert np.linalg.norm(a - b) < 2e-5 * np.linalg.norm(a)
-
   meshes = make_mesh(), make_mesh(2, 2, 2)
-  both = [value_and_gradient(mesh, **EVERYTHING) for mesh in meshes]
-  jax.tree.map(close, *both)
+  assert_exact(*(value_and_gradient(mesh, **EVERYTHING) for mesh in meshes))
 
 
 def test_parameters_do_not_depend_on_the_mesh():
-  cfg = make_cfg()
+  cfg = make_cfg(**FLOAT64)
   made = []
   for sizes in ((1, 1, 1), (2, 2, 2)):
     mesh = make_mesh(*sizes)
@@ -109,8 +109,7 @@ def test_parameters_do_not_depend_on_the_mesh():
         out_shardings=table.param_shardings(cfg, mesh),
       )
       made.append(jax.device_get(init(jax.random.key(0))))
-  close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6)
-  jax.tree.map(close, *made)
+  assert_exact(*made)
 
 
 def test_parameters_are_split_over_fsdp_and_tensor():

@@ -9,6 +9,7 @@ from early_experience import config as config_lib
 from early_experience.model.sharding import put_batch
 from early_experience.runtime.errors import UserError
 from early_experience.training import optimizer, train_step
+from tests.close import FLOAT64, assert_exact, assert_rounded
 from tests.training_case import (
   batch_of,
   mesh_of,
@@ -19,7 +20,7 @@ from tests.training_case import (
 
 ALL = {'imitation': 1.0, 'world_model': 0.5, 'reflection': 2.0}
 CFG = model_of()
-WIDE = model_of(kv_heads=4, tied=False)  # four ways over `tensor`
+WIDE = {'kv_heads': 4, 'tied': False}  # four ways over `tensor`
 ROWS = rows_of(8, CFG)
 
 
@@ -29,11 +30,12 @@ def stage_of(**changes):
   )
 
 
-def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2, cfg=CFG):
-  """The state and the metrics after some updates on one batch."""
+def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2, **model):
+  """The state and the metrics after some updates on one batch, in float64."""
   mesh = mesh_of(sizes)
-  with jax.set_mesh(mesh):
-    tx = optimizer.make_optimizer(stage, cfg)
+  with jax.enable_x64(), jax.set_mesh(mesh):
+    cfg = model_of(**FLOAT64, **model)
+    tx = optimizer.make_optimizer(stage, cfg, 'float64')
     state = train_step.init_state(jax.random.key(0), cfg, tx, mesh)
     step = train_step.make_train_step(cfg, tx, stage, microbatches)
     batch = put_batch(batch, mesh)
@@ -42,14 +44,11 @@ def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2, cfg=CFG):
     return to_numpy(state), to_numpy(metrics)
 
 
-def assert_same(a, b, rtol=1e-5):
-  """Metrics relatively; parameters by what Adam makes of rounding."""
-  for x, y in zip(jax.tree.leaves(a[1]), jax.tree.leaves(b[1]), strict=True):
-    np.testing.assert_allclose(x, y, rtol=rtol)
+def assert_same(a, b):
+  for key in ('loss', 'nll', 'weight', 'grad_norm'):
+    assert_exact(a[1][key], b[1][key])
   # The first moments are the gradients' mean: they show every one of them.
-  mu = [state.opt_state[1].mu for state, _ in (a, b)]
-  for x, y in zip(*map(jax.tree.leaves, mu), strict=True):
-    np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5 * np.abs(x).max())
+  assert_exact(*(state.opt_state[1].mu for state, _ in (a, b)))
 
 
 @pytest.fixture(scope='module')
@@ -59,20 +58,19 @@ def plain():
 
 def test_loss_is_the_weighted_sum_of_means_over_scored_tokens(plain):
   _, metrics = plain
-  scored = batch_of(ROWS)['weights'].sum((0, 1))
-  np.testing.assert_allclose(metrics['weight'], scored, rtol=1e-6)
-  means = metrics['nll'] / scored
-  np.testing.assert_allclose(metrics['loss'], means @ [1, 0.5, 2], rtol=1e-5)
+  scored = batch_of(ROWS)['weights'].sum((0, 1), np.float64)
+  assert_exact(metrics['weight'], scored)
+  assert_exact(metrics['loss'], metrics['nll'] / scored @ [1, 0.5, 2])
 
 
 @pytest.fixture(scope='module')
 def wide():
-  return run(stage_of(), batch_of(ROWS), cfg=WIDE)
+  return run(stage_of(), batch_of(ROWS), **WIDE)
 
 
 @pytest.mark.parametrize('sizes', [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)])
 def test_loss_and_gradients_are_those_of_one_device(wide, sizes):
-  assert_same(run(stage_of(), batch_of(ROWS), sizes, cfg=WIDE), wide)
+  assert_same(run(stage_of(), batch_of(ROWS), sizes, **WIDE), wide)
 
 
 def test_microbatches_of_unequal_token_counts_add_up_to_the_whole(plain):
@@ -107,7 +105,7 @@ def test_objective_without_lambda_or_without_tokens_contributes_nothing():
   _, metrics = run(stage_of(weights={**ALL, 'reflection': 0.0}), batch)
   nll, weight = metrics['nll'], metrics['weight']
   assert weight[1] == 0 and nll[2] > 0
-  np.testing.assert_allclose(metrics['loss'], nll[0] / weight[0], rtol=1e-6)
+  assert_exact(metrics['loss'], nll[0] / weight[0])
   assert np.isfinite(metrics['grad_norm']) and metrics['grad_norm'] > 0
 
 
@@ -153,9 +151,9 @@ def test_learning_rate_rises_falls_and_starts_above_zero():
     stage_of(**settings, decay='linear', lr_end_share=0.5)
   )
   rates = [float(rate(i)) for i in (0, 2, 4, 7, 10)]
-  np.testing.assert_allclose(rates, [0.2, 0.6, 1.0, 0.75, 0.5])
+  assert_rounded(rates, [0.2, 0.6, 1.0, 0.75, 0.5], 1.0)
   cosine = optimizer.learning_rate(stage_of(**settings))
-  np.testing.assert_allclose([cosine(4), cosine(7), cosine(10)], [1, 0.5, 0])
+  assert_rounded([cosine(4), cosine(7), cosine(10)], [1.0, 0.5, 0.0], 1.0)
   constant = optimizer.learning_rate(stage_of(**settings, decay='constant'))
   assert constant(4) == constant(10) == 1
 
@@ -163,9 +161,9 @@ def test_learning_rate_rises_falls_and_starts_above_zero():
 def test_lambdas_are_constant_or_interpolated_over_the_stage():
   weights = {'imitation': (0.0, 1.0), 'world_model': 2.0}
   lambdas = optimizer.objective_weights(stage_of(weights=weights, steps=5))
-  np.testing.assert_allclose(lambdas(0), [0, 2, 0])
-  np.testing.assert_allclose(lambdas(2), [0.5, 2, 0])
-  np.testing.assert_allclose(lambdas(4), [1, 2, 0])
+  assert_rounded(lambdas(0), np.array([0, 2, 0]), 2.0)
+  assert_rounded(lambdas(2), np.array([0.5, 2, 0]), 2.0)
+  assert_rounded(lambdas(4), np.array([1, 2, 0]), 2.0)
 
 
 @pytest.mark.parametrize(

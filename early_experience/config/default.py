@@ -120,10 +120,11 @@ def default() -> ConfigDict:
   config.train = ConfigDict()
   config.train.batch_rows = 16  # over all devices
   config.train.microbatches = 1  # gradient accumulation
-  # Of AdamW's moments: float32 | bfloat16. An update is computed in float32 and
-  # then rounded, so bfloat16 (8 bits) stands still below 1 part in 256: the
-  # second moment where b2 is above 0.99; and parameters, where
-  # model.param_dtype is bfloat16, at the small learning rates of fine-tuning.
+  # Of AdamW's moments: float32 | bfloat16, or float64 for proofs. An update is
+  # computed in float32 and then rounded, so bfloat16 (8 bits) stands still
+  # below 1 part in 256: the second moment where b2 is above 0.99; and
+  # parameters, where model.param_dtype is bfloat16, at the small learning rates
+  # of fine-tuning.
   config.train.optimizer_dtype = 'float32'
   # In order. See `stage()` for what each holds.
   config.train.stages = [stage()]

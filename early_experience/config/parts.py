@@ -45,8 +45,10 @@ def model() -> ConfigDict:
   config.lora_alpha = 32.0  # what the adapters add is times alpha / rank
   config.lora_targets = ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
   config.max_tokens = 1024  # longest position a policy may reach
-  config.dtype = 'float32'  # of activations: float32 | bfloat16
-  config.param_dtype = 'float32'  # of parameters; adapters are float32
+  # Of activations: float32 | bfloat16, or, for proofs, float64: it needs
+  # JAX_ENABLE_X64=1.
+  config.dtype = 'float32'
+  config.param_dtype = 'float32'  # of parameters; adapters: float32 or wider
   # What the forward pass of a layer keeps for the backward pass, which computes
   # the rest again: none (of it again: all is kept) | dots (products of matrices
   # and attention) | attention (its outputs; its loops run once) | full (all of

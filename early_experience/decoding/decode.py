@@ -15,6 +15,7 @@ from early_experience.decoding.trie import Trie
 from early_experience.model import rope
 from early_experience.model.attention import attend
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.model.sharding import check_rows, spec
 from early_experience.model.transformer import (
   block,
@@ -83,7 +84,7 @@ def extend(
     cfg: static.
 
   Returns:
-    Logits [B, V] float32 after each row's last fed token (meaningless where the
+    Logits [B, V] after each row's last fed token (meaningless where the
     count is 0), and the cache.
   """
   logits_BV, k, v, length_B = _extend(
@@ -285,7 +286,7 @@ def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
     'bd,vd->bv',
     h_BD,
     output_head(params, cfg),
-    preferred_element_type=jnp.float32,
+    preferred_element_type=wide(h_BD.dtype),
     out_sharding=spec('batch', None),
   )
   logits_BV = capped(logits_BV, cfg)

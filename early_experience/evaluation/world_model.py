@@ -20,6 +20,7 @@ from early_experience.experience import render, tree
 from early_experience.experience.records import Trajectory
 from early_experience.model import sharding, transformer
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.tokenizers.interface import Tokenizer
 
 _ROWS = 8  # a batch, at least
@@ -183,7 +184,10 @@ def _token_scores(params, batch, cfg):
   def score(inputs):
     h_BtD, tokens_Bt = inputs
     logits_BtV = jnp.einsum(
-      'btd,vd->btv', h_BtD, head_VD, preferred_element_type=jnp.float32
+      'btd,vd->btv',
+      h_BtD,
+      head_VD,
+      preferred_element_type=wide(h_BtD.dtype),
     )
     logits_BtV = transformer.capped(logits_BtV, cfg)
     # A masked sum, for the vocabulary may be split over devices.

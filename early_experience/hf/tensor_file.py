@@ -21,6 +21,7 @@ from early_experience.runtime.errors import UserError
 
 # By the format's names: what parameters may be stored as.
 DTYPES = {
+  'F64': np.dtype(np.float64),
   'F32': np.dtype(np.float32),
   'F16': np.dtype(np.float16),
   'BF16': np.dtype(ml_dtypes.bfloat16),

@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.model.tree_attention import attend_row
 
@@ -39,7 +40,7 @@ def attend(
   visible_BTS: jax.Array,
   softcap: float = 0.0,
 ) -> jax.Array:
-  """Softmax attention, with scores and their sums in float32.
+  """Softmax attention, with scores and their sums in float32 or wider.
 
   Heads come before time in all arrays, so that no product needs a transpose.
 
@@ -62,7 +63,10 @@ def attend(
     out_sharding=spec('batch', 'kv_heads', None, None, None),
   )
   score_BKGTS = jnp.einsum(
-    'bkgth,bksh->bkgts', q_BKGTH, k_BKSH, preferred_element_type=jnp.float32
+    'bkgth,bksh->bkgts',
+    q_BKGTH,
+    k_BKSH,
+    preferred_element_type=wide(q_BNTH.dtype),
   )
   if softcap:
     score_BKGTS = softcap * jnp.tanh(score_BKGTS / softcap)
@@ -75,7 +79,7 @@ def attend(
     'bkgts,bksh->bkgth',
     share_BKGTS.astype(v_BKSH.dtype),
     v_BKSH,
-    preferred_element_type=jnp.float32,
+    preferred_element_type=wide(v_BKSH.dtype),
   )
   return jax.lax.reshape(
     (out_BKGTH / total_BKGT1).astype(v_BKSH.dtype),

@@ -4,11 +4,10 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from early_experience.model import precision
 from early_experience.runtime.errors import UserError
 
 _CHOICES = {
-  'dtype': ('float32', 'bfloat16'),
-  'param_dtype': ('float32', 'bfloat16'),
   'remat': ('none', 'dots', 'attention', 'full'),
   'rope_scaling': ('none', 'linear', 'llama3'),
   'activation': ('silu', 'gelu_tanh'),
@@ -134,6 +133,8 @@ def from_config(model: ConfigDict, vocab_size: int) -> ModelConfig:
 
 
 def _check_values(cfg):
+  for name in ('dtype', 'param_dtype'):
+    precision.check(f'model.{name}', getattr(cfg, name))
   for field in dataclasses.fields(cfg):
     value = getattr(cfg, field.name)
     key = f'config.model.{field.name} = {value!r}'

@@ -11,13 +11,14 @@ import numpy as np
 from flax import struct
 
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 
 EVERYWHERE = 1 << 30  # the reach of a layer that sees its whole path
 
 
 @struct.dataclass
 class Turns:
-  """Cosine and sine of every pair's angle, each [B, 1, T, H/2] float32.
+  """Cosine and sine of every pair's angle, each [B, 1, T, H/2].
 
   Attributes:
     everywhere: of layers that see their whole path.
@@ -44,7 +45,7 @@ def turns(depth_BT: jax.Array, cfg: ModelConfig) -> Turns:
   """The angles of all tokens, by their position on their path."""
 
   def angles(rate_H):
-    angle = depth_BT[:, None, :, None].astype(jnp.float32) * rate_H
+    angle = depth_BT[:, None, :, None].astype(rate_H.dtype) * rate_H
     return jnp.cos(angle), jnp.sin(angle)
 
   local = angles(_rates(cfg.rope_theta_local, cfg)) if cfg.window else None
@@ -54,13 +55,13 @@ def turns(depth_BT: jax.Array, cfg: ModelConfig) -> Turns:
 def turn(x_BNTH: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
   """Turns dimension i with dimension i + H/2 (the Hugging Face convention)."""
   cos, sin = angles
-  a, b = jnp.split(x_BNTH.astype(jnp.float32), 2, axis=-1)
+  a, b = jnp.split(x_BNTH.astype(cos.dtype), 2, axis=-1)
   turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
   return turned.astype(x_BNTH.dtype)
 
 
 def scaled_rates(cfg: ModelConfig) -> np.ndarray:
-  """Radians a token of each pair, float32 [1, 1, 1, H/2].
+  """Radians a token of each pair, [1, 1, 1, H/2] in float32 or wider.
 
   `linear` divides all rates by the factor. `llama3` divides those of pairs that
   turn less than `rope_low_freq_factor` times within `rope_original_tokens`,
@@ -71,15 +72,15 @@ def scaled_rates(cfg: ModelConfig) -> np.ndarray:
   if cfg.rope_scaling == 'none':
     return rate_H
   if cfg.rope_scaling == 'linear':
-    return rate_H / np.float32(cfg.rope_factor)
+    return rate_H / rate_H.dtype.type(cfg.rope_factor)
   low, high = cfg.rope_low_freq_factor, cfg.rope_high_freq_factor
   rounds_H = cfg.rope_original_tokens * rate_H / (2 * math.pi)
   kept_H = np.clip((rounds_H - low) / (high - low), 0, 1)
   blended_H = (1 - kept_H) * rate_H / cfg.rope_factor + kept_H * rate_H
-  return blended_H.astype(np.float32)
+  return blended_H.astype(rate_H.dtype)
 
 
 def _rates(theta, cfg):
   half = cfg.head_dim // 2
   rate_H = theta ** (-np.arange(half, dtype=np.float64) / half)
-  return rate_H.astype(np.float32)[None, None, None]
+  return rate_H.astype(wide(cfg.dtype))[None, None, None]

@@ -16,6 +16,7 @@ from jax.nn.initializers import Initializer, normal, ones, zeros
 from jax.sharding import Mesh, NamedSharding
 
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.runtime.errors import UserError
 
@@ -75,7 +76,9 @@ def table(cfg: ModelConfig) -> dict[str, Row]:
 
   def adapter(axes, initialiser):
     made = row(axes, initialiser, decay=True)
-    return dataclasses.replace(made, dtype='float32', trained=True)
+    return dataclasses.replace(
+      made, dtype=wide(cfg.param_dtype).name, trained=True
+    )
 
   def width(axes):
     return math.prod(size[name] for name in axes.split())

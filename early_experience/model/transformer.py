@@ -13,6 +13,7 @@ import numpy as np
 from early_experience.model import rope
 from early_experience.model.attention import attend_rows
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.model.table import table
 
@@ -202,13 +203,13 @@ def _project(x, w, name, cfg):
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, cfg: ModelConfig) -> jax.Array:
-  """Divides the last axis by its root mean square, in float32."""
-  x32 = x.astype(jnp.float32)
-  mean = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
-  scale = jnp.expand_dims(scale.astype(jnp.float32), range(x.ndim - 1))
+  """Divides the last axis by its root mean square, in float32 or wider."""
+  exact = x.astype(wide(x.dtype))
+  mean = jnp.mean(jnp.square(exact), axis=-1, keepdims=True)
+  scale = jnp.expand_dims(scale.astype(exact.dtype), range(x.ndim - 1))
   if cfg.norm_offset:
     scale += 1
-  return (x32 * jax.lax.rsqrt(mean + cfg.norm_eps) * scale).astype(x.dtype)
+  return (exact * jax.lax.rsqrt(mean + cfg.norm_eps) * scale).astype(x.dtype)
 
 
 def _gathered(path, value, cfg):

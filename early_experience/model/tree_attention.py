@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from early_experience.model.precision import wide
+
 _HIDDEN = -1e30  # a score that weighs nothing, and whose differences are finite
 
 
@@ -33,7 +35,7 @@ def attend_row(
   block: int,
   softcap: float,
 ) -> jax.Array:
-  """Softmax attention in one row; scores and their sums in float32.
+  """Softmax attention in one row; scores and their sums in float32 or wider.
 
   Args:
     q_KGTH: queries, scaled, by the key head that they read.
@@ -72,9 +74,12 @@ def visible_pairs(
 
 
 def _scores(q_KGCH, k_KCH, span_T, window, query, key, softcap):
-  """Scores of a pair of blocks that begin there, [K, G, C, C] float32."""
+  """Scores of a pair of blocks that begin there, [K, G, C, C]."""
   score = jnp.einsum(
-    'kgch,ksh->kgcs', q_KGCH, k_KCH, preferred_element_type=jnp.float32
+    'kgch,ksh->kgcs',
+    q_KGCH,
+    k_KCH,
+    preferred_element_type=wide(q_KGCH.dtype),
   )
   if softcap:
     score = softcap * jnp.tanh(score / softcap)
@@ -93,7 +98,7 @@ def _scores(q_KGCH, k_KCH, span_T, window, query, key, softcap):
 def _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
   """The output, and the log of each query's summed exponentials."""
   order_P, count = visible_pairs(span_T, window, block)
-  blocks = len(span_T) // block
+  blocks, sums = len(span_T) // block, wide(v_KTH.dtype)
   take = functools.partial(
     jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
   )
@@ -113,7 +118,7 @@ def _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
       'kgcs,ksh->kgch',
       share.astype(v_KTH.dtype),
       take(v_KTH, key),
-      preferred_element_type=jnp.float32,
+      preferred_element_type=sums,
     )
     out = take(out_KGTH, query) * shrink + value
     return (
@@ -128,9 +133,9 @@ def _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
     count,
     visit,
     (
-      jnp.full_like(column_KGT1, _HIDDEN, jnp.float32),
-      jnp.zeros_like(column_KGT1, jnp.float32),
-      jnp.zeros_like(q_KGTH, jnp.float32),
+      jnp.full_like(column_KGT1, _HIDDEN, sums),
+      jnp.zeros_like(column_KGT1, sums),
+      jnp.zeros_like(q_KGTH, sums),
     ),
   )
   return (out / total).astype(v_KTH.dtype), top + jnp.log(total)
@@ -152,17 +157,17 @@ def _save(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
 def _backward(block, softcap, saved, d_out_KGTH):
   q_KGTH, k_KTH, v_KTH, span_T, window, out_KGTH, log_total_KGT1 = saved
   order_P, count = visible_pairs(span_T, window, block)
-  blocks = len(span_T) // block
+  blocks, sums = len(span_T) // block, wide(v_KTH.dtype)
   # What the softmax takes from each score's gradient, the same for all keys.
   common_KGT1 = jnp.sum(
-    d_out_KGTH.astype(jnp.float32) * out_KGTH.astype(jnp.float32),
+    d_out_KGTH.astype(sums) * out_KGTH.astype(sums),
     axis=-1,
     keepdims=True,
   )
   take = functools.partial(
     jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
   )
-  product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+  product = functools.partial(jnp.einsum, preferred_element_type=sums)
 
   def visit(p, carry):
     d_q, d_k, d_v = carry
@@ -186,7 +191,7 @@ def _backward(block, softcap, saved, d_out_KGTH):
       _put(d_v, take(d_v, key) + d_v_part, key),
     )
 
-  zeros = lambda x: jnp.zeros_like(x, jnp.float32)
+  zeros = lambda x: jnp.zeros_like(x, sums)
   d_q, d_k, d_v = jax.lax.fori_loop(
     0, count, visit, (zeros(q_KGTH), zeros(k_KTH), zeros(v_KTH))
   )

@@ -28,8 +28,8 @@ def difference(saved: dict[str, int], **trees: dict) -> str:
 @jax.jit
 def _sum(tree):
   def words(x):
-    word = {2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-    x = jax.lax.bitcast_convert_type(x, word)
+    word = jnp.uint16 if x.dtype.itemsize == 2 else jnp.uint32
+    x = jax.lax.bitcast_convert_type(x, word)  # of float64 two a number
     return jnp.sum(x.astype(jnp.uint32), dtype=jnp.uint32)
 
   return sum(map(words, jax.tree.leaves(tree)), jnp.uint32(0))

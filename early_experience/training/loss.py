@@ -12,6 +12,7 @@ from flax import struct
 
 from early_experience.model import transformer
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.model.sharding import AXES, RULES, spec
 
 _UNLIKELY = -1e30  # a logit whose share is 0, and whose differences are finite
@@ -22,8 +23,8 @@ class Sums:
   """What may be added over microbatches, hosts and evaluation batches.
 
   Attributes:
-    nll_O: float32, weighted negative log-likelihood in nats.
-    weight_O: float32, weighted tokens. Divide by it only at the very end.
+    nll_O: float32 or wider, weighted negative log-likelihood in nats.
+    weight_O: float32 or wider, weighted tokens. Divide by it at the very end.
   """
 
   nll_O: jax.Array
@@ -46,7 +47,7 @@ def weighted(nll_BT: jax.Array, weights_BTO: jax.Array) -> Sums:
   """The sums of tokens whose nll is known."""
   return Sums(
     nll_O=jnp.sum(nll_BT[:, :, None] * weights_BTO, axis=(0, 1)),
-    weight_O=jnp.sum(weights_BTO, axis=(0, 1)),
+    weight_O=jnp.sum(weights_BTO, axis=(0, 1), dtype=nll_BT.dtype),
   )
 
 
@@ -112,7 +113,7 @@ def token_nll(
     softcap: logits are softcap * tanh(logits / softcap); 0: as they are.
 
   Returns:
-    float32 [B, T] nats.
+    [B, T] nats in float32, or wider as `hidden_BTD`.
   """
   rows, head = spec('batch'), spec('vocab')
   limits = () if allowed_BTA is None else (allowed_BTA,)
@@ -146,11 +147,11 @@ def _local_nll(
   order_P = jnp.pad(order_N, (0, -count % chunk), constant_values=count)
   source_N = jnp.arange(count) - back_BT.reshape(count)
   # Here and not in the loops: so the head's gradient, which the loops sum in
-  # float32, crosses the devices once a step.
+  # a wide dtype, crosses the devices once a step.
   head_VD = jax.lax.pcast(head_VD, RULES['batch'], to='varying')
   nll_P = _ordered_nll(
     hidden_BTD.reshape(count, -1),
-    head_VD.astype(jnp.float32),
+    head_VD.astype(wide(head_VD.dtype)),
     source_N.at[order_P].get(mode='fill', fill_value=count),
     tokens_BT.reshape(count).at[order_P].get(mode='fill', fill_value=0),
     None
@@ -162,7 +163,7 @@ def _local_nll(
     chunk,
     softcap,
   )
-  nll_N = jnp.zeros_like(scored_N, jnp.float32).at[order_P].add(nll_P)
+  nll_N = jnp.zeros_like(scored_N, nll_P.dtype).at[order_P].add(nll_P)
   return nll_N.reshape(tokens_BT.shape)
 
 
@@ -173,17 +174,20 @@ def _ordered_nll(
   """The nll of each target; from chunk `visits` on, no number of meaning.
 
   The loops hold no collective, so devices may differ in `visits`. The head is
-  float32 for its gradient's sake; it is used in the dtype of `hidden_ND`.
+  wide for its gradient's sake; it is used in the dtype of `hidden_ND`.
   """
   saved = hidden_ND, head_VD, source_P, target_P, allowed_PA, visits
   return _save(*saved, chunk, softcap)[0]
 
 
 def _logits(hidden_ND, head_VD, source_C, softcap):
-  """Of a chunk: hidden [C, D] and float32 logits [C, V]."""
+  """Of a chunk: hidden [C, D] and logits [C, V]."""
   hidden_CD = hidden_ND.at[source_C].get(mode='fill', fill_value=0)
   logits_CV = jnp.einsum(
-    'cd,vd->cv', hidden_CD, head_VD, preferred_element_type=jnp.float32
+    'cd,vd->cv',
+    hidden_CD,
+    head_VD,
+    preferred_element_type=wide(hidden_CD.dtype),
   )
   if softcap:
     logits_CV = softcap * jnp.tanh(logits_CV / softcap)
@@ -239,7 +243,7 @@ def _save(
       for whole, part in zip(carry, (top_C, total_C, own_C), strict=True)
     )
 
-  zeros_P = jnp.zeros(source_P.shape, jnp.float32)
+  zeros_P = jnp.zeros(source_P.shape, wide(hidden_ND.dtype))
   start = _varying((zeros_P, zeros_P + 1, zeros_P))  # 1: it has a logarithm
   part_P, total_P, own_P = jax.lax.fori_loop(0, visits, visit, start)
   top_P = jax.lax.pmax(part_P, RULES['vocab'])
@@ -253,7 +257,8 @@ def _save(
 
 def _backward(chunk, softcap, saved, d_nll_P):
   hidden_ND, head_VD, source_P, target_P, allowed_PA, visits, sum_P = saved
-  product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+  sums = wide(hidden_ND.dtype)
+  product = functools.partial(jnp.einsum, preferred_element_type=sums)
 
   def visit(i, carry):
     d_hidden_ND, d_head_VD = carry
@@ -276,7 +281,7 @@ def _backward(chunk, softcap, saved, d_nll_P):
     )
 
   zeros = jnp.zeros(hidden_ND.shape, hidden_ND.dtype)
-  start = _varying((zeros, jnp.zeros(head_VD.shape, jnp.float32)))
+  start = _varying((zeros, jnp.zeros(head_VD.shape, sums)))
   d_hidden_ND, d_head_VD = jax.lax.fori_loop(0, visits, visit, start)
   # Every device of `tensor` knows what its part of the vocabulary asks for.
   d_hidden_ND = jax.lax.psum(d_hidden_ND, RULES['vocab'])

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import table
+from early_experience.model import precision, table
 from early_experience.model.config import ModelConfig
 from early_experience.runtime.errors import UserError
 
@@ -35,12 +35,12 @@ def make_optimizer(
     stage: its settings.
     cfg: says what is decayed.
     dtype: of the moments, `config.train.optimizer_dtype`. They are computed in
-      the dtype of the gradients, float32.
+      the dtype of the gradients, float32 or wider.
 
   Raises:
     UserError: a setting is out of range; the message names it.
   """
-  check_choice('train.optimizer_dtype', dtype, ('float32', 'bfloat16'))
+  precision.check('train.optimizer_dtype', dtype)
   for key, low, high in (
     ('lr_peak', 0, math.inf),
     ('lr_end_share', 0, math.inf),

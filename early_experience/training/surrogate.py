@@ -81,7 +81,8 @@ def sums(
       `start` [B, T], under the policy that training began with.
     how: static.
   """
-  gain_BT, loss_BT, count_BT = jnp.moveaxis(batch['policy'], -1, 0)
+  columns_BTP = batch['policy'].astype(logp_BT.dtype)
+  gain_BT, loss_BT, count_BT = jnp.moveaxis(columns_BTP, -1, 0)
   log_ratio_BT = jnp.clip(logp_BT - batch['old'], -_CLAMP, _CLAMP)
   ratio_BT = jnp.exp(jnp.where(count_BT > 0, log_ratio_BT, 0))
   up_BT = jnp.minimum(ratio_BT, 1 + how.clip_high)

@@ -1,5 +1,6 @@
 """The step: one pure, jitted, donated function from state and rows to state."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.runtime.errors import UserError
 from early_experience.training import loss, optimizer, surrogate
@@ -139,13 +141,14 @@ def make_train_step(
   """
   lambdas = optimizer.objective_weights(stage)
   rate = optimizer.learning_rate(stage)
+  total = functools.partial(jnp.sum, axis=(0, 1), dtype=wide(cfg.dtype))
 
   def step(state, batch):
-    weight_O = jnp.sum(batch['weights'], axis=(0, 1))
+    weight_O = total(batch['weights'])
     lambda_O = lambdas(state.step)
     # Known before the first microbatch, so every part is scaled for the whole.
     scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
-    sampled = jnp.sum(batch['policy'][..., 2]) if policy else None
+    sampled = total(batch['policy'])[2] if policy else None
 
     def scaled(params, part):
       nll_BT = loss.batch_nll(table.merge(params, state.frozen), part, cfg)
@@ -161,8 +164,8 @@ def make_train_step(
       state.params,
       _split(batch, microbatches),
     )
-    # In float32 whatever the parameters are; they are rounded at the very end.
-    exact = jax.tree.map(lambda p: p.astype(jnp.float32), state.params)
+    # Wide whatever the parameters are; they are rounded at the very end.
+    exact = jax.tree.map(_widened, state.params)
     updates, opt_state = tx.update(grads, state.opt_state, exact)
     lr = rate(state.step)
     params = jax.tree.map(
@@ -188,21 +191,23 @@ def make_train_step(
 
 
 def _accumulate(value_and_grad, params, parts):
-  """Adds values, what goes with them, and gradients, in float32."""
-  exact = lambda tree: jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+  """Adds values, what goes with them, and gradients, in a wide dtype."""
   first = jax.tree.map(lambda x: x[0], parts)
   if len(parts['tokens']) == 1:
     # In a loop, even of one step, XLA for TPUs compiles both passes twice.
-    value, grads = value_and_grad(params, first)
-    return value, exact(grads)
+    values, grads = value_and_grad(params, first)
+    return values, jax.tree.map(_widened, grads)
 
   def add(total, part):
     return jax.tree.map(jnp.add, total, value_and_grad(params, part)), None
 
   like, _ = jax.eval_shape(value_and_grad, params, first)
-  zeros = lambda x: jnp.zeros_like(x, dtype=jnp.float32)
-  start = jax.tree.map(zeros, (like, params))
+  start = jax.tree.map(lambda x: _widened(jnp.zeros_like(x)), (like, params))
   return jax.lax.scan(add, start, parts)[0]
+
+
+def _widened(x):
+  return x.astype(wide(x.dtype))
 
 
 def _split(batch, parts):
