@@ -28,7 +28,7 @@ from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside
 
 STEM = 'rollouts'
-POLICIES = ('trained', 'untrained', 'random')
+POLICIES = (*agent.FOLDERS, 'untrained', 'random')
 
 
 def evaluate(config: ConfigDict, workdir: str) -> dict:
@@ -82,13 +82,17 @@ def _evaluate(make, renew, config, workdir):
   how.think = thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)
-  name = f'evaluate/{config.name}'
+  # What both train/NAME and rl/NAME came to, side by side.
+  called = f'{config.name}_rl' if how.policy == 'rl' else config.name
+  name = f'evaluate/{called}'
   settings = {
     key: config[key].to_dict() for key in ('env', 'evaluate', 'model')
   }
   settings['seed'] = config.seed
-  if how.policy == 'trained':
-    trained = stage.require(workdir, f'train/{config.name}')
+  if how.policy in agent.FOLDERS:
+    trained = stage.require(
+      workdir, f'{agent.FOLDERS[how.policy]}/{config.name}'
+    )
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
   # All that can be wrong is found before the folder is begun with it.
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
@@ -102,7 +106,7 @@ def _evaluate(make, renew, config, workdir):
     summary = stage.finish(
       folder,
       {
-        'name': config.name,
+        'name': called,
         'policy': how.policy,
         'source': environment.source,
         'settings': how.to_dict(),
@@ -120,8 +124,8 @@ def _evaluate(make, renew, config, workdir):
   for line in _lines(summary):
     print(line)
   if told := set_aside.told(folder, summary):
-    print(f'evaluate {config.name}{told}')
-  who = f'evaluate {config.name}, its environment'
+    print(f'evaluate {called}{told}')
+  who = f'evaluate {called}, its environment'
   accounting.tell(who, summary.get('environment_answers'))
   return summary
 

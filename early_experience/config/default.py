@@ -139,7 +139,7 @@ def default() -> ConfigDict:
   config.train.profile_steps = (0, 0)
 
   config.evaluate = ConfigDict()
-  config.evaluate.policy = 'trained'  # trained | untrained | random
+  config.evaluate.policy = 'trained'  # trained | rl | untrained | random
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = 128  # of each split; 0 = all
   config.evaluate.max_steps = 50

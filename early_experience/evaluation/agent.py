@@ -28,6 +28,8 @@ from early_experience.training import architecture, initial
 # Share of the slots that must be read before any is answered: generating takes
 # as long for one as for all, so few should wait for another turn.
 _PATIENCE = 0.5
+# The stages that train policies, by what `config.evaluate` calls these.
+FOLDERS = {'trained': 'train', 'rl': 'rl'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +57,8 @@ def load(
   Args:
     config: `model` and `mesh` are used, and `seed` where nothing is trained.
     workdir: `prepare` must be done, and training for a trained policy.
-    policy: `trained` or `untrained`.
-    name: whose training, `train/NAME`.
+    policy: one of `FOLDERS`, or `untrained`.
+    name: whose training, `train/NAME` or `rl/NAME`.
     decoding: how it acts.
     slots: episodes side by side.
 
@@ -67,13 +69,13 @@ def load(
   path = stage.require(workdir, 'prepare')
   tokenizer = saved.load(path)
   folder = pathlib.Path(workdir, 'train', name)
-  if policy == 'trained':
-    folder = stage.require(workdir, f'train/{name}')
+  if policy in FOLDERS:
+    folder = stage.require(workdir, f'{FOLDERS[policy]}/{name}')
     _check_tokenizer(folder, tokenizer, path)
   cfg, source = initial.resolve(config, tokenizer, folder)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
-    if policy == 'trained':
+    if policy in FOLDERS:
       params = initial.policy(folder, cfg, mesh)
     else:
       params = initial.params(source, cfg, mesh, config.seed)
