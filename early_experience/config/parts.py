@@ -155,7 +155,7 @@ def rl() -> ConfigDict:
 
   # What else is in every update: so many rows of config.prepare.rows, drawn by
   # these shares, each objective with its lambda (a number, or a pair over all
-  # updates). `observations` scores those of the policy's own episodes for
+  # updates). `observations` scores those of all the policy's own episodes for
   # `world_model`: with a lambda of 0.05 that is ECHO (arXiv 2605.24517).
   config.mixed_rows = 0
   config.rows = ConfigDict()

@@ -24,13 +24,14 @@ class Groups:
 
   Attributes:
     kept: episodes of a group, each with the advantage of each of its decisions.
-    even: groups without any difference: all rewards are alike.
+    even: groups without any difference: all rewards are alike. Of their
+      episodes what was observed may be learnt, so they have no advantages.
     failed: groups of which an episode has no end: what kept it from one says
       nothing of the policy, and without it the others' mean is another.
   """
 
-  kept: list[list[tuple[dict, np.ndarray]]]
-  even: int
+  kept: list[list[tuple[dict, np.ndarray | None]]]
+  even: list[list[tuple[dict, np.ndarray | None]]]
   failed: int
 
 
@@ -63,7 +64,7 @@ def of_groups(records: Iterable[dict], rl: ConfigDict) -> Groups:
   tasks = collections.defaultdict(list)
   for record in records:
     tasks[record['task_id']].append(record)
-  kept, even, failed = [], 0, 0
+  kept, even, failed = [], [], 0
   for _, group in sorted(tasks.items()):
     group.sort(key=lambda record: record['member'])
     if any('reason' in record for record in group):
@@ -73,7 +74,7 @@ def of_groups(records: Iterable[dict], rl: ConfigDict) -> Groups:
     if any(values.any() for values in found):
       kept.append(list(zip(group, found, strict=True)))
     else:
-      even += 1
+      even.append([(record, None) for record in group])
   return Groups(kept, even, failed)
 
 

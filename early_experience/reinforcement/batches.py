@@ -38,13 +38,13 @@ class Scores:
 
   def line(self) -> dict:
     """Means a sampled token, for the log."""
-    count = max(self.count, 1.0)
+    mean = lambda total: total / self.count if self.count else None
     return {
-      'entropy': self.surprise / count,
-      'gap': self.gap / count,
+      'entropy': mean(self.surprise),
+      'gap': mean(self.gap),
       'gap_max': self.most,
-      'kl': self.kl / count if self.has_start else None,
-      'importance_capped': self.capped / count,
+      'kl': mean(self.kl) if self.has_start else None,
+      'importance_capped': mean(self.capped),
     }
 
 
@@ -143,7 +143,7 @@ def of_updates(values: list[dict]) -> dict:
     'grad_norm': total('grad_norm') / len(values),
     'lr': float(values[-1]['lr']),
     'updates': len(values),
-    'clipped': clipped / max(advantage, 1e-12),
+    'clipped': clipped / advantage if advantage else None,
   }
   for i, name in enumerate(OBJECTIVES):
     nll = sum(float(value['nll'][i]) for value in values)

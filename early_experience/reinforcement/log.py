@@ -10,13 +10,14 @@ A line of `metrics.jsonl`, of the policy that sampled the iteration:
   episodes, episodes_failed, out_of_context, invalid_rate: counts, and a share
     of the decisions.
   environment_steps: decisions since the run began.
-  groups_even, groups_failed: dropped; without variance, or for a failed
-    episode.
+  groups_even, groups_failed: whose decisions are not learnt from; without
+    variance, or for a failed episode.
   entropy: an estimate, nats a sampled token.
   gap, gap_max: mean and most of |log-probability by the trainer - by the
     sampler|; importance_capped: share of tokens whose weight was cut.
   kl: to the start (k3), nats a token; null where it is not kept.
   clipped: share of the advantages that had no gradient, over the updates.
+    These are null where no decision is learnt from.
   tokens_flat, tokens_tree, tokens_ratio, tokens_rows, rows: of what was learnt
     from; in rows with what windows repeat.
   updates, loss, grad_norm, lr, OBJECTIVE/nll, OBJECTIVE/tokens: as in training.

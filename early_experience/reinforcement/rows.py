@@ -49,7 +49,7 @@ class Made:
 
 
 def make(
-  groups: Iterable[Sequence[tuple[dict, np.ndarray]]],
+  groups: Iterable[Sequence[tuple[dict, np.ndarray | None]]],
   coder: Tokenizer,
   row_tokens: int,
   layout: str = 'tree',
@@ -58,7 +58,8 @@ def make(
   """Rows of all that the groups have sampled.
 
   Args:
-    groups: of `advantages.Groups`.
+    groups: of `advantages.Groups`; of an episode without advantages there are
+      the observations alone.
     coder: the tokenizer they were sampled with.
     row_tokens: of a row; at least the longest path.
     layout: `tree`, or `flat`, where each sequence has a row's part of its own.
@@ -69,7 +70,8 @@ def make(
   for group in groups:
     sequences = _Sequences(choices)
     for record, values in group:
-      _add_decisions(sequences, record, values, coder)
+      if values is not None:
+        _add_decisions(sequences, record, values, coder)
       if observations:
         overlong += _add_observations(sequences, record, coder, row_tokens)
     for some in sequences.agreeing:
@@ -100,8 +102,8 @@ class _Sequences:
   """
 
   def __init__(self, choices):
-    self.agreeing: list[list[tree.Sequence]] = []
-    self._known: list[dict] = []
+    self.agreeing: list[list[tree.Sequence]] = [[]]
+    self._known: list[dict] = [{}]  # of each set, by place
     self._choices = choices
     self._number = {ids: i for i, ids in enumerate(choices)}
 

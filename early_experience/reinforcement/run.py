@@ -192,19 +192,20 @@ class Run:
     """The updates of an iteration; and what they say of the policy."""
     rl, iteration = self._rl, position.total
     groups = advantages.of_groups(records, rl)
-    line = {'groups_even': groups.even, 'groups_failed': groups.failed}
+    line = {'groups_even': len(groups.even), 'groups_failed': groups.failed}
+    learnt = groups.kept + (groups.even if rl.observations else [])
     done = Position(0, position.step, iteration + 1)
-    if not groups.kept:
+    if not learnt:
       solved = sum(r.get('success', False) for r in records)
       print(
         f'rl {self._config.name}: iteration {iteration} makes no update: of'
-        f' {rl.tasks} groups {groups.even} have no variance and'
+        f' {rl.tasks} groups {len(groups.even)} have no variance and'
         f' {groups.failed} a failed episode ({solved} of {len(records)}'
         ' episodes are solved)',
         file=sys.stderr,
       )
       return state, done, line
-    parts = [groups.kept[i :: rl.minibatches] for i in range(rl.minibatches)]
+    parts = [learnt[i :: rl.minibatches] for i in range(rl.minibatches)]
     made = [self._rows(part) for part in parts if part]
     scored = batches.Scores()
     for one in made:

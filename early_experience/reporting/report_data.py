@@ -54,7 +54,8 @@ def gather(workdir, seed: int) -> dict:
     raise UserError(f'--workdir: {workdir} does not exist')
   summaries = evaluations(workdir)
   trained = policies(workdir, 'train')
-  names = [*summaries, *(name for name in trained if name not in summaries)]
+  learnt = {f'{name}_rl': name for name in policies(workdir, 'rl')}
+  names = list(dict.fromkeys([*summaries, *trained, *learnt]))
   rolled = {name: list(rollouts(workdir, name)) for name in summaries}
   trees = experience(workdir, seed)
   sources = {trees['source']} if trees else set()
@@ -66,10 +67,14 @@ def gather(workdir, seed: int) -> dict:
     'seed': seed,
     'objectives': OBJECTIVES,
     'policies': names,
-    'stages': _stages(workdir, names),
+    'stages': _stages(workdir, names, learnt),
     'results': summaries,
     'paired': comparisons(rolled),
     'curves': {name: thin(metrics(workdir, name), POINTS) for name in trained},
+    'reinforcement': {
+      called: _sparse(metrics(workdir, name, 'rl'), POINTS)
+      for called, name in learnt.items()
+    },
     'tokens': _summary(workdir / 'prepare', ('tokenizer', 'rows')),
     'trees': trees,
     'rollouts': {
@@ -79,7 +84,7 @@ def gather(workdir, seed: int) -> dict:
 
 
 def policies(workdir, folder: str) -> list[str]:
-  """Names of the policies in `train/` or `evaluate/`, finished or not."""
+  """Names of what is in `train/`, `rl/` or `evaluate/`, finished or not."""
   root = pathlib.Path(workdir) / folder
   return sorted(p.name for p in root.iterdir()) if root.is_dir() else []
 
@@ -114,9 +119,9 @@ def rollouts(workdir, name: str) -> Iterator[dict]:
     yield value
 
 
-def metrics(workdir, name: str) -> list[dict]:
-  """The training log of one policy; empty where it has none yet."""
-  path = pathlib.Path(workdir) / 'train' / name / 'metrics.jsonl'
+def metrics(workdir, name: str, folder: str = 'train') -> list[dict]:
+  """The log of one policy in `train/` or `rl/`; empty where it has none yet."""
+  path = pathlib.Path(workdir) / folder / name / 'metrics.jsonl'
   lines = []
   for number, text in enumerate(_lines(path), start=1):
     try:
@@ -222,6 +227,16 @@ def _mean(run):
   return out
 
 
+def _sparse(lines, points):
+  """Some of many lines, and all that measured the panel."""
+  every = math.ceil(len(lines) / points) if lines else 1
+  return [
+    line
+    for i, line in enumerate(lines)
+    if not i % every or 'panel/rate' in line
+  ]
+
+
 def _sample_rollouts(some, seed):
   """The same tasks for every policy, so that they can be compared."""
   splits = dict.fromkeys(rollout['split'] for rollout in some)
@@ -238,7 +253,7 @@ def _sample_rollouts(some, seed):
   return sample
 
 
-def _stages(workdir, names):
+def _stages(workdir, names, learnt):
   """State, settings and summary of each stage, in the order of the loop."""
   listed = [
     *(
@@ -246,7 +261,7 @@ def _stages(workdir, names):
       for name in STAGES
       if name != 'summarise' or (workdir / name).exists()
     ),
-    *(f'train/{name}' for name in names),
+    *(f'rl/{learnt[n]}' if n in learnt else f'train/{n}' for n in names),
     *(f'evaluate/{name}' for name in names),
   ]
   out = {}

@@ -42,7 +42,7 @@ class Surrogate:
       count: sampled tokens of the whole batch: the one normaliser.
     """
     total = self.kl_weight * sums.kl - sums.surrogate
-    return jnp.where(count == 0, 0, total / count)
+    return total / jnp.maximum(count, 1)  # without any, the total is 0
 
 
 @struct.dataclass

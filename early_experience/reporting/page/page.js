@@ -99,13 +99,14 @@ function page() {
   if (!block) throw new Error('its data block (#data) is missing');
   DATA = JSON.parse(block.textContent);
   for (const key of ['results', 'paired', 'curves', 'tokens', 'trees',
-    'rollouts', 'stages', 'policies', 'objectives']) {
+    'rollouts', 'stages', 'policies', 'objectives', 'reinforcement']) {
     if (!(key in DATA)) throw new Error(`its data has no "${key}"`);
   }
   document.getElementById('top').append(...header());
   const sections = [resultsSection(), pairedSection(), worldSection(),
-    curvesSection(), tokensSection(), countsSection(), treesSection(),
-    rolloutsSection(), settingsSection()];
+    curvesSection(), reinforcementSection(), tokensSection(),
+    countsSection(), treesSection(), rolloutsSection(), settingsSection()]
+    .filter(Boolean);
   document.getElementById('nav').append(...sections.map((each) => h('a', {
     href: `#${each.id}` }, each.querySelector('h2').textContent)));
   document.getElementById('main').append(...sections);
