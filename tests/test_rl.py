@@ -13,7 +13,7 @@ from early_experience import collect, evaluate, prepare, rl, train
 from early_experience.evaluation.agent import FOLDERS
 from early_experience.model import sharding
 from early_experience.reinforcement import advantages, batches, rows, sampling
-from early_experience.reinforcement.run import _logp
+from early_experience.reinforcement.run import token_logp
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.training import initial
@@ -152,7 +152,8 @@ def test_and_so_it_is_in_free_text(workdir, think):
     for start in range(0, len(made.rows), 2):
       some = made.rows[start : start + 2]
       batch = sharding.put_batch(batches.stack(some, 2, scored=False), mesh)
-      batches.add_scores(some, _logp(params, batch, cfg), None, 2.0, scores)
+      found_BT = token_logp(params, batch, cfg, tokenizer.vocab_size)
+      batches.add_scores(some, found_BT, None, 2.0, scores)
   assert scores.most < 1e-4 and scores.count > 50
   told = lambda some: {
     (r['task_id'], r['member']): [s['action'] for s in r['steps']] for r in some

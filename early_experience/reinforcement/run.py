@@ -23,7 +23,12 @@ from early_experience.evaluation import statistics
 from early_experience.experience import loader
 from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
-from early_experience.reinforcement import advantages, batches, sampling
+from early_experience.reinforcement import (
+  advantages,
+  batches,
+  counts,
+  sampling,
+)
 from early_experience.reinforcement import rows as rows_lib
 from early_experience.reinforcement.log import Log
 from early_experience.runtime import cluster, distributed, files
@@ -75,7 +80,7 @@ class Run:
     self._tx = optimizer.make_optimizer(stage, cfg, dtype)
     self._like = train_step.abstract_state(cfg, self._tx, mesh)
     self._row_tokens = self._rl.row_tokens or cfg.max_tokens
-    policy = surrogate.from_config(self._rl)
+    policy = surrogate.from_config(self._rl, tokenizer.vocab_size)
     self._step = functools.cache(
       functools.partial(
         train_step.make_train_step, cfg, self._tx, stage, policy=policy
@@ -119,7 +124,7 @@ class Run:
         line = self._measured(state, panel, iteration)
         chosen = sampling.drawn(tasks, rl.tasks, iteration, self._config.seed)
         records, seconds = self._records(state, chosen, iteration)
-        line |= _counts(records, rl) | {'seconds_sampling': seconds}
+        line |= counts.of_episodes(records, rl) | {'seconds_sampling': seconds}
         start = time.perf_counter()
         state, position, learnt = self._learn(state, position, records)
         line |= learnt | {'seconds_training': time.perf_counter() - start}
@@ -136,7 +141,7 @@ class Run:
         log.write(rl.iterations, position.step, line)
       lines = log.lines
     progress.close()
-    return _summary(self._config, position, lines)
+    return counts.summary(self._config.name, position, lines)
 
   def _begin(self, checkpoints) -> tuple[TrainState, Position]:
     """Where the run stands; and, apart, what it began with."""
@@ -161,7 +166,7 @@ class Run:
       return {}
     found = self._sampler.panel_records(self._params(state), panel)
     solved = sum(record['success'] for record in found)
-    return _interval('panel', statistics.wilson(solved, len(panel)))
+    return counts.interval('panel', statistics.wilson(solved, len(panel)))
 
   def _params(self, state):
     return table.merge(state.params, state.frozen)
@@ -240,8 +245,11 @@ class Run:
       batch = sharding.put_batch(
         batches.stack(some, size, scored=False), self._mesh
       )
-      old_BT = _logp(self._params(state), batch, self._cfg)
-      start_BT = None if start is None else _logp(start, batch, self._cfg)
+      logp = functools.partial(
+        token_logp, cfg=self._cfg, vocab=self._tokenizer.vocab_size
+      )
+      old_BT = logp(self._params(state), batch)
+      start_BT = None if start is None else logp(start, batch)
       batches.add_scores(
         some, old_BT, start_BT, self._rl.importance_cap, scores
       )
@@ -281,59 +289,7 @@ class Run:
         )
 
 
-@functools.partial(jax.jit, static_argnames='cfg')
-def _logp(params, batch, cfg):
-  return -loss.batch_nll(params, batch, cfg)
-
-
-def _interval(name, found):
-  return {
-    f'{name}/rate': found.rate,
-    f'{name}/low': max(0.0, found.low),
-    f'{name}/high': min(1.0, found.high),
-  }
-
-
-def _counts(records, rl):
-  """What an iteration's episodes came to; one that failed is unsolved."""
-  ended = [record for record in records if 'reason' not in record]
-  tasks = {record['task_id']: [] for record in records}
-  for record in records:
-    tasks[record['task_id']].append(record.get('success', False))
-  # The episodes of a task are no independent measurements of the rate.
-  rates = [sum(some) / len(some) for some in tasks.values()]
-  steps = [len(record['steps']) for record in ended]
-  return {
-    **_interval('success', statistics.mean_interval(rates)),
-    'reward': sum(advantages.reward(r, rl) for r in ended) / len(ended),
-    'episodes': len(records),
-    'episodes_failed': len(records) - len(ended),
-    'out_of_context': sum(r['end'] == 'out_of_context' for r in ended),
-    'environment_steps': sum(steps),
-    'invalid_rate': sum(not s['valid'] for r in ended for s in r['steps'])
-    / max(1, sum(steps)),
-  }
-
-
-def _summary(config, position, lines):
-  sampled = [line for line in lines if 'success/rate' in line]
-  measured = [line for line in lines if 'panel/rate' in line]
-  keep = lambda line: {k: v for k, v in line.items() if '/' in k or k == 'step'}
-  return {
-    'name': config.name,
-    'iterations': position.total,
-    'steps': position.step,
-    'episodes': sum(line['episodes'] for line in sampled),
-    'episodes_failed': sum(line['episodes_failed'] for line in sampled),
-    'groups_even': sum(line['groups_even'] for line in sampled),
-    'groups_failed': sum(line['groups_failed'] for line in sampled),
-    'environment_steps': lines[-1]['environment_steps'] if lines else 0,
-    'seconds': sum(
-      line.get(f'seconds_{what}', 0.0)
-      for line in lines
-      for what in ('sampling', 'training')
-    ),
-    'first': keep(sampled[0]) if sampled else {},
-    'last': keep(sampled[-1]) if sampled else {},
-    'panel': [keep(measured[0]), keep(measured[-1])] if measured else [],
-  }
+@functools.partial(jax.jit, static_argnames=('cfg', 'vocab'))
+def token_logp(params: dict, batch: dict, cfg: ModelConfig, vocab: int):
+  """What the policy says of each token that was sampled, [B, T]."""
+  return -loss.batch_nll(params, batch, cfg, vocab)

@@ -52,7 +52,7 @@ def weighted(nll_BT: jax.Array, weights_BTO: jax.Array) -> Sums:
 
 
 def batch_nll(
-  params: dict, batch: dict[str, jax.Array], cfg: ModelConfig
+  params: dict, batch: dict[str, jax.Array], cfg: ModelConfig, vocab: int = 0
 ) -> jax.Array:
   """Each scored token's negative log-likelihood in a batch of rows.
 
@@ -61,6 +61,8 @@ def batch_nll(
     batch: see `sums`; the tokens that a policy sampled are scored too, where
       there are columns of a `surrogate`.
     cfg: static.
+    vocab: ids that may be said; those of the embedding's rows beyond may not.
+      0: all. Static.
 
   Returns:
     [B, T] nats; 0 where nothing is scored.
@@ -80,6 +82,7 @@ def batch_nll(
     batch.get('allowed'),
     chunk=cfg.loss_chunk,
     softcap=cfg.logit_softcap,
+    vocab=vocab if vocab < cfg.vocab_size else 0,
   )
 
 
@@ -93,6 +96,7 @@ def token_nll(
   *,
   chunk: int,
   softcap: float = 0.0,
+  vocab: int = 0,
 ) -> jax.Array:
   """Each scored token's negative log-likelihood; no whole array of logits.
 
@@ -111,6 +115,7 @@ def token_nll(
     chunk: tokens of a device whose logits exist at a time, forward and
       backward: chunk * V * 4 bytes.
     softcap: logits are softcap * tanh(logits / softcap); 0: as they are.
+    vocab: ids among which a free token is chosen; 0: all.
 
   Returns:
     [B, T] nats in float32, or wider as `hidden_BTD`.
@@ -118,7 +123,7 @@ def token_nll(
   rows, head = spec('batch'), spec('vocab')
   limits = () if allowed_BTA is None else (allowed_BTA,)
   mapped = jax.shard_map(
-    functools.partial(_local_nll, chunk=chunk, softcap=softcap),
+    functools.partial(_local_nll, static=(chunk, softcap, vocab)),
     in_specs=(rows, head, rows, rows, rows, *(rows for _ in limits)),
     out_specs=rows,
   )
@@ -133,10 +138,10 @@ def _local_nll(
   scored_BT,
   allowed_BTA=None,
   *,
-  chunk,
-  softcap,
+  static,
 ):
   """`token_nll` of the rows of one device, with its part of the vocabulary."""
+  chunk, softcap, vocab = static
   count = tokens_BT.size
   chunk = min(chunk, count)
   # Scored tokens first. What fills the last chunk is out of range: reading it
@@ -160,16 +165,15 @@ def _local_nll(
     .at[order_P]
     .get(mode='fill', fill_value=-1),
     (scored_N.sum() + chunk - 1) // chunk,
-    chunk,
-    softcap,
+    (chunk, softcap, vocab),
   )
   nll_N = jnp.zeros_like(scored_N, nll_P.dtype).at[order_P].add(nll_P)
   return nll_N.reshape(tokens_BT.shape)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
 def _ordered_nll(
-  hidden_ND, head_VD, source_P, target_P, allowed_PA, visits, chunk, softcap
+  hidden_ND, head_VD, source_P, target_P, allowed_PA, visits, static
 ):
   """The nll of each target; from chunk `visits` on, no number of meaning.
 
@@ -177,7 +181,7 @@ def _ordered_nll(
   wide for its gradient's sake; it is used in the dtype of `hidden_ND`.
   """
   saved = hidden_ND, head_VD, source_P, target_P, allowed_PA, visits
-  return _save(*saved, chunk, softcap)[0]
+  return _save(*saved, static)[0]
 
 
 def _logits(hidden_ND, head_VD, source_C, softcap):
@@ -200,21 +204,25 @@ def _is_target(target_C, size):
   return (first_id + jnp.arange(size))[None] == target_C[:, None]
 
 
-def _only(allowed_CA, values_CV, otherwise):
-  """Values of what each token was chosen among; `otherwise` elsewhere."""
+def _only(allowed_CA, logits_CV, vocab):
+  """Logits of what each token was chosen among; all others are unlikely."""
+  size = logits_CV.shape[1]
+  first_id = jax.lax.axis_index(RULES['vocab']) * size
+  if vocab:
+    is_said_V = first_id + jnp.arange(size) < vocab
+    logits_CV = jnp.where(is_said_V[None], logits_CV, _UNLIKELY)
   if allowed_CA is None:
-    return values_CV
-  size = values_CV.shape[1]
-  place_CA = allowed_CA - jax.lax.axis_index(RULES['vocab']) * size
+    return logits_CV
+  place_CA = allowed_CA - first_id
   here_CA = (allowed_CA >= 0) & (place_CA >= 0) & (place_CA < size)
   put = lambda row_V, places, here: row_V.at[jnp.where(here, places, size)].set(
     True, mode='drop'
   )
   free_C1 = allowed_CA[:, :1] < 0
   is_allowed_CV = jax.vmap(put)(
-    jnp.broadcast_to(free_C1, values_CV.shape), place_CA, here_CA
+    jnp.broadcast_to(free_C1, logits_CV.shape), place_CA, here_CA
   )
-  return jnp.where(is_allowed_CV, values_CV, otherwise)
+  return jnp.where(is_allowed_CV, logits_CV, _UNLIKELY)
 
 
 def _varying(arrays):
@@ -222,9 +230,8 @@ def _varying(arrays):
   return jax.lax.pcast(arrays, tuple(AXES), to='varying')
 
 
-def _save(
-  hidden_ND, head_VD, source_P, target_P, allowed_PA, visits, chunk, softcap
-):
+def _save(hidden_ND, head_VD, source_P, target_P, allowed_PA, visits, static):
+  chunk, softcap, vocab = static
   head_VD = head_VD.astype(hidden_ND.dtype)
 
   def visit(i, carry):
@@ -232,7 +239,7 @@ def _save(
     take = lambda x: jax.lax.dynamic_slice_in_dim(x, start, chunk)
     _, logits_CV = _logits(hidden_ND, head_VD, take(source_P), softcap)
     allowed_CA = None if allowed_PA is None else take(allowed_PA)
-    logits_CV = _only(allowed_CA, logits_CV, _UNLIKELY)
+    logits_CV = _only(allowed_CA, logits_CV, vocab)
     top_C = logits_CV.max(axis=-1)
     total_C = jnp.exp(logits_CV - top_C[:, None]).sum(axis=-1)
     # A masked sum: the target's logit is on one device of the `tensor` axis.
@@ -255,7 +262,8 @@ def _save(
   return sum_P - own_P, saved
 
 
-def _backward(chunk, softcap, saved, d_nll_P):
+def _backward(static, saved, d_nll_P):
+  chunk, softcap, vocab = static
   hidden_ND, head_VD, source_P, target_P, allowed_PA, visits, sum_P = saved
   sums = wide(hidden_ND.dtype)
   product = functools.partial(jnp.einsum, preferred_element_type=sums)
@@ -267,7 +275,7 @@ def _backward(chunk, softcap, saved, d_nll_P):
     hidden_CD, logits_CV = _logits(hidden_ND, head_VD, source_C, softcap)
     allowed_CA = None if allowed_PA is None else take(allowed_PA)
     share_CV = jnp.exp(
-      _only(allowed_CA, logits_CV, _UNLIKELY) - take(sum_P)[:, None]
+      _only(allowed_CA, logits_CV, vocab) - take(sum_P)[:, None]
     )
     is_target_CV = _is_target(take(target_P), len(head_VD))
     d_CV = (share_CV - is_target_CV) * take(d_nll_P)[:, None]

@@ -27,8 +27,14 @@ _CLAMP = 20.0  # of a log-ratio, as in verl and tunix: exp stays finite
 
 @dataclasses.dataclass(frozen=True)
 class Surrogate:
-  """What `config.rl` says of the objective; see there for each."""
+  """What `config.rl` says of the objective; see there for each.
 
+  Attributes:
+    vocab: ids of the tokenizer: a policy says no others, whatever rows the
+      embedding has.
+  """
+
+  vocab: int = 0
   clip_low: float = 0.2
   clip_high: float = 0.28
   dual_clip: float = 0.0
@@ -63,10 +69,11 @@ class Sums:
   advantage: jax.Array
 
 
-def from_config(rl: ConfigDict) -> Surrogate:
+def from_config(rl: ConfigDict, vocab: int) -> Surrogate:
   """The objective of `config.rl`."""
   names = [field.name for field in dataclasses.fields(Surrogate)]
-  return Surrogate(**{name: rl[name] for name in names})
+  names.remove('vocab')
+  return Surrogate(vocab, **{name: rl[name] for name in names})
 
 
 def sums(

@@ -151,7 +151,8 @@ def make_train_step(
     sampled = total(batch['policy'])[2] if policy else None
 
     def scaled(params, part):
-      nll_BT = loss.batch_nll(table.merge(params, state.frozen), part, cfg)
+      merged = table.merge(params, state.frozen)
+      nll_BT = loss.batch_nll(merged, part, cfg, policy.vocab if policy else 0)
       nll_O, of_policy = loss.weighted(nll_BT, part['weights']).nll_O, None
       value = jnp.sum(scale_O * nll_O)
       if policy:
