@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
-from early_experience.reporting import bookkeeping, report_data
+from early_experience.reporting import bookkeeping, report_data, results
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError, need_extra
 from early_experience.sweeps import table
@@ -28,9 +28,11 @@ class Runs:
 
   Attributes:
     results: a row for each run, policy, split and task type (`all`: every
-      type together): count, n, rate, low, high (95% interval).
+      type together): count, n tasks that were asked, of which set_aside count
+      as not solved, rate, low, high (95% interval), and the panel; rates of a
+      split compare where its text is the same.
     world_models: a row for each policy that was asked: states, exact-match
-      rate, low, high, and nll in nats a token.
+      rate of n outcomes, low, high, and nll in nats a token.
     curves: a row for each log line and objective: step, nll, tokens.
     tokens: a row for each set of rows: flat and tree tokens and their ratio.
   """
@@ -52,8 +54,9 @@ class Experience:
     branches: a row for each alternative, with its outcome and summary.
     rationales: a row for each rationale.
     left_out: a row for each task that the expert failed (of `collect`) or that
-      was set aside, and each rationale that was dropped (with its step): stage,
-      task_id, step, reason, text (the error, or the rationale).
+      was set aside (of `evaluate/NAME` too), and each rationale that was
+      dropped (with its step): stage, task_id, step, reason, text (the error, or
+      the rationale).
     counts: a row for each number of the stages' summaries: stage, what, value.
     answers: of language models, by model and prompt: answers, tokens.
   """
@@ -97,11 +100,11 @@ def load_workdirs(workdirs: Sequence[str]) -> Runs:
 
   interval = ['rate', 'low', 'high']
   key = ['run', 'policy']
-  split = ['split', 'task_type', 'count', 'n']
+  split = ['split', 'panel', 'task_type', 'count', 'n', 'set_aside']
   tokens = ['run', 'name', 'layout', 'flat_tokens', 'tree_tokens', 'ratio']
   return Runs(
     _table(pd, rows(_results), [*key, *split, *interval]),
-    _table(pd, rows(_worlds), [*key, 'states', 'nll', *interval]),
+    _table(pd, rows(_worlds), [*key, 'states', 'nll', 'n', *interval]),
     _table(pd, rows(_curves), [*key, 'step', 'objective', 'nll', 'tokens']),
     _table(pd, rows(_tokens), tokens),
   )
@@ -155,7 +158,11 @@ def load_experience(workdir: str) -> Experience:
 
 
 def plot_results(runs: Runs) -> 'Figure':
-  """Success rates with 95% intervals, a panel for each split."""
+  """Success rates with 95% intervals, a panel for each split.
+
+  Beside a rate stands what was set aside, counted as not solved; above those
+  of a split, whether they are of other tasks, and do not compare.
+  """
   results = runs.results[runs.results.task_type == ALL_TYPES]
   splits = list(dict.fromkeys(results.split))
   labels = list(dict.fromkeys(zip(results.run, results.policy, strict=True)))
@@ -171,7 +178,14 @@ def plot_results(runs: Runs) -> 'Figure':
         capsize=3,
         color=f'C{labels.index((row.run, row.policy)) % 10}',
       )
-    axes.set(title=f'{split} tasks', xlim=(-0.02, 1.02), xlabel='success rate')
+      if row.set_aside:
+        place = row.high + 0.02, labels.index((row.run, row.policy))
+        aside = f'{row.set_aside} of {row.n} set aside'
+        axes.annotate(aside, place, va='center', fontsize='small')
+    title = f'{split} tasks'
+    if results[results.split == split].panel.nunique() > 1:
+      title += '\n(not the same for all: they do not compare)'
+    axes.set(title=title, xlim=(-0.02, 1.02), xlabel='success rate')
     names = [' · '.join(each) for each in labels]
     axes.set_yticks(range(len(labels)), names if axes is panels[0] else [])
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -196,30 +210,30 @@ def plot_curves(runs: Runs) -> 'Figure':
 
 
 def _results(workdir):
-  for policy, summary in report_data.evaluations(workdir).items():
+  for policy, summary in results.evaluations(workdir).items():
     for split, one in summary['splits'].items():
       for task_type, rate in {
         ALL_TYPES: one['success'],
         **one['by_type'],
       }.items():
         key = {'policy': policy, 'split': split, 'task_type': task_type}
-        yield {**key, **rate}
+        yield {**key, 'panel': one['panel'], **rate}
 
 
 def _worlds(workdir):
-  for policy, summary in report_data.evaluations(workdir).items():
+  for policy, summary in results.evaluations(workdir).items():
     if world := summary.get('world_model'):
       match = world['exact_match']
       yield {
         'policy': policy,
         'states': world['states'],
         'nll': world['nll'],
-        **{name: match[name] for name in ('rate', 'low', 'high')},
+        **{name: match[name] for name in ('n', 'rate', 'low', 'high')},
       }
 
 
 def _curves(workdir):
-  for policy in report_data.policies(workdir, 'train'):
+  for policy in results.policies(workdir, 'train'):
     for line in report_data.metrics(workdir, policy):
       for objective in OBJECTIVES:
         if line.get(f'{objective}/nll') is not None:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
 from early_experience.preparation.sources import IMPORT
-from early_experience.runtime import commands, files, stage
+from early_experience.runtime import commands, files, json_text, stage
 from early_experience.runtime.errors import UserError
 
 # What the file of each objective is called (SKILL.md of the authors' release).
@@ -60,7 +60,7 @@ def import_chats(
   settings = {
     'turns': turns,
     'files': {
-      objective: {'path': str(path), 'sha256': _digest(path)}
+      objective: stage.place(str(path), _digest(path))
       for objective, path in paths.items()
     },
   }
@@ -68,15 +68,20 @@ def import_chats(
   if summary is not None:
     stage.begin(workdir, IMPORT, settings)  # refuses other files
     return _sentence(summary, target)
-  chats = []
+  chats, begun = [], []
   for objective, path in paths.items():
-    if turns != 'auto':
-      chats += _parsed(path, objective, turns)
-    elif objective == 'imitation':
-      every = list(_parsed(path, objective, 'all'))
-      chats += chat_record.once(every, _parsed(path, objective, 'last'))
-    else:
-      chats += _parsed(path, objective, 'last')
+    of_experts = turns == 'auto' and objective == 'imitation'
+    learnt = 'all' if of_experts else 'last' if turns == 'auto' else turns
+    places, found = zip(*_parsed(path, objective, learnt), strict=True)
+    if of_experts:
+      named = (chat for _, chat in _parsed(path, objective, 'last'))
+      found = chat_record.once(found, named)
+    begun += [
+      place
+      for place, chat in zip(places, found, strict=True)
+      if chat.messages[0]['role'] == 'assistant'
+    ]
+    chats += found
   chats.sort(key=chat_record.Chat.sort_key)
   with files.new_folder(target) as made:
     with files.JsonlWriter(made, chat_record.STEM, 10_000) as writer:
@@ -88,18 +93,31 @@ def import_chats(
     files.write_json(made / stage.SETTINGS, settings)
     summary = stage.finish(
       made,
-      {'chats': counts, 'answers': sum(len(chat.scored) for chat in chats)},
+      {
+        'chats': counts,
+        'answers': sum(len(chat.scored) for chat in chats),
+        'empty_answers': sum(map(chat_record.Chat.empty_answers, chats)),
+        'begun_by_answers': begun,
+      },
     )
   return _sentence(summary, target)
 
 
 def _parsed(path, objective, turns):
   for where, value in read_file(path):
-    yield chat_record.parse(value, objective, turns, where)
+    yield where, chat_record.parse(value, objective, turns, where)
 
 
 def _sentence(summary, target):
-  return f'import: {_count(summary["chats"])} chats in {target}'
+  said = f'import: {_count(summary["chats"])} chats in {target}'
+  if empty := summary.get('empty_answers'):
+    said += f'; {empty} of {summary["answers"]} learnt answers are empty'
+  if begun := summary.get('begun_by_answers'):
+    said += (
+      f'; {len(begun)} begin with an answer, which is context, for nothing is'
+      f' read before it (the first: {begun[0]})'
+    )
+  return said
 
 
 def _paths(source, given):
@@ -166,19 +184,19 @@ def read_file(path) -> Iterator[tuple[str, object]]:
 def _decode(data, path, number):
   """JSON from bytes; `number` is of the line, or 0 for a whole file."""
   try:
-    return json.loads(data.decode())
+    return json_text.parse(data)
   except UnicodeDecodeError as error:
     number = number or data.count(b'\n', 0, error.start) + 1
     raise UserError(f'{path} line {number}: not UTF-8: {error}') from None
-  except RecursionError:
-    where = f'{path} line {number}' if number else path
-    raise UserError(f'{where}: JSON of too many levels') from None
   except json.JSONDecodeError as error:
     begins = data[:40].decode(errors='replace')
     raise UserError(
       f'{path} line {number or error.lineno}: not JSON: {error.msg};'
       f' it begins {begins!r}'
     ) from None
+  except ValueError as error:
+    where = f'{path} line {number}' if number else path
+    raise UserError(f'{where}: {error}') from None
 
 
 def export_chats(workdir: str, out: str, variant: chat_export.Variant) -> str:

@@ -59,7 +59,7 @@ def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
 
 def _collect(env, config, workdir, run):
   settings = {
-    'env': config.env.to_dict(),
+    'env': registry.settings(config.env),
     'collect': config.collect.to_dict(),
   }
   env.tasks(config.collect.split)  # before anything is written: it may refuse

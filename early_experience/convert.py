@@ -1,11 +1,13 @@
 """Hugging Face checkpoints to our own, and back.
 
 python -m early_experience.convert from_hf --hf=DIR --out=OUT
-  writes OUT/checkpoints and OUT/tokenizer, for config.init.checkpoint.
+  writes OUT/checkpoints and OUT/tokenizer, for config.init.checkpoint. Weights
+  that --param_dtype does not hold are refused, or rounded with --round.
 python -m early_experience.convert to_hf --checkpoint=DIR --out=OUT
   writes what transformers and vLLM load; DIR is WORKDIR/train/NAME, or what
   from_hf wrote. Adapters are merged, or with --adapters written alone, in
-  PEFT's format.
+  PEFT's format. --base=DIR says where what they stand beside is now, if it was
+  moved.
 """
 
 import pathlib
@@ -22,18 +24,20 @@ from early_experience.model.config import ModelConfig
 from early_experience.runtime import commands, files
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import interface, saved, tokenizer_files
-from early_experience.training import architecture as architecture_lib
-from early_experience.training import initial
+from early_experience.training import initial, origin
 from early_experience.training.checkpoint import Checkpoints
 
 
-def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
+def from_hf(
+  hf: str, out: str, param_dtype: str = 'float32', rounded: bool = False
+) -> str:
   """Writes OUT/checkpoints and OUT/tokenizer.
 
   Args:
     hf: folder of a Hugging Face checkpoint.
     out: folder to be made.
     param_dtype: of the parameters; what would be rounded is refused.
+    rounded: round it.
 
   Returns:
     A sentence for the user.
@@ -50,8 +54,10 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
   with files.new_folder(out) as made:
     (made / interface.FOLDER).mkdir()
     tokenizer_files.copy(hf, made / interface.FOLDER)
-    params = read.read_params(hf, cfg, mesh)
+    params = read.read_params(hf, cfg, mesh, rounded)
     source = read.facts(pathlib.Path(hf).absolute())
+    if rounded:
+      source['dtype'] = param_dtype
     with Checkpoints(
       made / initial.FOLDER, cfg, name, keep=1, source=source
     ) as checkpoints:
@@ -61,7 +67,11 @@ def from_hf(hf: str, out: str, param_dtype: str = 'float32') -> str:
 
 
 def to_hf(
-  checkpoint_folder: str, out: str, dtype: str = '', adapters: bool = False
+  checkpoint_folder: str,
+  out: str,
+  dtype: str = '',
+  adapters: bool = False,
+  base: str = '',
 ) -> str:
   """Writes a folder that transformers loads.
 
@@ -71,6 +81,7 @@ def to_hf(
     dtype: of the tensors; '' is that of the Hugging Face checkpoint they come
       from, or else their own.
     adapters: write them alone, in PEFT's format and float32.
+    base: where what they stand beside is now, if that was moved.
 
   Returns:
     A sentence for the user.
@@ -81,18 +92,19 @@ def to_hf(
   if adapters and dtype not in ('', 'float32'):
     raise UserError(f'--adapters are float32, not --dtype={dtype}')
   folder = pathlib.Path(checkpoint_folder)
-  cfg, source = architecture_lib.read(folder / initial.FOLDER)
+  cfg, source = origin.read_source(folder)
+  source = origin.located(source, (base,))
   mesh = sharding.machine_mesh(cfg.embed)
-  params = initial.policy(folder, cfg, mesh)
+  params = initial.policy(folder, cfg, mesh, source)
   words = saved.beside(folder)
   if words and (words / interface.FOLDER).is_dir():
     words /= interface.FOLDER
   source |= _token_ids(words, source)
   with jax.set_mesh(mesh):
     if adapters:
-      base = _base(source)
-      write.write_adapters(params, cfg, out, base, words)
-      beside = base.get('path') or 'an export of what they were trained beside'
+      known = _base(source)
+      write.write_adapters(params, cfg, out, known, words)
+      beside = known.get('path') or 'an export of what they were trained beside'
       return f'{out}: adapters of rank {cfg.lora_rank} in float32, for {beside}'
     dtype = dtype or source.get('dtype', cfg.param_dtype)
     write.write_params(params, cfg, out, dtype, source, words)
@@ -157,15 +169,19 @@ def _run(argv):
   command.add_argument(
     '--param_dtype', choices=('float32', 'bfloat16'), default='float32'
   )
+  command.add_argument('--round', action='store_true')
   command = verbs.add_parser('to_hf')
   command.add_argument('--checkpoint', required=True)
   command.add_argument('--out', required=True)
   command.add_argument('--dtype', choices=tuple(NAMES), default='')
   command.add_argument('--adapters', action='store_true')
+  command.add_argument('--base', default='')
   given = parser.parse_args(argv)
   if given.command == 'from_hf':
-    return from_hf(given.hf, given.out, given.param_dtype)
-  return to_hf(given.checkpoint, given.out, given.dtype, given.adapters)
+    return from_hf(given.hf, given.out, given.param_dtype, given.round)
+  return to_hf(
+    given.checkpoint, given.out, given.dtype, given.adapters, given.base
+  )
 
 
 if __name__ == '__main__':

@@ -4,22 +4,17 @@ import collections
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
+from early_experience.envs import registry
 from early_experience.envs.guard import Guarded
-from early_experience.envs.interface import Environment, Task
-from early_experience.evaluation import (
-  agent,
-  rollouts,
-  statistics,
-  world_model,
-)
+from early_experience.envs.interface import Environment
+from early_experience.evaluation import agent, panel, rollouts, world_model
 from early_experience.experience import records
 from early_experience.language import accounting
 from early_experience.runtime import cli, files, stage
@@ -27,14 +22,11 @@ from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside
 
-STEM = 'rollouts'
 POLICIES = (*agent.FOLDERS, 'untrained', 'random')
 
 
 def evaluate(config: ConfigDict, workdir: str) -> dict:
   """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
-  from early_experience.envs import registry
-
   return evaluate_in(lambda: registry.make(config.env), config, workdir)
 
 
@@ -79,16 +71,19 @@ def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   check_choice('evaluate.policy', how.policy, POLICIES)
+  check_choice('evaluate.panel', how.panel, panel.PANELS)
   how.think = thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)
   # What both train/NAME and rl/NAME came to, side by side.
   called = f'{config.name}_rl' if how.policy == 'rl' else config.name
-  name = f'evaluate/{called}'
-  settings = {
-    key: config[key].to_dict() for key in ('env', 'evaluate', 'model')
-  }
+  label = panel.folder_name(called, how.panel)
+  name = f'evaluate/{label}'
+  settings = {key: config[key].to_dict() for key in ('evaluate', 'model')}
+  settings['env'] = registry.settings(config.env)
   settings['seed'] = config.seed
+  if how.panel == panel.ALL:  # as older versions began their folders
+    del settings['evaluate']['panel']
   if how.policy in agent.FOLDERS:
     trained = stage.require(
       workdir, f'{agent.FOLDERS[how.policy]}/{config.name}'
@@ -100,77 +95,43 @@ def _evaluate(make, renew, config, workdir):
     policy = _policy(config, workdir, slots)
   folder = stage.begin(workdir, name, settings)
   summary = stage.finished(folder)
+  if summary is None or (folder / panel.FILE).exists():
+    asked = panel.keep(folder, tasks)
   if summary is None:
     _play(tasks, environment, make, renew, slots, policy, how, folder)
-    found = [record for _, record in files.read_jsonl(folder, STEM)]
+    found = collections.defaultdict(list)
+    for _, record in files.read_jsonl(folder, panel.STEM):
+      found[record['split']].append(record)
     summary = stage.finish(
       folder,
       {
         'name': called,
         'policy': how.policy,
+        'panel': how.panel,
         'source': environment.source,
         'settings': how.to_dict(),
         'splits': {
-          split: summarise([r for r in found if r['split'] == split])
+          split: panel.summarise(found[split], asked[split])
           for split in how.splits
         },
         'set_aside': set_aside.by_reason(folder),
         'world_model': _world_model(policy, config, workdir),
         'environment_answers': accounting.total(
-          record['answers'] for record in found if 'answers' in record
+          record['answers']
+          for some in found.values()
+          for record in some
+          if 'answers' in record
         ),
       },
     )
-  for line in _lines(summary):
+  summary = panel.recounted(folder, summary)
+  for line in _lines(label, summary):
     print(line)
   if told := set_aside.told(folder, summary):
-    print(f'evaluate {called}{told}')
-  who = f'evaluate {called}, its environment'
+    print(f'evaluate {label}{told}')
+  who = f'evaluate {label}, its environment'
   accounting.tell(who, summary.get('environment_answers'))
   return summary
-
-
-def choose(tasks: Sequence[Task], count: int) -> list[Task]:
-  """A fixed choice of tasks, their types in turn so that all are alike.
-
-  Args:
-    tasks: of one split.
-    count: how many; 0 is all.
-  """
-  kinds = collections.defaultdict(list)
-  for task in sorted(
-    tasks, key=lambda t: hashlib.sha256(t.id.encode()).digest()
-  ):
-    kinds[task.type].append(task)
-  turns = sorted(
-    (place, kind, task)
-    for kind, some in kinds.items()
-    for place, task in enumerate(some)
-  )
-  return [task for _, _, task in turns][: count or None]
-
-
-def summarise(found: Sequence[dict]) -> dict:
-  """What the records of one split amount to, with 95% intervals."""
-  kinds = collections.defaultdict(list)
-  for record in found:
-    kinds[record['task_type']].append(record)
-  valid = [step['valid'] for record in found for step in record['steps']]
-  steps = statistics.mean_interval([len(r['steps']) for r in found])
-  return {
-    'tasks': len(found),
-    'success': _rate(found),
-    'steps': {'mean': steps.rate, 'low': steps.low, 'high': steps.high},
-    'invalid_rate': valid.count(False) / max(len(valid), 1),
-    'out_of_context': sum(r['end'] == 'out_of_context' for r in found),
-    'by_type': {kind: _rate(some) for kind, some in sorted(kinds.items())},
-  }
-
-
-def _rate(found):
-  count = sum(record['success'] for record in found)
-  interval = statistics.wilson(count, len(found))
-  return {'count': count, 'n': len(found), **dataclasses.asdict(interval)}
 
 
 def thinks(how: ConfigDict, workdir) -> bool:
@@ -184,9 +145,16 @@ def thinks(how: ConfigDict, workdir) -> bool:
 def _tasks(environment, how):
   tasks = {}
   for split in how.splits:
-    tasks[split] = choose(environment.tasks(split), how.tasks)
+    there = environment.tasks(split)
+    if strays := {task.split for task in there} - {split}:
+      raise UserError(
+        f'{environment.name} lists tasks of split {min(strays)!r} in split'
+        f' {split!r}'
+      )
+    tasks[split] = panel.choose(there, how.tasks, how.panel)
     if not tasks[split]:
-      raise UserError(f'{environment.name} has no tasks in split {split!r}')
+      of = '' if how.panel == panel.ALL else f' of panel {how.panel!r}'
+      raise UserError(f'{environment.name} has no tasks{of} in split {split!r}')
   if not tasks:
     raise UserError('config.evaluate.splits is empty')
   return tasks
@@ -210,9 +178,11 @@ def _policy(config, workdir, slots):
 def _play(tasks, environment, make, renew, slots, policy, how, folder):
   """Plays what is not yet on disk; a record is written as its episode ends."""
   todo = [task for some in tasks.values() for task in some]
-  with files.JsonlWriter(folder, STEM) as writer:  # repairs a torn last line
+  # The writer repairs a torn last line.
+  with files.JsonlWriter(folder, panel.STEM) as writer:
     done = {
-      _id(r['split'], r['task_id']) for _, r in files.read_jsonl(folder, STEM)
+      _id(r['split'], r['task_id'])
+      for _, r in files.read_jsonl(folder, panel.STEM)
     }
     done |= set_aside.ids(folder)
     left = [task for task in todo if _id(task.split, task.id) not in done]
@@ -264,24 +234,25 @@ def _world_model(policy, config, workdir):
     )
 
 
-def _lines(summary):
+def _lines(label, summary):
   """What the stage says it did: a line a split, and one on the world."""
-  name = summary['name']
   for split, counts in summary['splits'].items():
-    success, steps = counts['success'], counts['steps']
+    silent = counts['no_action']
     yield (
-      f'evaluate {name}: {split} {success["count"]}/{success["n"]} solved ='
-      f' {success["rate"]:.1%} [{success["low"]:.1%}, {success["high"]:.1%}],'
-      f' {steps["mean"]:.1f} steps, {counts["invalid_rate"]:.1%} invalid,'
+      f'evaluate {label}: {split} {panel.told(counts["success"])},'
+      f' {counts["steps"]["mean"]:.1f} steps,'
+      f' {counts["invalid_rate"]:.1%} invalid,'
       f' {counts["out_of_context"]} out of context'
+      + (f', {silent} without an action' if silent else '')
     )
   world = summary['world_model']
   if world is not None:
-    exact = world['exact_match']
+    exact, too_long = world['exact_match'], world['exact_match']['too_long']
     yield (
-      f'evaluate {name}: next observation {exact["rate"]:.1%}'
-      f' [{exact["low"]:.1%}, {exact["high"]:.1%}] exact of {exact["n"]},'
-      f' {world["nll"]:.3f} nats a token'
+      f'evaluate {label}: next observation {exact["rate"]:.1%}'
+      f' [{exact["low"]:.1%}, {exact["high"]:.1%}] exact of {exact["n"]}'
+      + (f' ({too_long} too long to read)' if too_long else '')
+      + f', {world["nll"]:.3f} nats a token'
     )
 
 

@@ -134,6 +134,7 @@ def _settings(config, source):
   """All that the branches depend on."""
   explore = config.explore.to_dict()
   del explore['openai']
+  explore['policy'] = _policy_place(config.explore.policy, source.parent)
   if explore['proposers'].get('openai'):
     explore['openai'] = identity(config.explore.openai)
     explore['answer_format'] = config.prepare.answer_format
@@ -142,6 +143,15 @@ def _settings(config, source):
     'explore': explore,
     'collected': files.read_json(source / stage.SETTINGS),
   }
+
+
+def _policy_place(path, workdir):
+  """A training, known by its parameters: they may be moved."""
+  if not path:
+    return ''
+  from early_experience.training import origin  # JAX, which others do without
+
+  return stage.place(path, origin.content(workdir / path))
 
 
 def _write(env, named, config, trajectories, folder, run):

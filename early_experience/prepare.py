@@ -1,22 +1,30 @@
 """Stage `prepare`: a tokenizer, and rows of training tokens."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
 import shutil
+import sys
 
 import numpy as np
+from absl import flags
 from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.experience import render, rows, tree
-from early_experience.preparation import sources
+from early_experience.hf import architecture as hf_architecture
+from early_experience.preparation import show, sources
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.tokenizers import saved, sentencepiece_tokenizer
-
-TOKENIZER_TEXTS = 200_000  # enough for a vocabulary; bounds its training time
+from early_experience.tokenizers import (
+  interface,
+  saved,
+  sentencepiece_tokenizer,
+  tokenizer_files,
+)
+from early_experience.training import architecture
 
 
 def prepare(config: ConfigDict, workdir: str) -> dict:
@@ -26,26 +34,9 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
     UserError: the source is missing, a record is damaged, or a path is longer
       than a row.
   """
-  settings = config.prepare
-  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
-  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
-  check_choice(
-    'prepare.world_model', settings.world_model, ('inline', 'instructed')
-  )
-  if not settings.rows:
-    raise UserError('config.prepare.rows is empty: no rows to prepare')
-  source = sources.find(workdir, settings, config.summarise.enabled)
+  source = _source(config, workdir)
   is_new = not (pathlib.Path(workdir) / 'prepare').exists()
-  folder = stage.begin(
-    workdir,
-    'prepare',
-    {
-      **settings.to_dict(),
-      'tokenizer': _given_tokenizer(config),
-      'seed': config.seed,
-      'source': files.read_json(source.folder / stage.SETTINGS),
-    },
-  )
+  folder = stage.begin(workdir, 'prepare', _settings(source, config))
   summary = stage.finished(folder)
   if summary is None:
     try:
@@ -62,10 +53,63 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
       f' {counts["tree_tokens"]} as trees, ratio {counts["ratio"]:.2f};'
       f' {counts["rows"]} {counts["layout"]} rows of'
       f' {counts["row_tokens"]}, {counts["fill"]:.0%} full,'
-      f' {counts["dropped"]} overlong dropped'
+      f' {counts["dropped"]}{_of(counts)} overlong, dropped'
       f'{lacking and f"; it has nothing of: {lacking}"}'
     )
   return summary
+
+
+def show_one(config: ConfigDict, workdir: str, which: str) -> None:
+  """Prints what is trained of one trajectory or chat; writes nothing.
+
+  Args:
+    config: as `prepare` takes it.
+    workdir: where the source is done; `prepare` need not be.
+    which: `N[:ROWS]`, of the Nth one and of a row set; else of that with the
+      most datasets. Of a trajectory its task, too.
+
+  Raises:
+    UserError: there is none, or `prepare` was begun with other settings.
+  """
+  source, folder = _source(config, workdir), pathlib.Path(workdir) / 'prepare'
+  if (folder / stage.SETTINGS).exists():
+    settings = _settings(source, config)
+    stage.begin(workdir, 'prepare', settings, claim=False)  # refuses others
+  row_sets = config.prepare.rows
+  one, _, name = which.rpartition(':')
+  if name not in row_sets:
+    one = which
+    name = max(sorted(row_sets), key=lambda n: len(row_sets[n].datasets))
+  source.split(config.prepare.held_out, config.seed)
+  made = saved.exists(folder)
+  coder = saved.load(folder) if made else _new_tokenizer(source, config)
+  group = source.pick(one, row_sets[name], coder)
+  others = ', '.join(sorted(set(row_sets) - {name}))
+  print(f'rows {name} (others: {others or "none"})')
+  colour = show.in_colour(sys.stdout)
+  show.put(show.lines(group, coder, config.prepare.row_tokens, colour))
+
+
+def _source(config, workdir):
+  settings = config.prepare
+  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
+  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
+  check_choice(
+    'prepare.world_model', settings.world_model, ('inline', 'instructed')
+  )
+  if not settings.rows:
+    raise UserError('config.prepare.rows is empty: no rows to prepare')
+  return sources.find(workdir, settings, config.summarise.enabled)
+
+
+def _settings(source, config):
+  """All that the rows depend on."""
+  return {
+    **config.prepare.to_dict(),
+    'tokenizer': _tokenizer_place(config),
+    'seed': config.seed,
+    'source': files.read_json(source.folder / stage.SETTINGS),
+  }
 
 
 def _prepare(source, config, folder):
@@ -73,6 +117,7 @@ def _prepare(source, config, folder):
   held_out = source.split(settings.held_out, config.seed)
   files.write_json(folder / 'split.json', {'held_out': held_out})
   coder = _tokenizer(source, config, folder)
+  _check_vocabulary(coder, config.init)
   return {
     'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
     'thinks': source.thinks(),
@@ -85,26 +130,51 @@ def _prepare(source, config, folder):
 
 
 def _tokenizer(source, config, folder):
-  settings = config.prepare
   if not saved.exists(folder):
-    if given := _given_tokenizer(config):
-      coder = saved.load(
-        given,
-        answer_format=settings.answer_format,
-        template_kwargs=settings.template_kwargs.to_dict(),
-      )
-    else:
-      texts = itertools.islice(source.texts(), TOKENIZER_TEXTS)
-      model = sentencepiece_tokenizer.train(texts, settings.vocab_size)
-      coder = sentencepiece_tokenizer.SentencePieceTokenizer(model)
-    coder.save(folder)
+    _new_tokenizer(source, config).save(folder)
   return saved.load(folder)
+
+
+def _new_tokenizer(source, config):
+  settings = config.prepare
+  if given := _given_tokenizer(config):
+    return _load(given, settings)
+  model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
+  return sentencepiece_tokenizer.SentencePieceTokenizer(model)
+
+
+def _load(folder, settings):
+  kwargs = settings.template_kwargs.to_dict()
+  if settings.date:
+    kwargs[tokenizer_files.CLOCK] = settings.date
+  return saved.load(
+    folder, answer_format=settings.answer_format, template_kwargs=kwargs
+  )
+
+
+def _check_vocabulary(coder, init):
+  """Before rows are made that no training of these parameters can read."""
+  if init.checkpoint:
+    cfg, _ = architecture.read(pathlib.Path(init.checkpoint) / 'checkpoints')
+    interface.check_vocab(coder, cfg.vocab_size, init.checkpoint)
+  elif init.hf and pathlib.Path(init.hf, hf_architecture.CONFIG).exists():
+    rows = hf_architecture.read(init.hf)['vocab_size']
+    interface.check_vocab(coder, rows, init.hf)
 
 
 def _given_tokenizer(config):
   """The tokenizer of the settings, or of where the parameters come from."""
   beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
-  return config.prepare.tokenizer or config.init.hf or str(beside or '')
+  return config.prepare.tokenizer or str(beside or '') or config.init.hf
+
+
+def _tokenizer_place(config):
+  """Known by what it makes of text; it is copied, and may be gone later."""
+  given, content = _given_tokenizer(config), ''
+  if given:
+    with contextlib.suppress(UserError):
+      content = _load(given, config.prepare).hash
+  return stage.place(given, content)
 
 
 @dataclasses.dataclass
@@ -113,7 +183,8 @@ class _Counts:
   tree_tokens: int = 0
   row_tokens: int = 0  # in rows: the tree's, with what windows repeat
   windows: int = 0
-  dropped: int = 0
+  decisions: int = 0  # turns to learn, outcomes too
+  dropped: int = 0  # of them
   max_depth: int = 0
   scored: np.ndarray = dataclasses.field(
     default_factory=lambda: np.zeros(len(render.OBJECTIVES))
@@ -139,6 +210,11 @@ def _write_rows(name, source, coder, settings, folder):
         progress.update(group.units)
       for row in rows.pack(parts, settings.row_tokens):
         writer.write(row)
+    if counts.decisions and counts.dropped == counts.decisions:
+      raise UserError(
+        f'rows {name}: none of {counts.decisions} decisions and outcomes fits,'
+        f' config.prepare.row_tokens={settings.row_tokens}; use longer rows'
+      )
     manifest = writer.finish(_manifest(name, settings, coder, counts))
   except BaseException:
     writer.abandon()
@@ -161,6 +237,7 @@ def _manifest(name, settings, coder, counts):
     'tree_tokens': counts.tree_tokens,
     'packed_tokens': counts.row_tokens,
     'windows': counts.windows,
+    'decisions': counts.decisions,
     'dropped': counts.dropped,
     'scored': dict(zip(render.OBJECTIVES, counts.scored.tolist(), strict=True)),
   }
@@ -170,11 +247,12 @@ def _parts(group, settings, counts):
   """Trees of at most a row from the sequences of a group; counts them."""
   sequences = []
   for sequence in group.sequences:
-    if len(sequence.ids_T) <= settings.row_tokens:
-      sequences.append(sequence)
-    elif settings.overlong == 'drop':
-      counts.dropped += 1
-    else:
+    kept = tree.cut(sequence, settings.row_tokens)
+    decisions, left = (len(tree.targets(s)) for s in (sequence, kept))
+    counts.decisions += decisions
+    counts.dropped += decisions - left
+    sequences.append(kept)
+    if left < decisions and settings.overlong == 'error':
       raise UserError(
         f'{group.name} has a path of {len(sequence.ids_T)} tokens,'
         f' config.prepare.row_tokens={settings.row_tokens}; use longer rows,'
@@ -200,14 +278,28 @@ def _summary(manifest):
   room = manifest['rows'] * manifest['row_tokens']
   kept = (
     'rows row_tokens layout datasets k flat_tokens tree_tokens packed_tokens'
-    ' windows dropped max_depth scored'
+    ' windows decisions dropped max_depth scored'
   )
   return {
-    **{key: manifest[key] for key in kept.split()},
+    **{key: manifest[key] for key in kept.split() if key in manifest},
     'ratio': manifest['flat_tokens'] / max(1, manifest['tree_tokens']),
     'fill': manifest['packed_tokens'] / max(1, room),
   }
 
 
+def _of(counts):
+  """Of how many decisions, where that was counted: old rows do not say."""
+  known = 'decisions' in counts
+  return f' of {counts["decisions"]} decisions and outcomes' if known else ''
+
+
+def _run(config, workdir):
+  if show.SHOW.value:
+    show_one(config, workdir, show.SHOW.value)
+  else:
+    prepare(config, workdir)
+
+
 if __name__ == '__main__':
-  cli.run(prepare)
+  flags.declare_key_flag('show')  # by --help
+  cli.run(_run)

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from early_experience import recipes
 from early_experience.collect import collect
+from early_experience.evaluation import panel
 from early_experience.explore import explore
 from early_experience.reflect import reflect
 from early_experience.report import report
@@ -40,24 +41,31 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
 
 
 def table(results: dict[str, dict]) -> str:
-  """Success rates with 95% intervals as aligned text, a policy a line."""
+  """Success rates with 95% intervals as aligned text, a policy a line.
+
+  What was set aside stands beside the rates; below them, whether any was, and
+  where policies were asked other tasks.
+  """
   splits = list(next(iter(results.values()))['splits'])
-  lines = [['policy', *splits]]
+  lines, asked, aside = [['policy', *splits]], {s: set() for s in splits}, 0
   for name, summary in results.items():
-    cells = [summary['splits'][split]['success'] for split in splits]
-    lines.append([name, *map(_cell, cells)])
+    of = summary['splits']
+    lines.append([name, *(panel.told(of[s]['success']) for s in splits)])
+    for split in splits:
+      asked[split].add(of[split]['panel'])
+      aside += of[split]['success']['set_aside']
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  return '\n'.join(
+  text = [
     '  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
     for line in lines
-  )
-
-
-def _cell(success):
-  return (
-    f'{success["count"]}/{success["n"]} = {success["rate"]:.1%}'
-    f' [{success["low"]:.1%}, {success["high"]:.1%}]'
-  )
+  ]
+  text.append(f'set aside, and counted as not solved: {aside or "none"}')
+  text += [
+    f'{split}: not all were asked the same tasks, so their rates do not compare'
+    for split in splits
+    if len(asked[split]) > 1
+  ]
+  return '\n'.join(text)
 
 
 if __name__ == '__main__':

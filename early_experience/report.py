@@ -58,10 +58,14 @@ def render(data: dict) -> str:
   Args:
     data: as `report_data.gather` returns it.
   """
-  style = (PAGE / 'page.css').read_text()
-  script = '\n'.join((PAGE / name).read_text() for name in SCRIPTS)
+  style = (PAGE / 'page.css').read_text(encoding='utf-8')
+  script = '\n'.join(
+    (PAGE / name).read_text(encoding='utf-8') for name in SCRIPTS
+  )
   title = f'{data["workdir"]} · early experience'
-  return string.Template((PAGE / 'page.html').read_text()).substitute(
+  return string.Template(
+    (PAGE / 'page.html').read_text(encoding='utf-8')
+  ).substitute(
     title=html.escape(title),
     style=style,
     style_hash=_hash(style),

@@ -13,8 +13,10 @@ from ml_collections import ConfigDict
 
 from early_experience import config as config_lib
 from early_experience.config import check_choice
+from early_experience.envs import registry
 from early_experience.envs.interface import Environment
-from early_experience.evaluate import choose, thinks
+from early_experience.evaluate import thinks
+from early_experience.evaluation import panel as panels
 from early_experience.experience import loader
 from early_experience.model import sharding
 from early_experience.reinforcement.run import Run
@@ -24,7 +26,7 @@ from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
 from early_experience.tokenizers import saved
-from early_experience.training import initial
+from early_experience.training import initial, origin
 from early_experience.training.checkpoint import Checkpoints
 
 INIT = 'init'
@@ -61,10 +63,9 @@ def rl(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: a setting is out of range, a stage before this is not done, no
       episode can be played, or a reward or the loss is not a number.
-    Preempted: it was told to leave; the same command goes on.
+    Preempted, Interrupted: it was told to stop, and saved; the same command
+      goes on.
   """
-  from early_experience.envs import registry
-
   return rl_in(lambda: registry.make(config.env), config, workdir)
 
 
@@ -85,7 +86,7 @@ def rl_in(
   held_to = {
     'seed': config.seed,
     'tokenizer': tokenizer.hash,
-    'env': config.env.to_dict(),
+    'env': registry.settings(config.env),
     'evaluate': config.evaluate.to_dict(),
     'model': _without(FREE_MODEL, config.model.to_dict()),
     'rl': _without(FREE, settings.to_dict()),
@@ -153,12 +154,19 @@ def _check(config):
 
 def _start(config, workdir):
   """Points `config.init` to where the run starts; returns what that is."""
+  init = config.init
   if config.rl.start == INIT:
-    return config.init.to_dict()
+    paths = {'hf': init.hf, 'checkpoint': init.checkpoint}
+    return {
+      key: stage_lib.place(path, path and origin.content(path))
+      for key, path in paths.items()
+    }
   trained = stage_lib.require(
     workdir, f'train/{config.rl.start or config.name}'
   )
-  config.init.hf, config.init.checkpoint = '', str(trained.absolute())
+  init.checkpoint = str(trained.absolute())
+  if not origin.has_adapters(trained):  # else hf is where their base is now
+    init.hf = ''
   return files.read_json(trained / stage_lib.SETTINGS)
 
 
@@ -218,7 +226,7 @@ def _tasks(environment, settings):
   panel = []
   if settings.panel_every:
     every = environment.tasks(settings.panel_split)
-    panel = choose(every, settings.panel_tasks)
+    panel = panels.choose(every, settings.panel_tasks, 'dev')
   kept = {(task.split, task.id) for task in panel}
   tasks = [
     task

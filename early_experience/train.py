@@ -4,6 +4,7 @@ It can be stopped at any moment. It goes on from its newest checkpoint, and
 ends with the parameters it would have had, to the bit on the same machine.
 """
 
+import os
 import pathlib
 
 import jax
@@ -12,12 +13,12 @@ from ml_collections import ConfigDict
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
-from early_experience.runtime import cli, distributed
+from early_experience.runtime import cli, distributed, files
 from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
 from early_experience.tokenizers import saved
-from early_experience.training import initial, train_step
+from early_experience.training import initial, origin, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
 
@@ -52,22 +53,24 @@ def train(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: a setting is out of range; rows, tokenizer, architecture, batch
       and mesh do not fit each other; the loss is not a number or jumped.
-    Preempted: it was told to leave; the same command goes on.
+    Preempted, Interrupted: it was told to stop, and saved; the same command
+      goes on.
   """
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = saved.load(prepared)
   name = f'train/{config.name}'
-  cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
+  folder = pathlib.Path(workdir, name)
+  cfg, source = initial.resolve(config, tokenizer, folder)
   rows = _open_rows(config, workdir, tokenizer.hash)
-  settings = _settings(config, tokenizer.hash, rows)
-  if stage_lib.finished(pathlib.Path(workdir, name)) is None:
+  settings = _settings(config, tokenizer.hash, rows, folder)
+  if stage_lib.finished(folder) is None:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
     run = Run(config, cfg, source, rows, row_tokens, mesh)
-  folder = distributed.first_then_all(
+  distributed.first_then_all(
     lambda: stage_lib.begin(
       workdir, name, settings, claim=distributed.is_first()
     )
@@ -76,6 +79,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
   if summary is None:
     with (
       jax.set_mesh(mesh),
+      distributed.preemption() as leaves,  # until the last save is on disk
       Checkpoints(
         folder / initial.FOLDER,
         cfg,
@@ -85,8 +89,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
         source,
       ) as checkpoints,
     ):
-      summary = _summary(run.to_the_end(folder, checkpoints), rows)
+      counted = run.to_the_end(folder, checkpoints, leaves)
     distributed.barrier()
+    summary = _summary(counted, rows)
     if distributed.is_first():
       stage_lib.finish(folder, summary)
   if distributed.is_first():
@@ -149,18 +154,33 @@ def _check_settings(config):
     raise UserError('config.train.stages is empty')
 
 
-def _settings(config, tokenizer, rows):
+def _settings(config, tokenizer, rows, folder):
   train_settings = config.train.to_dict()
   stages = train_settings.pop('stages')
   return {
     'seed': config.seed,
     'tokenizer': tokenizer,
-    'init': config.init.to_dict(),
+    'init': _init(config.init, folder),
     'model': _without(FREE_MODEL, config.model.to_dict()),
     'train': _without(FREE_TRAIN, train_settings),
     'stages': {str(i): stage.to_dict() for i, stage in enumerate(stages)},
     'rows': {name: source.manifest for name, source in rows.items()},
   }
+
+
+def _init(init, folder):
+  """Where parameters come from; what adapters stand beside, they know."""
+  path = folder / stage_lib.SETTINGS
+  begun = files.read_json(path)['init'] if path.exists() else {}
+  paths = {'hf': '' if init.checkpoint else init.hf}
+  paths['checkpoint'] = init.checkpoint
+  for key, path in paths.items():
+    paths[key] = stage_lib.place(path, path and origin.content(path))
+    # Older settings are a path alone. Checkpoints know what they stand beside.
+    old = begun.get(key)
+    if path and old and isinstance(old, str) and not os.path.exists(old):
+      paths[key] = old
+  return paths | ({'round': True} if init.round else {})
 
 
 def _without(keys, settings):
@@ -174,7 +194,7 @@ def _excerpt(rows):
 
 def _summary(counted, rows):
   stages = [
-    {'steps': stage['steps'], 'nll': _nll(stage['last'])}
+    {'steps': stage['steps'], 'nll': _nll(stage['end'])}
     for stage in counted['stages']
   ]
   sets = {name: _excerpt(source) for name, source in rows.items()}

@@ -17,7 +17,10 @@ fi
   echo "error: $python is older than 3.11; set PYTHON to a newer one, or install uv" >&2
   exit 1
 }
-if ! [ -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+# One whose interpreter is gone, or is too old by now, is made anew.
+.venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+  2>/dev/null || rm -rf .venv
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   # Debian splits ensurepip from its Python: then its own pip serves the venv.
   "$python" -m venv .venv 2>/dev/null || {
     "$python" -m venv --without-pip .venv

@@ -16,6 +16,7 @@ import sys
 
 from absl import app, flags
 
+from early_experience.runtime import process
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder, here, submit, table
 from early_experience.sweeps.runs import STAGES as ALL_STAGES
@@ -103,6 +104,7 @@ def _command(index, python=sys.executable):
 
 
 if __name__ == '__main__':
+  process.start()
   sys.path.insert(0, os.getcwd())  # as `python -m` does, for config files
   app.define_help_flags()
   try:

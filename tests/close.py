@@ -10,11 +10,30 @@ that is left out, counted twice or cast to float32 on its way. What must stay in
 a narrower dtype is bound by the size of what was added up.
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 FLOAT64 = {'dtype': 'float64', 'param_dtype': 'float64'}  # of a model
+
+
+@contextlib.contextmanager
+def float64_in_all_threads():
+  """`jax.enable_x64()` for what restores checkpoints: orbax has threads."""
+  jax.config.update('jax_enable_x64', True)
+  try:
+    yield
+  finally:
+    jax.config.update('jax_enable_x64', False)
+
+
+def in_float64(config):
+  """The config of a training, made to keep and compute all in float64."""
+  config.model.update(FLOAT64)
+  config.train.optimizer_dtype = 'float64'
+  return config
 
 
 def assert_exact(got, want, share=1e-10):

@@ -1,5 +1,9 @@
 """Tiny random checkpoints of every family, as transformers saves them."""
 
+import contextlib
+import copy
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from transformers.models.gemma3 import modeling_gemma3
 from early_experience import config as config_lib
 from early_experience.hf import architecture, read
 from early_experience.model import config as model_config
+from tests.close import FLOAT64
 from tests.model_case import make_mesh
 
 VOCAB, WINDOW = 96, 6
@@ -131,6 +136,39 @@ def load(folder, sizes=(1, 1, 1), **changes):
   """(parameters, their config, their mesh) of a checkpoint."""
   cfg, mesh = config_of(folder, **changes), make_mesh(*sizes)
   return read.read_params(folder, cfg, mesh), cfg, mesh
+
+
+@contextlib.contextmanager
+def float64():
+  """Both compute in float64: transformers where it names float32, too."""
+  float32 = torch.float32
+  with jax.enable_x64(), pytest.MonkeyPatch.context() as patch:
+    patch.setattr(torch, 'float32', torch.float64)
+    patch.setattr(torch, 'float', torch.float64)
+    patch.setattr(torch.Tensor, 'float', torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)  # of what a model computes at first
+    try:
+      yield
+    finally:
+      torch.set_default_dtype(float32)
+
+
+def doubled(model):
+  """The same model in float64, to be called under `float64()`."""
+  config = copy.deepcopy(model.config)
+  parts = [getattr(config, name) for name in config.sub_configs]
+  with float64():
+    for part in (config, *parts):
+      part.dtype = torch.float64
+    twin = type(model)(config).double().eval()
+    twin.load_state_dict(model.state_dict())
+  return twin
+
+
+def doubled_params(params, cfg):
+  """(parameters, config) of the same numbers in float64."""
+  params = jax.tree.map(lambda x: x.astype(FLOAT64['param_dtype']), params)
+  return params, dataclasses.replace(cfg, **FLOAT64)
 
 
 def tokens_of(rows, length, seed=0):

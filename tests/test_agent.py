@@ -156,6 +156,13 @@ def test_a_history_longer_than_the_model_reads_is_out_of_context():
   assert decision.action is None
 
 
+def test_an_action_that_is_none_of_those_listed_is_told_as_such():
+  """As where a model's numbers are no numbers, or a temperature below 0."""
+  found = play(make(2, constrained=True, temperature=-1.0), 2, tasks=2)
+  assert {record['end'] for record in found.values()} == {'no_action'}
+  assert not any(record['success'] for record in found.values())
+
+
 def test_samples_depend_on_seed_task_and_step_and_not_on_the_slots():
   sampled = {'constrained': True, 'temperature': 1.0}
   expected = play(make(1, seed=1, **sampled), 1)

@@ -46,8 +46,8 @@ def test_a_system_text_may_stand_beside_the_messages():
 
 def test_a_content_may_be_a_list_of_texts():
   parts = [{'type': 'text', 'text': text} for text in ('open', ' it')]
-  found = parsed({'messages': [{'role': 'assistant', 'content': parts}]})
-  assert found.messages[0]['content'] == 'open it'
+  said = [EPISODE[1], {'role': 'assistant', 'content': parts}]
+  assert parsed({'messages': said}).messages[1]['content'] == 'open it'
 
 
 def test_an_answer_is_learnt_once_where_each_decision_is_a_record(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import os
 import resource
+import shutil
 
 import jax
 import numpy as np
@@ -12,11 +13,8 @@ import pytest
 from early_experience import config as config_lib
 from early_experience.runtime.errors import UserError
 from early_experience.training import optimizer, train_step
-from early_experience.training.checkpoint import (
-  Checkpoints,
-  Position,
-  load_params,
-)
+from early_experience.training.checkpoint import Checkpoints, Position
+from early_experience.training.restore import load_params
 from tests.training_case import mesh_of, model_of, to_numpy
 
 # What orbax leaves behind when a load fails.
@@ -41,6 +39,14 @@ def checkpoints_of(folder, cfg=CFG, tokenizer='abc', keep=2):
   return Checkpoints(folder, cfg, tokenizer, keep)
 
 
+def empty(data):
+  return b''
+
+
+def replace(data):
+  return b'[1]'
+
+
 def save(folder, *totals, sizes=(1, 1, 1)):
   """Saves states with seed, step and total alike; returns their parameters."""
   mesh = mesh_of(sizes)
@@ -48,7 +54,7 @@ def save(folder, *totals, sizes=(1, 1, 1)):
   with jax.set_mesh(mesh), checkpoints_of(folder) as checkpoints:
     for total in totals:
       state = state_on(mesh, seed=total)
-      checkpoints.save(state, Position(1, total, total))
+      checkpoints.save(state, Position(1, total, total), loss=1.0)
       params[total] = to_numpy(state.params)
   return params
 
@@ -196,3 +202,59 @@ def test_other_architecture_or_tokenizer_is_refused(folder):
     checkpoints_of(folder, tokenizer='xyz')
   with pytest.raises(UserError, match='holds no checkpoints'):
     load_params(folder / 'absent', CFG, mesh)
+
+
+def kinds_of_files(folder):
+  """One of each kind of a checkpoint, whatever its name: the largest."""
+  found = {}
+  for path in sorted(folder.rglob('*'), key=lambda p: p.stat().st_size):
+    if path.is_file():
+      part = path.relative_to(folder)
+      in_data = path.parent.name == 'd'
+      found[part.parent if in_data else part] = part
+  return sorted(found.values())
+
+
+@pytest.mark.parametrize('how', [empty, replace, lose])
+def test_no_file_of_a_checkpoint_ends_more_than_that_checkpoint(
+  folder, tmp_path, capsys, how
+):
+  """Training and evaluation go on, from it where its state is whole."""
+  saved = save(folder, 1, 2)
+  whole = shutil.copytree(folder, tmp_path / 'whole')
+  mesh = mesh_of((1, 1, 1))
+
+  def policy():
+    with jax.set_mesh(mesh):
+      return load_params(folder, CFG, mesh)
+
+  parts = kinds_of_files(folder / '2')
+  assert len(parts) > 15
+  for part in parts:
+    shutil.rmtree(folder)
+    shutil.copytree(whole, folder)
+    path = folder / '2' / part
+    path.write_bytes(how(path.read_bytes()))
+    if how is lose:
+      path.unlink()
+    for read in (policy, lambda: restore(folder)[0].params):
+      found = read()
+      told = f'{folder / "2"} cannot be read' in capsys.readouterr().err
+      assert_identical(found, saved[1 if told else 2])
+    if part.parts[0] in ('metrics', '_CHECKPOINT_METADATA'):
+      assert not told, part
+
+
+def test_a_checkpoint_without_its_loss_is_the_newest_and_not_the_best(
+  folder, capsys
+):
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    with Checkpoints(folder, CFG, 'abc', keep=1, keep_best=1) as checkpoints:
+      for total, loss in ((1, 3.0), (2, 1.0), (3, 2.0)):
+        checkpoints.save(state_on(mesh), Position(0, total, total), loss)
+    (folder / '2' / 'metrics' / 'metrics').write_text('{"lo')
+    with Checkpoints(folder, CFG, 'abc', keep=1, keep_best=1) as checkpoints:
+      checkpoints.save(state_on(mesh), Position(0, 4, 4), 5.0)
+  assert '2/metrics/metrics is damaged, and removed' in capsys.readouterr().err
+  assert sorted(p.name for p in folder.glob('[0-9]*')) == ['3', '4']

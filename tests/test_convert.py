@@ -60,9 +60,8 @@ def test_there_and_back(tmp_path, monkeypatch, capsys):
     tmp_path / 'o',
     tmp_path / 'a',
   )
-  code, out, err = run(
-    monkeypatch, capsys, 'from_hf', f'--hf={hf}', f'--out={ours}'
-  )
+  asked = ('from_hf', f'--hf={hf}', f'--out={ours}')
+  code, out, err = run(monkeypatch, capsys, *asked)
   assert (code, err) == (0, []) and 'parameters in float32' in out[0]
   more = (f'--checkpoint={ours}', f'--out={again}')
   assert run(monkeypatch, capsys, 'to_hf', *more)[0] == 0

@@ -9,7 +9,7 @@ import pytest
 
 from early_experience import collect, evaluate, explore, prepare, train
 from early_experience.config import default
-from early_experience.envs.interface import Task, Turn
+from early_experience.envs.interface import Turn
 from early_experience.evaluation import agent, world_model
 from early_experience.experience import records
 from early_experience.runtime.errors import UserError
@@ -139,7 +139,7 @@ def test_a_summary_counts_what_the_records_say(workdir, summaries):
   steps = [len(record['steps']) for record in records]
   assert summary['steps']['mean'] == pytest.approx(sum(steps) / 12)
   assert summary['invalid_rate'] == 0
-  assert summary['out_of_context'] == 0
+  assert summary['out_of_context'] == summary['no_action'] == 0
   assert [summary['by_type'][kind]['n'] for kind in ('near', 'far')] == [6, 6]
 
 
@@ -149,15 +149,6 @@ def test_every_policy_gets_the_same_tasks(workdir, summaries):
     for policy in summaries
   ]
   assert played[0] == played[1] == played[2]
-
-
-def test_the_choice_of_tasks_is_fixed_and_takes_the_types_in_turn():
-  tasks = [Task(f'{i}', 'test', 'abc'[i % 3]) for i in range(60)]
-  chosen = evaluate.choose(tasks, 9)
-  assert [task.type for task in chosen] == list('abc') * 3
-  assert chosen == evaluate.choose(tasks[::-1], 9)
-  assert chosen == evaluate.choose(tasks, 30)[:9]
-  assert sorted(evaluate.choose(tasks, 0), key=lambda t: int(t.id)) == tasks
 
 
 def test_a_stopped_evaluation_goes_on_where_it_was(workdir, summaries, capsys):
@@ -237,8 +228,12 @@ def test_an_environment_that_fails_costs_its_own_episode(tmp_path, capsys):
     lambda: Fails(tasks=9), copy.deepcopy(config), tmp_path
   )
   assert summary['set_aside'] == {'error': 3, 'observation too long': 1}
-  assert summary['splits']['test']['tasks'] == 5
+  counts = summary['splits']['test']
+  success, kinds = counts['success'], counts['by_type']
+  assert (counts['tasks'], success['n'], success['set_aside']) == (9, 9, 4)
+  assert [kinds[k]['set_aside'] for k in ('near', 'far')] == [2, 2]
   said = capsys.readouterr().out
+  assert f'test {success["count"]}/9 = ' in said and '], 4 set aside, ' in said
   assert 'evaluate random; set aside: 3 error, 1 observation too long' in said
   evaluate.evaluate_in(lambda: ToyEnv(tasks=9), config, tmp_path / 'whole')
   whole = lines(tmp_path / 'whole', 'random')

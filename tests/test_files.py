@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from early_experience.envs import demonstrations, guard
+from early_experience.envs.interface import Turn
 from early_experience.experience import records
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
@@ -69,7 +71,7 @@ def test_a_foreign_record_is_refused_with_its_file_and_line(
   value = records.to_json(named('b'))
   change(value)
   (shard,) = files.jsonl_shards(tmp_path, records.STEM)
-  with open(shard, 'a') as file:
+  with open(shard, 'a', encoding='utf-8') as file:
     file.write(json.dumps(value) + '\n')
   with pytest.raises(UserError, match=f'00000.jsonl line 2: .*{message}'):
     list(records.read(tmp_path))
@@ -154,6 +156,56 @@ def test_a_stage_with_other_settings_is_refused(tmp_path):
     stage.begin(tmp_path, 'explore', {'k': 8, 'deep': {'seed': 1}})
 
 
+def shards_of_a_stage(folder):
+  """Those of a finished stage: of two lines each."""
+  with files.JsonlWriter(folder, records.STEM, shard_lines=2) as writer:
+    for name in 'abcde':
+      writer.write(records.to_json(named(name)))
+  with files.JsonlWriter(folder, 'failures') as writer:
+    writer.write({'task_id': 'f'})
+  stage.finish(folder, {})
+  return files.jsonl_shards(folder, records.STEM)
+
+
+@pytest.mark.parametrize('number', range(3))
+@pytest.mark.parametrize('lost', ['a line', 'all lines', 'the shard'])
+def test_lines_that_a_finished_stage_lost_are_noticed(tmp_path, number, lost):
+  shards = shards_of_a_stage(tmp_path)
+  assert len(list(records.read(tmp_path))) == 5
+  path = shards[number]
+  left = path.read_bytes().splitlines(keepends=True)[1:]
+  path.write_bytes(b''.join(left) if lost == 'a line' else b'')
+  if lost == 'the shard':
+    path.unlink()
+  match = rf'{path.name} has \d lines, and .*summary.json counts [12]:'
+  with pytest.raises(UserError, match=match):
+    list(records.read(tmp_path))
+
+
+def test_what_is_removed_with_the_summary_is_meant_to_be(tmp_path):
+  """As the advice to try again what was set aside has it."""
+  shards_of_a_stage(tmp_path)
+  (tmp_path / 'failures-00000.jsonl').unlink()
+  with pytest.raises(UserError, match='failures-00000.jsonl has 0 lines'):
+    list(files.read_jsonl(tmp_path, 'failures'))
+  (tmp_path / 'summary.json').unlink()
+  assert list(files.read_jsonl(tmp_path, 'failures')) == []
+
+
+def test_a_path_in_settings_is_what_it_holds(tmp_path):
+  for name, place in (('a', stage.place('/a', '1')), ('b', {'x': {'y': '/a'}})):
+    stage.begin(tmp_path, name, {'from': place})
+  stage.begin(tmp_path, 'a', {'from': stage.place('/b', '1')})  # moved
+  stage.begin(tmp_path, 'a', {'from': stage.place('/a', '')})  # gone
+  for other in (stage.place('/b', '2'), stage.place('/b', ''), ''):
+    with pytest.raises(UserError, match="from was '/a', is '"):
+      stage.begin(tmp_path, 'a', {'from': other})
+  # Older settings are a path alone.
+  stage.begin(tmp_path, 'b', {'from': {'x': {'y': stage.place('/a', '1')}}})
+  with pytest.raises(UserError, match="from.x.y was '/a', is '/b'"):
+    stage.begin(tmp_path, 'b', {'from': {'x': {'y': stage.place('/b', '1')}}})
+
+
 def test_a_missing_stage_is_named_with_its_command(tmp_path):
   with pytest.raises(UserError, match='python -m early_experience.collect'):
     stage.require(tmp_path, 'collect')
@@ -165,3 +217,22 @@ def test_a_missing_stage_is_named_with_its_command(tmp_path):
 def test_a_workdir_that_cannot_be_written_is_named():
   with pytest.raises(UserError, match='cannot write /proc/nowhere/train'):
     stage.begin('/proc/nowhere', 'train', {})
+
+
+@pytest.mark.parametrize(
+  'value', ['[' * 100_000, '9' * 5000, '"\\ud800"', '"a", "b": "a"']
+)
+def test_json_that_cannot_be_held_is_bad_input_in_every_file(tmp_path, value):
+  line = f'{{"task": "t", "b": {value}}}'
+  path = tmp_path / 'file.jsonl'
+  path.write_text(line)
+  with pytest.raises(UserError, match='line 1: not a whole JSON record'):
+    list(files.read_objects(path))
+  if 'a' not in value:  # the last of two keys counts in files of checkpoints
+    with pytest.raises(UserError, match='file.jsonl is not JSON'):
+      files.read_json(path)
+  path.write_text(f'{line}\n{{"task": "u", "actions": ["go"]}}\n')
+  found = demonstrations.Demonstrations(str(path), 'env.kwargs.demonstrations')
+  assert next(found.play('u', Turn('Here.'))) == 'go'
+  with pytest.raises(guard.Misbehaves, match='without a task: 1, as line 1'):
+    next(found.play('t', Turn('Here.')))

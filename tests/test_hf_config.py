@@ -268,7 +268,11 @@ def test_what_is_not_supported_is_named(changes, message):
 @pytest.mark.parametrize(
   'source, changes, message',
   [
-    (QWEN2_5_7B, {'use_sliding_window': True}, 'use_sliding_window = True'),
+    (
+      QWEN2_5_7B,
+      {'use_sliding_window': True, 'max_window_layers': 27},
+      'use_sliding_window = True is not supported where layers slide',
+    ),
     (GEMMA3_4B, {'text_config': 4}, 'text_config = 4 is not an object'),
     (
       GEMMA3_4B,

@@ -20,6 +20,7 @@ from early_experience.model.transformer import (  # noqa: E402
 )
 from early_experience.runtime.errors import UserError  # noqa: E402
 from tests import hf_case, model_case  # noqa: E402
+from tests.close import assert_exact  # noqa: E402
 from tests.hf_case import imported  # noqa: E402, F401
 
 TARGETS = ('q', 'o', 'gate', 'down')
@@ -53,6 +54,31 @@ def test_an_export_loads_and_is_what_was_imported(imported, tmp_path):  # noqa: 
   for name, value in theirs.items():
     np.testing.assert_array_equal(ours[name], value, strict=True)
   assert type(load_in_transformers(tmp_path / 'out')) is type(model)
+
+
+def test_full_attention_in_every_layer_runs(tmp_path):
+  """Transformers asks a Gemma 3 for a window that no layer has."""
+  model = hf_case.make_model('gemma3', layer_types=['full_attention'] * 4)
+  model.save_pretrained(tmp_path / 'theirs')
+  params, cfg, mesh = hf_case.load(tmp_path / 'theirs')
+  with jax.set_mesh(mesh):
+    write.write_params(params, cfg, tmp_path / 'out', 'float32', {})
+  again = load_in_transformers(tmp_path / 'out')
+  np.testing.assert_array_equal(their_logits(again), their_logits(model))
+
+
+@pytest.mark.parametrize('name', ['qwen2', 'gemma3'])
+def test_a_tied_head_that_is_stored_loads_too(tmp_path, name):
+  model = hf_case.make_model(name)
+  model.save_pretrained(tmp_path / 'theirs')
+  params, cfg, mesh = hf_case.load(tmp_path / 'theirs')
+  assert cfg.tied
+  with jax.set_mesh(mesh):
+    known = {'head': True}
+    write.write_params(params, cfg, tmp_path / 'out', 'float32', known)
+  assert 'lm_head.weight' in tensors_of(tmp_path / 'out')
+  again = load_in_transformers(tmp_path / 'out')
+  np.testing.assert_array_equal(their_logits(again), their_logits(model))
 
 
 def save_with_images(folder):
@@ -132,23 +158,25 @@ def logits_of(params, cfg, mesh):
     h_BTD = hidden(params, *parts, cfg)
     return jnp.einsum('btd,vd->btv', h_BTD, output_head(params, cfg))
 
-  with jax.set_mesh(mesh):
+  with jax.enable_x64(), jax.set_mesh(mesh):
+    params, cfg = hf_case.doubled_params(params, cfg)
     return np.asarray(compute(params, sharding.put_batch(batch, mesh)))
 
 
 def their_logits(model):
   tokens = torch.tensor(hf_case.tokens_of(2, 16), dtype=torch.long)
-  with torch.no_grad():
-    return model(tokens).logits.numpy()
+  with hf_case.float64(), torch.no_grad():
+    return model.double()(tokens).logits.numpy()
 
 
 def test_adapters_are_merged(adapted, tmp_path):
   base, params, cfg, mesh, logits_BTV = adapted
-  with jax.set_mesh(mesh):
-    write.write_params(params, cfg, tmp_path / 'out', 'float32', {})
-  model = load_in_transformers(tmp_path / 'out')
-  np.testing.assert_allclose(their_logits(model), logits_BTV, atol=1e-4)
-  plain = load_in_transformers(base)
+  with jax.enable_x64(), jax.set_mesh(mesh):
+    params, cfg = hf_case.doubled_params(params, cfg)
+    write.write_params(params, cfg, tmp_path / 'out', 'float64', {})
+  model = hf_case.doubled(load_in_transformers(tmp_path / 'out'))
+  assert_exact(their_logits(model), logits_BTV)
+  plain = hf_case.doubled(load_in_transformers(base))
   assert np.abs(their_logits(plain) - logits_BTV).max() > 0.1
 
 
@@ -158,9 +186,9 @@ def test_adapters_load_in_peft(adapted, tmp_path):
   with jax.set_mesh(mesh):
     write.write_adapters(params, cfg, tmp_path / 'out', read.facts(base))
   model = peft.PeftModel.from_pretrained(
-    load_in_transformers(base), tmp_path / 'out'
+    hf_case.doubled(load_in_transformers(base)), tmp_path / 'out'
   ).eval()
-  np.testing.assert_allclose(their_logits(model), logits_BTV, atol=1e-4)
+  assert_exact(their_logits(model), logits_BTV)
   saved = json.loads((tmp_path / 'out' / 'adapter_config.json').read_text())
   assert saved['base_model_name_or_path'] == str(base)
   names = set(tensors_of(tmp_path / 'out'))

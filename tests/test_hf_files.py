@@ -184,6 +184,10 @@ def test_wider_is_exact_and_narrower_is_refused(tmp_path):
     load(half), jax.tree.map(np.float32, load(half, param_dtype='bfloat16'))
   )
   whole = save(tmp_path / 'whole', make_tensors())
+  cfg = convert.config_of(whole, 'bfloat16')
+  rounded = read.read_params(whole, cfg, make_mesh(), rounded=True)
+  wanted = jax.tree.map(lambda x: x.astype('bfloat16'), load(whole))
+  assert_identical(rounded, wanted)
   refused(
     whole,
     r'embed_tokens.weight is of dtype float32 .*param_dtype',
@@ -219,8 +223,11 @@ def test_a_stored_head_is_the_embedding_where_they_are_tied(tmp_path):
   refused(save(tmp_path / 'a', tensors, tied), 'lm_head.weight is not the emb')
   tensors['lm_head.weight'] = tensors['model.embed_tokens.weight']
   same = load(save(tmp_path / 'b', tensors, tied))
-  del tensors['lm_head.weight']
+  head = tensors.pop('lm_head.weight')
   assert_identical(same, load(save(tmp_path / 'c', tensors, tied)))
+  del tensors['model.embed_tokens.weight']  # under the other name alone
+  alone = save(tmp_path / 'd', tensors | {'lm_head.weight': head}, tied)
+  assert_identical(same, load(alone))
 
 
 def test_files_are_those_of_the_index(tmp_path):

@@ -15,11 +15,19 @@ from tests.hf_case import imported  # noqa: E402, F401
 ROWS, PROMPT, NEW = 2, 9, 64
 
 
+@pytest.fixture(autouse=True)
+def float64():  # where two tokens are never as likely as each other
+  with hf_case.float64():
+    yield
+
+
 def test_greedy_continuation(imported):  # noqa: F811
   model, params, cfg, mesh = imported
+  model = hf_case.doubled(model)
   prompts_BT = hf_case.tokens_of(ROWS, PROMPT, seed=1)
   never = cfg.vocab_size  # a stop id that no row says
   with jax.set_mesh(mesh):
+    params, cfg = hf_case.doubled_params(params, cfg)
     cache = decode.init_cache(cfg, ROWS, PROMPT + NEW + 1)
     counts_B = jnp.full(ROWS, PROMPT, jnp.int32)
     logits_BV, cache = decode.extend(

@@ -16,6 +16,7 @@ from early_experience.model.transformer import (  # noqa: E402
 )
 from early_experience.training import loss  # noqa: E402
 from tests import hf_case, model_case  # noqa: E402
+from tests.close import assert_exact  # noqa: E402
 from tests.hf_case import imported  # noqa: E402, F401
 
 ROWS, T = 2, 24
@@ -23,7 +24,7 @@ ROWS, T = 2, 24
 
 def batch_of(tokens_BT):
   depth_BT, span_BT = model_case.flat(tokens_BT)
-  weights_BTO = np.zeros((*tokens_BT.shape, 1), np.float32)
+  weights_BTO = np.zeros((*tokens_BT.shape, 1))
   weights_BTO[:, 1:] = 1 / (ROWS * (T - 1))
   return {
     'tokens': tokens_BT,
@@ -34,8 +35,17 @@ def batch_of(tokens_BT):
   }
 
 
+@pytest.fixture(autouse=True)
+def float64():
+  with hf_case.float64():
+    yield
+
+
 def test_logits_and_gradients(imported):  # noqa: F811
   model, params, cfg, mesh = imported
+  model = hf_case.doubled(model)
+  with jax.set_mesh(mesh):
+    params, cfg = hf_case.doubled_params(params, cfg)
   tokens_BT = hf_case.tokens_of(ROWS, T)
 
   @jax.jit
@@ -58,7 +68,7 @@ def test_logits_and_gradients(imported):  # noqa: F811
   result.loss.backward()
   want_BTV = result.logits.detach().numpy()
   assert np.abs(want_BTV).max() > 1
-  np.testing.assert_allclose(logits_BTV, want_BTV, atol=1e-4)
+  assert_exact(logits_BTV, want_BTV)
 
   want = {name: p.grad.numpy() for name, p in model.named_parameters()}
   gradients = table.flat(gradients)
@@ -68,9 +78,6 @@ def test_logits_and_gradients(imported):  # noqa: F811
       ours if tensor.layer is None else ours[tensor.layer]
     )
     expected = want.pop(tensor.name)
-    most = np.abs(expected).max()
-    assert most > 0, tensor.name
-    np.testing.assert_allclose(
-      ours, expected, atol=1e-4 * most, err_msg=tensor.name
-    )
+    assert np.abs(expected).max() > 0, tensor.name
+    assert_exact({tensor.name: ours}, {tensor.name: expected})
   assert want == {}

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import time
 
 import jax
 import numpy as np
@@ -83,16 +84,41 @@ def test_ten_kills_leave_no_trace(straight, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))
 
 
-def test_told_to_leave_it_saves_at_once_and_goes_on(straight, tmp_path):
+@pytest.mark.parametrize(
+  'number, code, word',
+  [
+    (signal.SIGTERM, AGAIN, 'preempted'),
+    (signal.SIGHUP, AGAIN, 'preempted'),  # its terminal is gone
+    (signal.SIGINT, 130, 'stopped'),
+  ],
+)
+def test_told_to_leave_it_saves_at_once_and_goes_on(
+  straight, tmp_path, number, code, word
+):
   workdir = prepared(tmp_path)
   rare = '--config.train.checkpoint_every_steps=1000'
   process = start(workdir, 1, 0, 1, 0, *FLAGS, rare)
   wait_for(workdir, 4)
-  process.send_signal(signal.SIGTERM)
-  ((_, said),) = end([process], AGAIN)
-  done = int(said.split('saved after update ')[1].split(';')[0])
+  process.send_signal(number)
+  ((_, said),) = end([process], code)
+  *_, last = said.splitlines()
+  assert last.startswith(f'{word}: saved after update ')
+  done = int(last.split('saved after update ')[1].split(';')[0])
   folder = workdir / 'train' / 'tiny' / 'checkpoints' / str(done)
   assert folder.is_dir()
   end([train(workdir)])
   assert losses(workdir) == losses(straight)
   jax.tree.map(np.testing.assert_array_equal, params(workdir), params(straight))
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_save(tmp_path):
+  workdir = prepared(tmp_path)
+  process = start(workdir, 1, 0, 1, 0, *FLAGS)
+  kill = lambda: process.send_signal(signal.SIGINT)
+  wait_for(workdir, 2)
+  waiting.until(lambda: half_written(workdir), 'save', poll=0.001)
+  kill()
+  time.sleep(1.5)  # no echo of the first
+  kill()
+  process.communicate(timeout=waiting.SECONDS)
+  assert process.returncode == 130

@@ -145,10 +145,18 @@ def test_slurm_submits_and_cancels():
     ({'PROCESSES': '4'}, 4),
   ],
 )
-def test_a_slurm_job_starts_one_process_a_node_or_a_gpu(env, tasks):
+@pytest.mark.parametrize(
+  'nodes, cpus', [('16(x2),8,128', 8), ('64', 64), ('1(x4)', 1), ('', 0)]
+)
+def test_a_slurm_job_starts_one_process_a_node_or_a_gpu(
+  env, tasks, nodes, cpus
+):
+  """With its share of the CPUs that the job has everywhere."""
+  env = {'SLURM_JOB_CPUS_PER_NODE': nodes, **env}
   result = launch('slurm.sbatch', *TRAIN, DRY_RUN='1', **env)
+  share = f' --cpus-per-task={max(1, cpus // tasks)}' if cpus else ''
   assert result.stdout == (
-    f'srun --ntasks-per-node={tasks} --kill-on-bad-exit=0 --wait=120'
+    f'srun --ntasks-per-node={tasks}{share} --kill-on-bad-exit=0 --wait=120'
     f' {" ".join(TRAIN)}\n'
   )
 
@@ -234,6 +242,45 @@ def test_a_missing_tool_is_named(tmp_path, script, arguments, tool):
   assert result.returncode == 2
   (line,) = result.stderr.splitlines()
   assert line.startswith(f'error: {tool} is not installed: ')
+
+
+FAKE_PYTHON = """#!/bin/sh
+case $2 in
+  venv)
+    [ ! -e .venv ] || [ -d .venv ] || exit 1
+    mkdir -p .venv/bin && ln "$0" .venv/bin/python ;;
+  pip) echo "$0 $*" ;;
+  *) exit $OLD ;;
+esac
+"""
+
+
+@pytest.mark.parametrize('state', ['absent', 'dangling', 'a file', 'nowhere'])
+def test_a_virtual_environment_that_cannot_run_is_made_anew(tmp_path, state):
+  (tmp_path / 'launch').mkdir()
+  shutil.copy(ROOT / 'launch' / 'setup.sh', tmp_path / 'launch')
+  python = tmp_path / 'python'
+  python.write_text(FAKE_PYTHON)
+  python.chmod(0o755)
+  venv = tmp_path / '.venv'
+  if state == 'dangling':
+    (venv / 'bin').mkdir(parents=True)
+    (venv / 'bin' / 'python').symlink_to('/usr/bin/python3.0')
+    (venv / 'bin' / 'kept').touch()
+  if state == 'a file':
+    venv.touch()
+  if state == 'nowhere':
+    venv.symlink_to(tmp_path / 'gone')
+  done = subprocess.run(
+    ['sh', 'launch/setup.sh', 'test'],
+    cwd=tmp_path,
+    env={**os.environ, 'PYTHON': str(python), 'OLD': '0'},
+    capture_output=True,
+    text=True,
+  )
+  assert (done.returncode, done.stderr) == (0, '')
+  assert '.venv/bin/python -m pip install -q -e .[test]' in done.stdout
+  assert not (venv / 'bin' / 'kept').exists()
 
 
 def test_scripts_pass_shellcheck():

@@ -115,6 +115,28 @@ def test_a_damaged_row_is_named(tmp_path):
     list(itertools.islice(batches, len(row_sets['a'])))
 
 
+@pytest.mark.parametrize('place', range(0, 1 << 17, 1 << 12))
+def test_damage_anywhere_is_one_message_or_none(tmp_path_factory, place):
+  """At the end of what is written, too, where a shard's index stands."""
+  folder = tmp_path_factory.getbasetemp() / 'damaged'
+  if not folder.exists():
+    write(folder, 'a', range(10))
+  shard = folder / 'prepare' / 'rows' / 'a' / 'rows-00000.array_record'
+  data = shard.read_bytes()
+  bad = bytes(255 - b for b in data[place : place + 4096])
+  shard.write_bytes(data[:place] + bad + data[place + 4096 :])
+  try:
+    row_sets = {'a': loader.open_rows(folder, 'a')}
+    batches = loader.batches(row_sets, {'a': 1.0}, seed=0, batch_rows=1)
+    shown = list(itertools.islice(batches, len(row_sets['a'])))
+  except UserError as error:
+    assert 'rows/a: ' in str(error) and '\n' not in str(error)
+  else:
+    assert len(shown) == len(row_sets['a'])
+  finally:
+    shard.write_bytes(data)
+
+
 def test_unknown_rows_are_refused_with_those_there(tmp_path):
   write(tmp_path, 'a', range(10))
   with pytest.raises(UserError, match="no rows 'joint' .*there: a"):

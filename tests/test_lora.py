@@ -1,6 +1,7 @@
 """Adapters: trained beside parameters that stay as they are."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import initial, metrics
+from tests.close import FLOAT64, assert_exact
 from tests.model_case import flat, make_cfg, make_params
 from tests.training_case import config_of, mesh_of, prepared, to_numpy
 
@@ -34,7 +36,7 @@ def load(config, workdir, name=None):
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
     before = initial.params(source, cfg, mesh, config.seed)
-    after = initial.policy(folder, cfg, mesh)
+    after = initial.policy(folder, cfg, mesh, source)
   return table.flat(to_numpy(after)), table.flat(to_numpy(before))
 
 
@@ -49,8 +51,11 @@ def straight(tmp_path_factory):
   return train(lora_config(), workdir), workdir
 
 
+@jax.enable_x64()
 def test_attached_adapters_equal_merged_ones():
-  cfg = make_cfg(lora_rank=3, lora_alpha=1.5)
+  plain, cfg = (
+    make_cfg(lora_rank=rank, lora_alpha=1.5, **FLOAT64) for rank in (0, 3)
+  )
   params = table.flat(make_params(cfg))
   merged = {path: x for path, x in params.items() if not is_adapter(path)}
   for path in merged:
@@ -62,11 +67,11 @@ def test_attached_adapters_equal_merged_ones():
       merged[path] = merged[path] + 0.5 * added.reshape(merged[path].shape)
   tokens_BT = np.arange(12)[None]
   with jax.set_mesh(mesh_of((1, 1, 1))):
-    attached, plain = (
+    both = (
       hidden(table.nested(p), tokens_BT, *flat(tokens_BT), c)
-      for p, c in ((params, cfg), (merged, make_cfg()))
+      for p, c in ((params, cfg), (merged, plain))
     )
-  np.testing.assert_allclose(attached, plain, rtol=1e-4, atol=1e-5)
+    assert_exact(*both)
 
 
 def test_only_adapters_move_and_only_they_have_moments(straight):
@@ -157,3 +162,91 @@ def test_targets_that_match_nothing_are_named(straight):
   config.model.lora_targets = ('q', 'query_proj')
   with pytest.raises(UserError, match="'query_proj' matches no matrix"):
     train(config, straight[1])
+
+
+def new(folder):
+  folder.mkdir()
+  return folder
+
+
+def moved(workdir, tmp_path):
+  """A copy of a workdir elsewhere, the first one out of the way."""
+  hidden = workdir.rename(workdir.with_name(f'{workdir.name}-gone'))
+  return hidden, shutil.copytree(hidden, tmp_path / 'copy')
+
+
+def test_a_moved_workdir_with_its_base_goes_on(tmp_path):
+  """Adapters beside another training of the workdir, and those after them."""
+  workdir = prepared(new(tmp_path / 'first'))
+  base = config_of()
+  base.model.param_dtype = 'bfloat16'
+  train(base, workdir)
+  first = lora_config('first', checkpoint=str(workdir / 'train' / base.name))
+  train(first, workdir)
+  second = lora_config('second', checkpoint=str(workdir / 'train' / 'first'))
+  train(second, workdir)
+  want = load(second, workdir)
+  _, copy = moved(workdir, tmp_path)
+  for config in (first, second):  # finished, whether or not paths are new
+    train(config, copy)
+  jax.tree.map(np.testing.assert_array_equal, load(second, copy), want)
+  second.init.checkpoint = str(copy / 'train' / 'first')
+  train(second, copy)
+  third = lora_config('third', checkpoint=str(copy / 'train' / 'second'))
+  train(third, copy)
+  jax.tree.map(np.testing.assert_array_equal, load(third, copy)[1], want[0])
+
+
+@pytest.fixture
+def apart(tmp_path):
+  """A training of adapters, cut short, and the moved folder of its base."""
+  workdir, other = (prepared(new(tmp_path / x)) for x in ('run', 'other'))
+  base = config_of()
+  base.model.param_dtype = 'bfloat16'
+  train(base, other)
+  config = lora_config(checkpoint=str(other / 'train' / base.name))
+  train(config, workdir)
+  (workdir / 'train' / config.name / 'summary.json').unlink()
+  want = load(config, workdir)
+  _, copy = moved(other, tmp_path)
+  return workdir, config, copy / 'train' / base.name, want
+
+
+def test_a_base_that_was_moved_is_named_and_taken_if_it_is_the_same(apart):
+  workdir, config, base, want = apart
+  gone = config.init.checkpoint
+  with pytest.raises(
+    UserError, match=f'{gone} is not there, .*init.checkpoint'
+  ):
+    train(config, workdir)
+  config.init.checkpoint = str(base)
+  jax.tree.map(np.testing.assert_array_equal, load(config, workdir), want)
+  train(config, workdir)
+  jax.tree.map(np.testing.assert_array_equal, load(config, workdir), want)
+
+
+def test_a_base_that_is_another_is_refused(apart):
+  workdir, config, base, _ = apart
+  other = config_of()
+  other.seed, other.name = 1, 'another'
+  other.model.param_dtype = 'bfloat16'
+  train(other, base.parent.parent)
+  config.init.checkpoint = str(base.parent / 'another')
+  with pytest.raises(UserError, match='another holds other parameters than'):
+    train(config, workdir)
+
+
+def test_what_older_versions_began_takes_a_moved_base_too(apart):
+  """They recorded its path alone; checkpoints know what they stand beside."""
+  workdir, config, base, want = apart
+  folder = workdir / 'train' / config.name
+  about = folder / 'checkpoints' / 'architecture.json'
+  old = json.loads(about.read_text())
+  del old['source']['contents'], old['source']['home']
+  about.write_text(json.dumps(old))
+  settings = json.loads((folder / 'settings.json').read_text())
+  settings['init'] = {'hf': '', 'checkpoint': config.init.checkpoint}
+  (folder / 'settings.json').write_text(json.dumps(settings))
+  config.init.checkpoint = str(base)
+  train(config, workdir)
+  jax.tree.map(np.testing.assert_array_equal, load(config, workdir), want)

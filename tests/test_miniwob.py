@@ -54,7 +54,9 @@ def children(process):
 
 def alive(process):
   status = pathlib.Path(f'/proc/{process}/status')
-  return status.exists() and 'State:\tZ' not in status.read_text()
+  return status.exists() and 'State:\tZ' not in status.read_text(
+    encoding='utf-8'
+  )
 
 
 def transcripts(env):

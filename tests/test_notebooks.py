@@ -26,6 +26,13 @@ def test_tables_hold_what_the_stages_wrote(workdir):
   results = runs.results[runs.results.task_type == analysis.ALL_TYPES]
   assert set(results.policy) == set(tiny_workdir.POLICIES)
   assert set(results.n) == {24}
+  assert dict(results.groupby('policy').set_aside.sum()) == {
+    'random': 4,
+    'untrained': 0,
+    'imitation': 0,
+    'joint': 0,
+  }
+  assert results.groupby('split').panel.nunique().eq(1).all()
   assert (results.low <= results.rate).all()
   assert (results.rate <= results.high).all()
   assert list(runs.tokens.name) == ['expert', 'joint']
@@ -52,6 +59,7 @@ def test_what_was_left_out_and_paid_is_there(workdir):
   left_out = experience.left_out.groupby(['stage', 'reason']).size()
   assert dict(left_out) == {
     ('collect', 'more than 20 steps'): 1,
+    ('evaluate/random', 'hang'): 4,
     ('explore', 'hang'): 1,
     ('reflect', 'names the expert'): 3,
     ('reflect', 'outcome'): 1,
@@ -61,6 +69,22 @@ def test_what_was_left_out_and_paid_is_there(workdir):
   ]
   counts = experience.counts.set_index(['stage', 'what']).value
   assert counts['reflect', 'dropped.names the expert'] == 3
+
+
+def test_a_figure_tells_what_was_set_aside_and_what_does_not_compare(
+  workdir, tmp_path
+):
+  pytest.importorskip('matplotlib')
+  other = tiny_workdir.build(tmp_path / 'other', trajectories=2, tasks=4)
+
+  def texts(*workdirs):
+    figure = analysis.plot_results(analysis.load_workdirs(workdirs))
+    axes = figure.axes[0]
+    return axes.get_title(), [text.get_text() for text in axes.texts]
+
+  assert texts(str(workdir)) == ('seen tasks', ['2 of 24 set aside'])
+  title, _ = texts(str(workdir), str(other))
+  assert title == 'seen tasks\n(not the same for all: they do not compare)'
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

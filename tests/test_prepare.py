@@ -7,7 +7,7 @@ import pytest
 
 from configs import tiny
 from early_experience.collect import collect_from
-from early_experience.experience import loader, rows
+from early_experience.experience import loader, records, render, rows
 from early_experience.explore import explore_in
 from early_experience.prepare import prepare
 from early_experience.recipes import row_sets
@@ -94,11 +94,48 @@ def test_an_instructed_world_model_shares_nothing_with_the_policy(workdir):
     assert set(row['tokens'][starts]) == {system}
 
 
-def test_a_path_longer_than_a_row_is_an_error_or_counted(workdir):
+def test_a_path_longer_than_a_row_is_an_error(workdir):
   with pytest.raises(UserError, match='has a path of .*row_tokens=16'):
     prepare(settings(row_tokens=16, overlong='error'), str(workdir))
-  summary = prepare(settings(row_tokens=40), str(workdir))
-  assert summary['rows']['joint']['dropped'] > 0
+
+
+@pytest.mark.parametrize('layout', ['tree', 'flat'])
+def test_of_an_overlong_path_all_decisions_that_fit_are_kept(
+  workdir, layout, capsys
+):
+  whole = prepare(settings(), str(workdir))
+  (workdir / 'prepare').rename(workdir / 'whole')
+  given = {'tokenizer': str(workdir / 'whole'), 'layout': layout}
+  summary = prepare(settings(row_tokens=64, **given), str(workdir))
+  found = summary['rows']['expert']
+  coder = saved.load(workdir / 'whole')
+  held_out = files.read_json(workdir / 'whole' / 'split.json')['held_out']
+  expected = lost = decisions = 0
+  for trajectory in records.read(workdir / 'reflect'):
+    if trajectory.task_id in held_out:
+      continue
+    for i, step in enumerate(trajectory.steps):
+      past = render.history(
+        trajectory.instruction,
+        [s.observation for s in trajectory.steps[: i + 1]],
+        [s.action for s in trajectory.steps[:i]],
+      )
+      prompt = coder.encode_prompt(past, 'action')
+      answer = coder.encode_answer(past, 'action', step.action)
+      fits = len(prompt) + len(answer) <= 64
+      expected += fits * len(answer)
+      lost, decisions = lost + (not fits), decisions + 1
+  assert whole['rows']['expert']['scored']['imitation'] > expected > 0
+  assert found['scored']['imitation'] == expected
+  assert (found['dropped'], found['decisions']) == (lost, decisions)
+  line = f', {lost} of {decisions} decisions and outcomes overlong, dropped'
+  assert line in capsys.readouterr().out
+
+
+def test_rows_of_which_nothing_fits_are_an_error_that_leaves_nothing(workdir):
+  with pytest.raises(UserError, match='expert: none of .*row_tokens=16'):
+    prepare(settings(row_tokens=16), str(workdir))
+  assert not (workdir / 'prepare').exists()
 
 
 @pytest.mark.parametrize(
@@ -139,10 +176,10 @@ def test_rows_that_are_there_are_not_made_again(workdir):
 
 def test_rows_that_lack_what_they_are_for_are_told(workdir, capsys):
   path = workdir / 'reflect' / 'trajectories-00000.jsonl'
-  records = [json.loads(line) for line in path.read_text().splitlines()]
-  for step in itertools.chain(*(record['steps'] for record in records)):
+  made = [json.loads(line) for line in path.read_text().splitlines()]
+  for step in itertools.chain(*(record['steps'] for record in made)):
     step['rationales'] = []  # as where all that were written leak
-  path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+  path.write_text(''.join(json.dumps(record) + '\n' for record in made))
   prepare(settings(), str(workdir))
   expert, joint, world = capsys.readouterr().out.splitlines()[-3:]
   assert joint.endswith('dropped; it has nothing of: reflection')

@@ -1,6 +1,7 @@
 """The whole loop from a Hugging Face checkpoint, and back to one."""
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -21,6 +22,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import initial
+from tests.close import assert_rounded
 from tests.model_case import make_cfg, make_mesh, make_params
 
 pytest.importorskip('tokenizers')
@@ -135,13 +137,14 @@ def test_adapters_are_trained_beside_it_and_merged_on_export(
     dataclasses.replace(cfg, lora_rank=0, param_dtype='float32'),
   )
   a, b = params.pop('layers/q_lora_a'), params.pop('layers/q_lora_b')
-  added = cfg.lora_alpha / 2 * np.einsum('ldr,lrnh->ldnh', a, b)
-  assert np.abs(added).max() > 0
+  product = lambda *ab: cfg.lora_alpha / 2 * np.einsum('ldr,lrnh->ldnh', *ab)
+  added = {'layers/q': product(np.float64(a), np.float64(b))}
+  added_up = {'layers/q': product(np.abs(a), np.abs(b))}
+  assert np.abs(added['layers/q']).max() > 0
   for path, value in params.items():
-    expected = value.astype(np.float32)
-    if path == 'layers/q':
-      expected = expected + added
-    np.testing.assert_allclose(exported[path], expected, rtol=1e-6, atol=1e-7)
+    value = value.astype(np.float32)
+    size = np.abs(value) + added_up.get(path, 0)
+    assert_rounded(exported[path], value + added.get(path, 0), size)
 
 
 def test_a_native_copy_of_the_checkpoint_starts_the_same_training(
@@ -171,6 +174,30 @@ def test_a_checkpoint_brings_its_tokenizer_and_refuses_another(
   config.name = 'another'
   with pytest.raises(UserError, match='with the vocabulary of tokenizer'):
     train(config, str(tmp_path))
+
+
+def test_what_no_training_could_read_is_not_prepared(hf, workdir, tmp_path):
+  shutil.copytree(f'{workdir}/collect', tmp_path / 'collect')
+  small = shutil.copytree(hf, tmp_path / 'small')
+  about = json.loads((small / 'config.json').read_text())
+  (small / 'config.json').write_text(json.dumps(about | {'vocab_size': 100}))
+  config = config_of(small)
+  config.prepare.rows = {'expert': config.prepare.rows['expert']}
+  with pytest.raises(UserError, match=f'of {small} has 100 rows'):
+    prepare(config, str(tmp_path))
+  assert not (tmp_path / 'prepare').exists()
+
+
+def test_a_moved_checkpoint_is_the_same_to_what_is_done_and_begun(
+  hf, workdir, tmp_path
+):
+  copy = shutil.copytree(hf, tmp_path / 'copy')
+  config = config_of(copy)
+  for stage in (prepare, train):
+    stage(config, workdir)
+  (copy / 'tokenizer_config.json').write_text('{}')
+  with pytest.raises(UserError, match='tokenizer was .*copy'):
+    prepare(config, workdir)
 
 
 def test_a_source_that_is_not_there_is_named(hf, workdir):

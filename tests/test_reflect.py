@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import json
-import re
 
 import pytest
 
@@ -12,7 +11,7 @@ from early_experience.config import default
 from early_experience.experience import records
 from early_experience.experience.records import Alternative
 from early_experience.reflection import checks, words
-from early_experience.reflection.decision import Decision, decisions_of
+from early_experience.reflection.decision import decisions_of
 from early_experience.reflection.grounded import MAX_WORDS, Grounded
 from early_experience.runtime.errors import UserError
 from tests.toy_env import ToyEnv
@@ -149,101 +148,17 @@ def test_grounded_does_not_know_what_only_the_future_shows(workdir):
       assert 'take coin' not in draft.text
 
 
-def decision(action, plan, instruction, alternatives):
-  return Decision(
-    't',
-    1,
-    0,
-    instruction,
-    ('You see box 1, box 2.', 'Box 1 is closed.'),
-    ('go to box 1',),
-    None,
-    action,
-    'You open box 1. In it, there is cup 7.',
-    tuple(Alternative(*a, 'uniform') for a in alternatives),
-    plan,
-  )
-
-
-def test_grounded_plans_only_with_things_that_were_met():
-  empty = decision('open box 1', ('take cup 7 from box 1',), 'Empty box 1.', ())
-  fill = decision('open box 1', ('put box 2 in box 1',), 'Fill box 1.', ())
-  hidden, planned = Grounded(0).write([empty, fill])
-  assert 'cup' not in hidden.text
-  assert 'put box 2 in box 1' in planned.text
-
-
-def test_grounded_keeps_to_its_budget_and_says_what_it_compared():
-  alternatives = (
-    ('look', 'Box 1 is closed.', False, True),
-    ('fly to the second floor of the house', 'No.', False, False),
-    ('go to box 2', 'Box 2 is closed.', False, True),
-    ('go to the garden behind the old house', 'A garden.', False, True),
-    ('close the window on the left side', 'Closed.', False, True),
-  )
-  one = decision(
-    'open box 1', ('take cup 7 from box 1',), 'Get the cup.', alternatives
-  )
-  for seed in range(20):
-    (draft,) = Grounded(seed).write([one])
-    assert words.count(draft.text) <= MAX_WORDS
-    assert 0 < len(draft.compared) < 5
-    for action in draft.compared:
-      assert action.split(' ', 1)[-1] in draft.text.lower()
-
-
-def call(name, /, **arguments):
-  return json.dumps({'name': name, 'arguments': arguments})
-
-
-@pytest.mark.parametrize(
-  ('first', 'action', 'others', 'said'),
-  [
-    (
-      call('find_user', name='Yusuf'),
-      call('get_order', order_id='#W2'),
-      (call('get_order', order_id='#W3'), 'Hello. Who are you?'),
-      'say "Your order #W2 is on its way to you. Is that all? Bye."',
-    ),
-    ("cd(folder='a b')", "[mv(source='c.pdf')]", ('ls()', 'pwd()'), 'rm()'),
-    ('<search>a</search>', '<search>b?</search>', ('<b>', '-'), '<answer>1'),
-    ('search[cup]', 'click[b0]', ('click[< prev]', 'click[b1]'), 'click[buy]'),
-  ],
-)
-def test_of_calls_grounded_says_what_is_known_and_names_them_whole(
-  first, action, others, said
-):
-  last = said.partition('"')[2].removesuffix('"') or said
-  about = dataclasses.replace(
-    decision(action, (last,), 'Get order #W2; name and id are given.', ()),
-    actions=(first,),
-    alternatives=tuple(
-      Alternative(other, answer, False, valid, 'openai')
-      for other, answer, valid in (
-        (first, 'Yusuf.', True),
-        (last, 'Thanks.', True),
-        (others[0], 'Error.', False),
-        (others[1], 'W3.', True),
-      )
-    ),
-  )
-  found = set()
-  for seed in range(40):
-    (draft,) = Grounded(seed).write([about])
-    assert checks.check(draft.text, about) == (draft.text, None)
-    bare = re.sub(r'`[^`]*`|"[^"]*"', '_', draft.text)
-    assert bare.startswith(('I have to get on with', 'The task needs another'))
-    assert not {'name', 'id', 'order', 'search'} & set(words.tokens(bare))
-    found |= set(re.split(r'(?<=[.])\s+', bare))
-  assert {'I already used _.', '_ is not possible now.'} <= {
-    text.removeprefix('Using ').removeprefix('Saying ') for text in found
-  }
-  ways = 'Saying _' if 'say' in said else 'Using _'
-  assert {f'{ways} can wait.', f'{ways} may come later.'} <= found
-  ending = dataclasses.replace(about, action=last, plan=())
-  (draft,) = Grounded(0).write([ending])
-  assert checks.check(draft.text, ending) == (draft.text, None)
-  assert said in draft.text
+def test_what_nothing_speaks_for_is_dropped_and_counted(workdir):
+  path = workdir / 'explore' / 'trajectories-00000.jsonl'
+  made = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
+  for record in made:
+    record['instruction'] = 'Be good.'
+    for i, step in enumerate(record['steps']):
+      step['action'] = f'sing song {i}'
+  path.write_text(''.join(json.dumps(r) + '\n' for r in made), 'utf-8')
+  summary = reflect.reflect(settings(), workdir)
+  assert summary['dropped']['no reason'] + summary['rationales'] == 11
+  assert summary['rationales'] == 0
 
 
 def test_a_killed_run_continues_and_ends_the_same(workdir, monkeypatch):

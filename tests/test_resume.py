@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -15,7 +16,8 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
 from early_experience.training import metrics
-from early_experience.training.checkpoint import load_params
+from early_experience.training.restore import load_params
+from tests import close
 from tests.training_case import config_of, mesh_of, prepared, to_numpy
 
 CLOCK = {
@@ -40,10 +42,12 @@ def workdir(tmp_path):
   return prepared(tmp_path)
 
 
-def outcome(workdir, name='tiny'):
+def outcome(workdir, name='tiny', config=None):
   """The final parameters, and the metrics but for the clock's."""
   tokenizer = saved.load(workdir / 'prepare')
-  cfg = model_config.from_config(config_of().model, tokenizer.vocab_size)
+  cfg = model_config.from_config(
+    (config or config_of()).model, tokenizer.vocab_size
+  )
   folder = workdir / 'train' / name
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
@@ -101,14 +105,17 @@ def test_metrics_have_every_interval_once_and_the_tokens_of_each_objective(
   assert all(line['loss'] > 0 and line['utilisation'] is None for line in lines)
 
 
-def test_training_goes_on_over_another_mesh(monkeypatch, straight, workdir):
-  stop(monkeypatch, config_of(), workdir, 5)
-  other = config_of(microbatches=1)
-  other.mesh.update(data=2, fsdp=2, tensor=2)
-  train(other, workdir)
-  _, lines = outcome(workdir)
-  for line, want in zip(lines, straight[2], strict=True):
-    np.testing.assert_allclose(line['loss'], want['loss'], rtol=1e-4)
+@close.float64_in_all_threads()
+def test_training_goes_on_over_another_mesh(monkeypatch, workdir, tmp_path):
+  here, there = (close.in_float64(config_of(microbatches=n)) for n in (2, 1))
+  there.mesh.update(data=2, fsdp=2, tensor=2)
+  stop(monkeypatch, here, workdir, 5)
+  moved = shutil.copytree(workdir, tmp_path / 'moved')
+  train(here, workdir)
+  train(there, moved)
+  ends = [outcome(folder, config=here) for folder in (workdir, moved)]
+  close.assert_exact(*(params for params, _ in ends))
+  close.assert_exact(*([line['loss'] for line in lines] for _, lines in ends))
 
 
 def test_it_leaves_between_stages_and_has_nothing_to_leave_at_the_end(

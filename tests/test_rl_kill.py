@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from early_experience import collect, prepare, train
-from early_experience.training import architecture, checkpoint
+from early_experience.training import architecture, restore
 from tests import waiting
 from tests.conftest import IN_A_HURRY
 from tests.test_rl import config_of, make
@@ -102,7 +102,7 @@ def params(workdir):
   cfg, _ = architecture.read(folder)
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
-    return to_numpy(checkpoint.load_params(folder, cfg, mesh))
+    return to_numpy(restore.load_params(folder, cfg, mesh))
 
 
 def changes(workdir):

@@ -107,16 +107,25 @@ def test_episodes_do_not_depend_on_those_beside_them():
   assert play(rollouts.RandomPolicy(seed=4), slots=4) != expected
 
 
-def test_a_policy_that_cannot_read_on_ends_its_episode_without_success():
+@pytest.mark.parametrize(
+  'decision, why',
+  [
+    (Decision(None, 'hm', 'out_of_context'), 'out_of_context'),
+    (Decision(None), 'no_action'),
+  ],
+)
+def test_a_policy_without_an_action_ends_its_episode_without_success(
+  decision, why
+):
   class Short(Expert):
     def decide(self, request):
       if len(request.script) > 4:
-        return Decision(None)
+        return decision
       return super().decide(request)
 
   found = play(Short())
   assert found['test-0']['success']
-  assert found['test-2']['end'] == 'out_of_context'
+  assert found['test-2']['end'] == why
   assert not found['test-2']['success']
   assert len(found['test-2']['steps']) == 2
 

@@ -170,7 +170,7 @@ def test_a_saved_index_finds_what_one_in_memory_finds(folder, capsys):
   with pytest.raises(SystemExit):
     index.main([f'--data={folder}', f'--index={folder / "index"}'])
   assert 'is there already' in capsys.readouterr().err
-  with open(folder / 'corpus.jsonl', 'a') as file:
+  with open(folder / 'corpus.jsonl', 'a', encoding='utf-8') as file:
     file.write('{"contents": "new"}\n')
   with pytest.raises(UserError, match='an index of another corpus'):
     SearchQA(data=str(folder), index=str(folder / 'index'))
@@ -219,7 +219,7 @@ def test_a_rollout_of_an_agent_that_is_right_is_the_expert(folder):
   ],
 )
 def test_a_malformed_line_is_named(folder, file, line, message):
-  with open(folder / file, 'a') as out:
+  with open(folder / file, 'a', encoding='utf-8') as out:
     out.write(line + '\n')
   with pytest.raises(UserError, match=message) as error:
     SearchQA(data=str(folder))

@@ -49,7 +49,7 @@ def cluster():
     pytest.MonkeyPatch.context() as patch,
   ):
     errors = pathlib.Path(folder, 'errors')
-    with errors.open('w') as stream:
+    with errors.open('w', encoding='utf-8') as stream:
       process = subprocess.Popen(
         ['bash', 'tests/slurm_here.sh', folder, 'cat'],
         cwd=ROOT,
@@ -60,7 +60,9 @@ def cluster():
       )
     patch.setenv('SLURM_CONF', f'{folder}/slurm.conf')
     patch.setenv('XLA_FLAGS', IN_A_HURRY)
-    assert 'idle' in process.stdout.readline(), errors.read_text()
+    assert 'idle' in process.stdout.readline(), errors.read_text(
+      encoding='utf-8'
+    )
     yield
     process.stdin.close()
     process.wait(60)

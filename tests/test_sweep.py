@@ -99,7 +99,7 @@ def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):
   with pytest.raises(UserError, match='gemma3_4b.py has no sweep()'):
     expand(str(ROOT / 'configs' / 'gemma3_4b.py'))
   path = config_file(tmp_path, "product({'recipe': ['joint']})")
-  with open(path, 'a') as file:
+  with open(path, 'a', encoding='utf-8') as file:
     file.write('def get_config():\n  return None\n')
   with pytest.raises(UserError, match='swept.py: get_config.. takes 0 pos'):
     expand(path)
@@ -273,19 +273,40 @@ def test_the_table_has_rates_with_their_intervals(tmp_path):
   runs = expand(TINY)
   sweep_folder.begin(tmp_path, TINY, runs)
   tiny_workdir.build(tmp_path / 'runs' / runs[2].name, trajectories=2)
-  table = analysis.load_runs(str(tmp_path))
-  assert list(table.run) == [run.name for run in runs]
-  assert list(table.state) == ['waiting', 'waiting', 'begun', 'waiting']
-  assert list(table['budget.lr_peak']) == [1e-3, 3e-3, 1e-3, 3e-3]
-  row = table.iloc[2]
+  frame = analysis.load_runs(str(tmp_path))
+  assert list(frame.run) == [run.name for run in runs]
+  assert list(frame.state) == ['waiting', 'waiting', 'begun', 'waiting']
+  assert list(frame['budget.lr_peak']) == [1e-3, 3e-3, 1e-3, 3e-3]
+  row = frame.iloc[2]
   assert row['updates'] == 200
   assert row['imitation/nll'] > 0
   for split in tiny_workdir.SPLITS:
     assert row[f'{split}/n'] == 24
     assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
   assert row['outcome/exact'] == 97 / 128
-  assert table.iloc[0].isna()['seen/success']
+  assert frame.iloc[0].isna()['seen/success']
   text = sweep_table.write(tmp_path).splitlines()
+  cell = f'{row["seen/success"]:.1%} [{row["seen/low"]:.1%}, '
+  assert f'{cell}{row["seen/high"]:.1%}] of 24' in text[3]
+  assert (row['seen/set_aside'], len(row['seen/panel'])) == (0, 8)
   assert (
     f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
   )
+
+
+def test_the_table_says_what_was_set_aside_and_which_runs_do_not_compare(
+  tmp_path,
+):
+  path = config_file(tmp_path, "product({'recipe': ['random', 'joint']})")
+  sweep_folder.begin(tmp_path, path, expand(path))
+  for run, tasks in zip(expand(path), (8, 9), strict=True):
+    folder = tmp_path / 'runs' / run.name
+    tiny_workdir.build(folder, trajectories=2, tasks=tasks)
+  text = sweep_table.write(tmp_path).splitlines()
+  assert '] of 8, 2 set aside' in text[1] and 'set aside' not in text[2]
+  assert text[3:] == [
+    f'{split}: the runs were not all asked the same tasks, so their rates do'
+    f' not compare: see {split}/panel in table.csv'
+    for split in tiny_workdir.SPLITS
+  ]
+  assert sweep_table.rows(tmp_path)[0]['seen/set_aside'] == 2

@@ -5,7 +5,7 @@ import pytest
 
 from early_experience.experience.render import Turn
 from early_experience.runtime.errors import UserError
-from early_experience.tokenizers import saved
+from early_experience.tokenizers import saved, sentencepiece_tokenizer
 from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
@@ -24,6 +24,37 @@ def coder():
 )
 def test_text_round_trips(coder, text):
   assert coder.decode(coder.encode(text)) == text
+
+
+LONG = ' '.join(f'shelf {i} holds cup {i % 7}' for i in range(400))
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    LONG,  # sentencepiece passes over lines of more than 4,192 bytes
+    LONG.replace(' ', '\n'),  # one word
+    f'{LONG[:2000]}\u2585{LONG[:2000]}',  # and those with its own character
+  ],
+  ids=['long', 'one long word', 'reserved'],
+)
+def test_a_vocabulary_learns_from_all_of_every_text(text):
+  learnt = SentencePieceTokenizer(train([text], 400))
+  sample = text[:1000]
+  assert len(learnt.encode(sample)) < len(sample) / 2
+
+
+def test_a_long_text_teaches_what_its_parts_do():
+  words = LONG.split(' ')
+  parts = [' '.join(words[i : i + 100]) for i in range(0, len(words), 100)]
+  assert train([LONG], 400) == train(parts, 400)
+
+
+@pytest.mark.parametrize('count', [3, 4, 5, 8, 9, 100])
+def test_of_too_many_texts_some_are_read_from_all_over(count):
+  kept = sentencepiece_tokenizer._spread(range(count), most=4)
+  assert len(kept) == count if count <= 4 else 2 < len(kept) <= 4
+  assert kept[0] == 0 and kept[-1] > 0.5 * (count - 1)
 
 
 def test_text_that_looks_like_a_role_is_not_one(coder):

@@ -18,7 +18,9 @@ def official(tmp_path, table='csv'):
   rows = [row for row, _ in found]
   rows[2]['annotated_plan'] = rows[2]['annotated_plan'].replace('Loft', 'Dream')
   if table == 'csv':
-    with open(tmp_path / 'train.csv', 'w', newline='') as file:
+    with open(
+      tmp_path / 'train.csv', 'w', encoding='utf-8', newline=''
+    ) as file:
       writer = csv.DictWriter(file, rows[0])
       writer.writeheader()
       writer.writerows(rows)
@@ -116,11 +118,11 @@ def test_missing_files_and_wrong_arguments_are_named(tmp_path):
   ):
     TravelPlanner()
   official(tmp_path)
-  with open(tmp_path / 'train_ref_info.jsonl', 'a') as file:
+  with open(tmp_path / 'train_ref_info.jsonl', 'a', encoding='utf-8') as file:
     file.write('{}\n')
   with pytest.raises(UserError, match='has 3 queries, and .* 4 lines'):
     TravelPlanner(data=str(tmp_path))
-  with open(tmp_path / 'train.csv', 'a') as file:
+  with open(tmp_path / 'train.csv', 'a', encoding='utf-8') as file:
     file.write('a,b\n')
   with pytest.raises(UserError, match='train.csv line 5: 2 fields, not'):
     TravelPlanner(data=str(tmp_path))

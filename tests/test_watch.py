@@ -11,7 +11,7 @@ import pytest
 
 from early_experience.model import table
 from early_experience.train import train
-from early_experience.training import metrics
+from early_experience.training import log_lines, metrics
 from early_experience.training.checkpoint import Checkpoints
 from tests.training_case import config_of, model_of, prepared
 
@@ -53,8 +53,64 @@ def test_a_jump_of_the_loss_ends_the_run_and_says_how_far(tmp_path):
 def test_a_stage_is_not_measured_by_the_one_before(tmp_path):
   log = log_of(tmp_path, 2.0)
   take(log, [1.0] * metrics.WINDOW)
-  log.start()
+  log.start(200)
   take(log, [100.0])
+
+
+def end_of(folder, every, saves, updates=120):
+  """What the log says of a stage's end, flushed as checkpoints flush it."""
+  log = log_of(folder, 0.0, every)
+  log.start(updates)
+  for update in range(1, updates + 1):
+    nll = np.array([1 / update, update, 0.0])
+    weight = np.array([1.0, 1.0 + update % 3, 0.0])
+    log.add(update, 0, {**values(1.0), 'nll': nll * weight, 'weight': weight})
+    if update % saves == 0 or update == updates:
+      log.flush()
+  log.close()
+  text = (folder / metrics.METRICS).read_text()
+  end = log_lines.end([json.loads(line) for line in text.splitlines()])
+  assert end == log_lines.end(log.ends[0])
+  return end
+
+
+@pytest.mark.parametrize('every, saves', [(1, 7), (10, 119), (1000, 49)])
+def test_the_end_of_training_does_not_depend_on_any_interval(
+  tmp_path, every, saves
+):
+  end = end_of(tmp_path, every, saves)
+  last = range(121 - log_lines.END, 121)
+  assert end['imitation/nll'] == pytest.approx(np.mean([1 / u for u in last]))
+  scored = [1 + u % 3 for u in last]
+  assert end['world_model/tokens'] == pytest.approx(sum(scored))
+  assert end['world_model/nll'] == pytest.approx(
+    np.average(last, weights=scored)
+  )
+  assert end['reflection/nll'] is None
+  assert end['loss'] == pytest.approx(1.0)
+
+
+def test_the_end_of_a_short_stage_is_all_of_it(tmp_path):
+  end = end_of(tmp_path, 4, 3, updates=9)
+  assert end['imitation/nll'] == pytest.approx(
+    np.mean([1 / u for u in range(1, 10)])
+  )
+  assert log_lines.end([]) is None
+
+
+def test_what_train_says_of_the_end_is_the_same_for_every_checkpoint_interval(
+  tmp_path, capsys
+):
+  said = []
+  for every in (2, 100):
+    workdir = tmp_path / str(every)
+    workdir.mkdir()
+    prepared(workdir)
+    config = config_of()
+    config.train.checkpoint_every_steps = every
+    train(config, workdir)
+    said.append(capsys.readouterr().out.split('at the end: ')[1])
+  assert said[0] == said[1] != 'untrained\n'
 
 
 def test_every_field_of_a_line_is_explained(tmp_path):

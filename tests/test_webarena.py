@@ -118,7 +118,7 @@ def test_missing_files_and_servers_are_named(folder, tmp_path, monkeypatch):
     webarena.WebArena(data=str(tmp_path))
   assert '\n' not in str(error.value)
   path = pathlib.Path(tmp_path / webarena.ALL_FILE)
-  path.write_text('[{"task_id": 1, "sites": []}]')
+  path.write_text('[{"task_id": 1, "sites": []}]', encoding='utf-8')
   with pytest.raises(UserError, match='a task has no intent_template_id'):
     webarena.WebArena(data=str(tmp_path))
   monkeypatch.delenv('WA_SHOPPING', raising=False)

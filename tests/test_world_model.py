@@ -16,6 +16,7 @@ from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
 )
+from tests.close import FLOAT64, assert_exact
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
 
@@ -38,8 +39,15 @@ def coder(trajectories):
   return SentencePieceTokenizer(train(texts * 20, 320))
 
 
+@pytest.fixture(scope='module', autouse=True)
+def float64():
+  with jax.enable_x64():
+    yield
+
+
 def policy(coder, mesh, **changes):
-  cfg = model_of(coder.vocab_size, **{'max_tokens': 256, **changes})
+  settings = {'max_tokens': 256, **FLOAT64, **changes}
+  cfg = model_of(coder.vocab_size, **settings)
   with jax.set_mesh(mesh):
     init = jax.jit(
       lambda key: table.init_params(key, cfg),
@@ -101,7 +109,7 @@ def test_branches_are_scored_as_if_each_were_alone(
   few, settings = trajectories[:2], {'style': style, 'logit_softcap': cap}
   expected, tokens = branch_by_branch(few, coder, **settings)
   found = measured(few, coder, mesh_of((1, 1, 1)), **settings)
-  assert found['nll'] == pytest.approx(expected, rel=1e-5)
+  assert_exact(found['nll'], expected)
   assert found['tokens'] == tokens
   assert found['states'] == sum(len(t.steps) for t in trajectories[:2])
   assert found['exact_match']['n'] == 3 * found['states']
@@ -112,7 +120,7 @@ def test_meshes_and_windows_change_nothing(trajectories, coder):
   expected = measured(trajectories, coder, mesh_of((1, 1, 1)))
   for sizes, rows in (((2, 2, 2), 256), ((1, 1, 1), 128)):
     found = measured(trajectories, coder, mesh_of(sizes), max_tokens=rows)
-    assert found.pop('nll') == pytest.approx(expected['nll'], rel=1e-5)
+    assert_exact(found.pop('nll'), expected['nll'])
     assert found == {k: v for k, v in expected.items() if k != 'nll'}
 
 
@@ -127,7 +135,7 @@ def test_the_states_are_a_fixed_choice(trajectories, coder):
   assert found['states'] == 2
   assert found['exact_match']['n'] == 6
   again = measured(trajectories[::-1], coder, mesh_of((1, 1, 1)), states=2)
-  assert again['nll'] == pytest.approx(found['nll'], rel=1e-6)
+  assert_exact(again['nll'], found['nll'])
 
 
 def test_an_outcome_is_exact_when_every_token_is_the_likeliest(

@@ -6,8 +6,8 @@ import math
 import pathlib
 import random
 
-from early_experience.evaluate import summarise
-from early_experience.evaluation import statistics
+from early_experience.envs.interface import Task
+from early_experience.evaluation import panel
 from early_experience.experience import records
 from early_experience.runtime import files, stage
 
@@ -21,6 +21,7 @@ POLICIES = {
   'joint': (0.7, 0.03),
 }
 TRAINED = ('imitation', 'joint')
+ASIDE = 2  # tasks of each split on which the environment of `random` fails
 # Text that breaks a page that trusts its data.
 NASTY = 'a mug </script><script>window.broken = 1</script> <!-- "é 杯" &amp;'
 TYPES = ('pick_and_place_simple', 'pick_clean_then_place_in_recep')
@@ -166,7 +167,12 @@ def _experience(workdir, episodes):
       'by_type': {kind: types.count(kind) for kind in TYPES},
       'failed_by_reason': {'more than 20 steps': 1},
     },
-    'explore': {'states': states, 'branches': 4 * states, 'invalid': states},
+    'explore': {
+      'states': states,
+      'branches': 4 * states,
+      'invalid': states,
+      'answers': None,
+    },
     'reflect': {
       'rationales': written,
       'dropped': {'names the expert': 3, 'outcome': 1},
@@ -244,30 +250,55 @@ def _train(workdir, rng, name, steps):
     line |= {'utilisation': None, 'seconds': 0.4}
     lines.append(json.dumps(line))
   files.write_atomic(folder / 'metrics.jsonl', '\n'.join(lines) + '\n')
-  stage.finish(folder, {'steps': steps, 'parameters': 912_384, 'seconds': 61.0})
+  ends = [{'steps': steps, 'nll': {'imitation': 0.3, 'world_model': None}}]
+  stage.finish(
+    folder,
+    {
+      'steps': steps,
+      'parameters': 912_384,
+      'seconds': 61.0,
+      'stages': ends,
+    },
+  )
 
 
 def _evaluate(workdir, rng, name, tasks):
   solves, rejected = POLICIES[name]
   kind = 'trained' if name in TRAINED else name
-  folder = stage.begin(workdir, f'evaluate/{name}', {'policy': kind})
+  folder = stage.begin(
+    workdir, f'evaluate/{name}', {'policy': kind, 'think': None}
+  )
+  ids = [f'{number:04d}' for number in range(tasks)]
+  asked = panel.keep(
+    folder,
+    {
+      split: [Task(f'{split}-{i}', split, TYPES[int(i) % 2]) for i in ids]
+      for split in SPLITS
+    },
+  )
+  aside = ids[tasks - ASIDE :] if name == 'random' else []
   splits = {}
-  with files.JsonlWriter(folder, 'rollouts') as writer:
+  with (
+    files.JsonlWriter(folder, 'rollouts') as writer,
+    files.JsonlWriter(folder, 'set_aside') as failures,
+  ):
     for split in SPLITS:
       rollouts = [
         _rollout(rng, split, number, solves, rejected, name == 'joint')
-        for number in range(tasks)
+        for number in range(tasks - len(aside))
       ]
       for rollout in rollouts:
         writer.write(rollout)
-      splits[split] = summarise(rollouts)
+      for i in aside:
+        line = {'task_id': f'{split}/{split}-{i}', 'reason': 'hang'}
+        failures.write(line | {'error': 'over 1 s'})
+      splits[split] = panel.summarise(rollouts, asked[split])
   world = None
   if name in TRAINED:
     count, nll = (97, 0.31) if name == 'joint' else (11, 1.92)
-    match = dataclasses.asdict(statistics.wilson(count, 128))
     world = {
       'states': 128,
-      'exact_match': {'count': count, 'n': 128, **match},
+      'exact_match': panel.outcome_rate(count, 128, 0),
       'nll': nll,
       'tokens': 2304,
     }
@@ -277,8 +308,12 @@ def _evaluate(workdir, rng, name, tasks):
       'name': name,
       'policy': kind,
       'source': SOURCE,
+      'panel': 'all',
       'splits': splits,
+      'set_aside': {'hang': 2 * len(aside)} if aside else {},
+      'settings': {'think': None, 'splits': list(SPLITS)},
       'world_model': world,
+      'environment_answers': None,
     },
   )
 

@@ -169,7 +169,9 @@ def insert(path: pathlib.Path, rows: dict[str, str], note: str) -> None:
   Raises:
     UserError: the file has no such block.
   """
-  text = path.read_text() if path.exists() else f'{BEGIN}\n{END}\n'
+  text = (
+    path.read_text(encoding='utf-8') if path.exists() else f'{BEGIN}\n{END}\n'
+  )
   try:
     before, rest = text.split(BEGIN)
     block, after = rest.split(END)

@@ -97,7 +97,9 @@ def _train(config, prepared, updates):
     workdir = pathlib.Path(folder)
     (workdir / 'prepare').symlink_to(prepared)
     train(config, folder)
-    text = (workdir / 'train' / 'loader' / metrics.METRICS).read_text()
+    text = (workdir / 'train' / 'loader' / metrics.METRICS).read_text(
+      encoding='utf-8'
+    )
   lines = [json.loads(line) for line in text.splitlines()]
   seconds, waited = 0.0, 0.0
   for line in lines:

@@ -130,7 +130,7 @@ def report(
         [*command, f'--measure={json.dumps(what)}'],
         env=os.environ | {'XLA_FLAGS': flag, 'JAX_PLATFORMS': 'cpu'},
         stdout=subprocess.PIPE,
-        text=True,
+        encoding='utf-8',
       )
     )
   for process, popen in enumerate(started):
@@ -168,7 +168,7 @@ def _measure(folder, kept, processes, process, port):
   with jax.set_mesh(mesh):
     jax.jit(lambda: jax.numpy.zeros(8))().block_until_ready()
   before, read_before = _status('VmRSS'), _bytes_read()
-  pathlib.Path('/proc/self/clear_refs').write_text('5')  # peak = now
+  pathlib.Path('/proc/self/clear_refs').write_bytes(b'5')  # peak = now
   start = time.perf_counter()
   params = read.read_params(folder, cfg, mesh)
   shards = [
@@ -188,12 +188,12 @@ def _measure(folder, kept, processes, process, port):
 
 def _status(key):
   """Bytes, from Linux's own account of this process."""
-  text = pathlib.Path('/proc/self/status').read_text()
+  text = pathlib.Path('/proc/self/status').read_text(encoding='utf-8')
   return int(re.search(rf'{key}:\s+(\d+) kB', text)[1]) * 1024
 
 
 def _bytes_read():
-  text = pathlib.Path('/proc/self/io').read_text()
+  text = pathlib.Path('/proc/self/io').read_text(encoding='utf-8')
   return int(re.search(r'rchar: (\d+)', text)[1])
 
 

@@ -88,9 +88,10 @@ def default() -> ConfigDict:
   # What else its template takes: {'enable_thinking': False}, {'date_string':
   # '1 Jan 2026'}. Templates have no clock here.
   config.prepare.template_kwargs = ConfigDict()
+  config.prepare.date = ''  # the day, as 2026-01-31, of those that want a clock
   config.prepare.row_tokens = 512
   config.prepare.layout = 'tree'  # tree | flat
-  config.prepare.overlong = 'error'  # error | drop: paths longer than a row
+  config.prepare.overlong = 'error'  # error | drop: decisions beyond a row
   # inline: the environment's turn after the action, as the policy sees it;
   # instructed: behind an instruction of its own (the authors' files are)
   config.prepare.world_model = 'inline'
@@ -105,8 +106,10 @@ def default() -> ConfigDict:
   # Where the parameters come from; both empty: drawn from the seed.
   config.init = ConfigDict()
   # Folder of a Hugging Face checkpoint. Its config.json replaces what
-  # config.model says of the architecture.
+  # config.model says of the architecture. Beside a checkpoint of adapters:
+  # where what they stand beside is now.
   config.init.hf = ''
+  config.init.round = False  # its weights to config.model.param_dtype
   config.init.checkpoint = ''  # train/NAME of another run, or from `convert`
 
   config.model = model()
@@ -142,6 +145,10 @@ def default() -> ConfigDict:
   config.evaluate.policy = 'trained'  # trained | rl | untrained | random
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = 128  # of each split; 0 = all
+  # all | dev | test: the last two are halves of a split without a common task,
+  # drawn by the ids. Choose settings on dev, and report test once, with the
+  # final ones: it goes beside, to evaluate/NAME-test.
+  config.evaluate.panel = 'all'
   config.evaluate.max_steps = 50
   config.evaluate.constrained = False  # decode admissible actions alone
   config.evaluate.temperature = 0.0  # 0 = greedy

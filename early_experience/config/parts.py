@@ -174,8 +174,8 @@ def rl() -> ConfigDict:
   config.weight_decay = 0.0
   config.clip_norm = 1.0
 
-  # Played after every so many iterations, as config.evaluate says: tasks that
-  # are chosen by their ids alone, and never learnt from.
+  # Played after every so many iterations, as config.evaluate says: tasks of the
+  # split's dev panel, which are chosen by their ids alone and not learnt from.
   config.panel_every = 10  # 0 = never
   config.panel_tasks = 64
   config.panel_split = 'train'

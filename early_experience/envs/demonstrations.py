@@ -6,12 +6,12 @@
 """
 
 import dataclasses
-import json
 import pathlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Turn
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 
@@ -50,13 +50,14 @@ class Demonstrations:
     self._by_task = None  # read when the first is asked for
 
   def play(
-    self, task_id: str, turn: Turn
+    self, task_id: str, turn: Turn, unsaid: Callable[[], str] = str
   ) -> Generator[str | tuple[str, str], Turn, None]:
     """An expert, as `Environment.expert` has it.
 
     Args:
       task_id: of the running task.
       turn: what `reset` returned.
+      unsaid: what an episode's end left unsaid, for the error.
 
     Raises:
       Misbehaves: there is no demonstration, it is malformed, or the episode did
@@ -79,7 +80,8 @@ class Demonstrations:
       )
     if not turn.success:
       raise Misbehaves(
-        'demonstration fails', f'{found.where}: ends in {turn.observation!r}'
+        'demonstration fails',
+        f'{found.where}: ends in {turn.observation!r}{unsaid()}',
       )
 
   def _find(self, task_id):
@@ -99,8 +101,8 @@ def _read(path):
   for number, line in enumerate(path.read_bytes().splitlines(), start=1):
     where = f'{path} line {number}'
     try:
-      value = json.loads(line)
-    except ValueError as error:  # of JSON, or of UTF-8
+      value = json_text.parse(line)
+    except ValueError as error:
       lost.append(f'line {number}: not JSON in UTF-8: {error}')
       continue
     task = value.get('task') if isinstance(value, dict) else None

@@ -1,5 +1,6 @@
 """What an environment may answer; all else is reported, never recorded."""
 
+import dataclasses
 import json
 import math
 
@@ -58,6 +59,7 @@ class Guarded:
         'no turn', f'the answer is {type(turn).__name__}, not a Turn'
       )
     check_text('observation', turn.observation)
+    turn = _settled(turn)
     _check_outcome(turn)
     length = len(turn.observation)
     if length > self._max_chars:
@@ -67,6 +69,13 @@ class Guarded:
         f' config.env.max_observation_chars = {self._max_chars:,}',
       )
     return turn
+
+
+def _settled(turn):
+  """What an environment does not say it has solved, it has not."""
+  unsaid = {'success': False, 'score': 0.0}
+  unsaid = {k: v for k, v in unsaid.items() if getattr(turn, k) is None}
+  return dataclasses.replace(turn, **unsaid) if unsaid else turn
 
 
 def _check_outcome(turn):

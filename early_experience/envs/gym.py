@@ -6,18 +6,16 @@ observations and actions are text. docs/TUTORIAL.md starts from one.
 """
 
 import copy
+import math
 import pickle
-import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from typing import Self
 
+from early_experience.envs import gym_arguments
 from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Environment, Task, Turn
-from early_experience.envs.registry import imported
 from early_experience.runtime.errors import UserError
-
-_TASK_KEYS = ('id', 'seed', 'options', 'type')
 
 
 class Gym(Environment):
@@ -53,22 +51,23 @@ class Gym(Environment):
         the id alone is needed. The id of a seed is its number.
       demonstrations: JSONL file of the expert, as demonstrations.py has it.
       success: key of `info` with whether (or how far, from 0 to 1) the task is
-        done; read when the episode ends.
+        done; read when the episode ends. Where it is absent then, or None, the
+        task is not done.
       win_reward: in place of it, the sum of rewards that is a success.
       instruction: key of the `info` of `reset` with the task in words; '' =
         the first observation says it.
       admissible: key of `info` with the list of possible actions; '' = they
         are not known.
       valid: key of `info` with whether the last action was one; '' = those not
-        in the list were not.
+        in the list were not. The end of an episode may do without.
       copyable: whether copy.deepcopy makes an independent copy; `explore` sets
         aside where what a copy did is seen in the original.
 
     Raises:
       UserError: an argument is wrong, or there is no such environment.
     """
-    self._env = _make(make, dict(kwargs or {}))
-    self._tasks, self._starts = _tasks(tasks)
+    self._env = gym_arguments.make(make, dict(kwargs or {}))
+    self._tasks, self._starts = gym_arguments.tasks_of(tasks)
     # A config gives them in the order of the alphabet.
     self.splits = tuple(sorted(self._tasks, key=lambda name: name != 'train'))
     self.source = make
@@ -81,7 +80,7 @@ class Gym(Environment):
     self._instruction, self._admissible = instruction, admissible
     self._valid, self._copyable = valid, copyable
     self.branching = 'clone' if copyable else 'replay'
-    self._actions, self._seen = None, None
+    self._actions, self._seen, self._unsaid = None, None, ''
 
   def tasks(self, split: str) -> Sequence[Task]:
     if split not in self._tasks:
@@ -93,12 +92,13 @@ class Gym(Environment):
 
   def reset(self, task: Task) -> Turn:
     self._task, self._total, self._seen = task, 0.0, None
+    self._unsaid = ''
     answer = self._call('reset', **self._starts[task.id])
     observation, info = self._unpack('reset', answer, ('observation', 'info'))
     self.instruction = ''
     if self._instruction:
       self.instruction = str(self._read(info, 'instruction'))
-    self._list(info)
+    self._list('reset', info)
     return Turn(observation)
 
   def step(self, action: str) -> Turn:
@@ -111,11 +111,11 @@ class Gym(Environment):
       answer,
       ('observation', 'reward', 'terminated', 'truncated', 'info'),
     )
-    self._total += float(reward)
+    self._total += self._number('step', reward, 'the reward')
     done = bool(terminated or truncated)
-    if self._valid:
+    if self._valid and not (done and info.get(self._valid) is None):
       possible = bool(self._read(info, 'valid'))
-    self._list(info, done)
+    self._list('step', info, done)
     score = self._measure(info, done)
     return Turn(observation, done, score == 1, score, possible)
 
@@ -133,7 +133,7 @@ class Gym(Environment):
       twin._env = copy.deepcopy(self._env)
     except Exception as error:  # whatever a user's own class may hold
       raise UserError(
-        f'{self.source} cannot be copied: {_told(error)}; set'
+        f'{self.source} cannot be copied: {gym_arguments.told(error)}; set'
         ' config.env.kwargs.copyable=False'
       ) from None
     return twin
@@ -165,7 +165,7 @@ class Gym(Environment):
   ) -> Generator[str | tuple[str, str], Turn, None] | None:
     if self._demonstrations is None:
       return None
-    return self._demonstrations.play(self._task.id, turn)
+    return self._demonstrations.play(self._task.id, turn, lambda: self._unsaid)
 
   def canonical(self, action: str) -> str:
     return action.strip()  # what is within may matter: code, columns
@@ -179,38 +179,59 @@ class Gym(Environment):
       given = ', '.join(map(repr, args))
       raise UserError(
         f'{method}({given}) of {self.source} in task {self._task.id} raised'
-        f' {_told(error)}'
+        f' {gym_arguments.told(error)}'
       ) from error
 
   def _unpack(self, method, answer, names):
+    """The answer's parts, the first a text and the last a mapping."""
     if not isinstance(answer, tuple) or len(answer) != len(names):
-      raise UserError(
-        f'{method} of {self.source} does not return ({", ".join(names)})'
+      raise self._fault(method, f'does not return ({", ".join(names)})')
+    observation, *others, info = answer
+    if not isinstance(observation, str):
+      raise self._fault(
+        method,
+        f'observes {type(observation).__name__}, not text; name a function'
+        ' that wraps it in config.env.kwargs.make',
       )
-    if not isinstance(answer[0], str):
-      raise UserError(
-        f'{method} of {self.source} observes {type(answer[0]).__name__}, not'
-        ' text; name a function that wraps it in config.env.kwargs.make'
+    info = {} if info is None else info
+    if not isinstance(info, Mapping):
+      raise self._fault(
+        method, f'returns an info of {type(info).__name__}, no dict'
       )
-    return answer
+    return observation, *others, info
+
+  def _number(self, method, value, what):
+    try:
+      number = float(value)
+    except (TypeError, ValueError):
+      number = math.nan
+    if not math.isfinite(number):
+      said = ' '.join(f'{value!r:.80}'.split())
+      raise self._fault(method, f'returns {what} {said}, no finite number')
+    return number
+
+  def _fault(self, method, what):
+    return UserError(
+      f'{method} of {self.source} in task {self._task.id} {what}'
+    )
 
   def _read(self, info, setting):
     key = getattr(self, f'_{setting}')
     if key not in info:
       raise UserError(
         f'config.env.kwargs.{setting}={key}: info of {self.source} in task'
-        f' {self._task.id} has no such key; there are: {sorted(info)}'
+        f' {self._task.id} has no such key; there are: {sorted(map(str, info))}'
       )
     return info[key]
 
-  def _list(self, info, done=False):
-    if not self._admissible or (done and self._admissible not in info):
+  def _list(self, method, info, done=False):
+    if not self._admissible or (done and info.get(self._admissible) is None):
       return
     found = self._read(info, 'admissible')
     texts = isinstance(found, list | tuple)  # in an order, as a set is not
     if not texts or not all(isinstance(action, str) for action in found):
-      raise UserError(
-        f'info[{self._admissible!r}] of {self.source} is no list of texts'
+      raise self._fault(
+        method, f'returns info[{self._admissible!r}], which is no list of texts'
       )
     self._actions = tuple(map(self.canonical, found))
 
@@ -218,70 +239,13 @@ class Gym(Environment):
     """How far the task is done, from 0 to 1."""
     if self._win_reward is not None:
       return float(self._total >= self._win_reward)
-    if not done:
+    found = info.get(self._success) if done else None
+    if found is None:  # many environments say so of success alone
+      if done:
+        self._unsaid = (
+          f'; its info says nothing of config.env.kwargs.success='
+          f'{self._success}; there are: {sorted(map(str, info))}'
+        )
       return 0.0
-    found = self._read(info, 'success')
-    try:
-      return min(1.0, max(0.0, float(found)))
-    except (TypeError, ValueError):
-      raise UserError(
-        f'info[{self._success!r}] of {self.source} is {found!r}, no number'
-      ) from None
-
-
-def _make(path, kwargs):
-  key = 'config.env.kwargs.make'
-  if not path:
-    raise UserError(f'{key} is empty: module.path:Class, or an id of gymnasium')
-  if re.fullmatch(r'[\w.]+:\w+', path):
-    maker = imported(key, path)
-  else:
-    try:
-      import gymnasium
-    except ImportError:
-      raise UserError(
-        f'{key}={path} is no module.path:Class, and an id of gymnasium needs:'
-        ' pip install gymnasium'
-      ) from None
-    kwargs, maker = {'id': path, **kwargs}, gymnasium.make
-  try:
-    return maker(**kwargs)
-  except UserError:
-    raise
-  except Exception as error:  # whatever a user's own class may do
-    raise UserError(f'{key}={path}: {_told(error)}') from error
-
-
-def _told(error):
-  return f'{type(error).__name__}: {" ".join(str(error).split())}'
-
-
-def _tasks(splits):
-  """Tasks by split, and the arguments of `reset` by id."""
-  key = 'config.env.kwargs.tasks'
-  if not isinstance(splits, Mapping) or not splits:
-    raise UserError(f"{key} is no {{'train': [seed, ...], 'test': [...]}}")
-  tasks, starts = {}, {}
-  for split, entries in splits.items():
-    tasks[split] = []
-    if not isinstance(entries, list | tuple):
-      raise UserError(f'{key}.{split} is {entries!r}, no list')
-    for entry in entries:
-      if type(entry) is int:
-        entry = {'id': str(entry), 'seed': entry}
-      if not isinstance(entry, Mapping) or set(entry) - {*_TASK_KEYS}:
-        raise UserError(
-          f'{key}.{split}: {entry!r} is no seed, and no object of:'
-          f' {", ".join(_TASK_KEYS)}'
-        )
-      name, kind = str(entry.get('id', '')), entry.get('type', 'task')
-      if not re.fullmatch(r'[\w.-]+', name) or type(kind) is not str:
-        raise UserError(
-          f'{key}.{split}: {entry!r} needs an id of letters, digits, _ . and -,'
-          ' and its type is text'
-        )
-      if name in starts:
-        raise UserError(f'{key}: {name} is there twice, again in {split}')
-      starts[name] = {k: entry[k] for k in ('seed', 'options') if k in entry}
-      tasks[split].append(Task(name, split, kind))
-  return tasks, starts
+    score = self._number('step', found, f'info[{self._success!r}] =')
+    return min(1.0, max(0.0, score))

@@ -4,11 +4,13 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 
 from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.envs.interface import Environment
+from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 
 # name -> module:class. The modules import what an environment needs only when
@@ -84,6 +86,18 @@ def imported(key: str, path: str) -> object:
 def missing(kind: type[Environment]) -> list[str]:
   """The modules that an environment needs and that cannot be found."""
   return [name for name in kind.needs if importlib.util.find_spec(name) is None]
+
+
+def settings(env: ConfigDict) -> dict:
+  """`config.env` as a stage keeps it: data are known by what they hold."""
+  kwargs = {key: _place(value) for key, value in env.kwargs.to_dict().items()}
+  return {**env.to_dict(), 'kwargs': kwargs}
+
+
+def _place(value):
+  if isinstance(value, str) and os.sep in value and os.path.exists(value):
+    return stage.place(value, files.content(value))
+  return value
 
 
 def make(env: ConfigDict) -> Environment:

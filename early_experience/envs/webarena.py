@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from early_experience.envs.demonstrations import Demonstrations
 from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.envs.web import actions, page
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 # The benchmark's tasks, and those of it that are for tests, corrected.
@@ -257,7 +258,7 @@ def _browser():
 
 def _rows(path):
   try:
-    rows = json.loads(path.read_text(encoding='utf-8'))
+    rows = json_text.parse(path.read_bytes(), once=False)
   except OSError:
     raise UserError(
       f'env.kwargs.data: no {path}; it needs {ALL_FILE} (web-arena-x/webarena,'

@@ -76,7 +76,7 @@ def load(
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     if policy in FOLDERS:
-      params = initial.policy(folder, cfg, mesh)
+      params = initial.policy(folder, cfg, mesh, source)
     else:
       params = initial.params(source, cfg, mesh, config.seed)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)
@@ -151,9 +151,9 @@ class Agent:
     over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
     decisions: list[Decision | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
-      decisions[i] = Decision(actions[i], thoughts[i], (*said[i], acts[i]))
+      decisions[i] = Decision(actions[i], thoughts[i], said=(*said[i], acts[i]))
     for i in over:
-      decisions[i] = Decision(None, thoughts[i])
+      decisions[i] = Decision(None, thoughts[i], 'out_of_context')
     return decisions
 
   def propose(

@@ -54,13 +54,16 @@ class Decision:
   """An action and the thought before it.
 
   Attributes:
-    action: None where the context is longer than the policy can read.
+    action: None where there is none, which ends the episode.
     thought: None where the policy does not think.
+    why: where there is no action: `out_of_context`, the context is longer than
+      the policy can read; or `no_action`, it wrote none that it could choose.
     said: the tokens of both as they were sampled, where a model sampled them.
   """
 
   action: str | None
   thought: str | None = None
+  why: str = 'no_action'
   said: tuple[Said, ...] = dataclasses.field(default=(), compare=False)
 
 
@@ -168,8 +171,8 @@ def run(
 
   Yields:
     A task and its record, as its episode ends; or the `Failure` of its
-    environment. The record's `end` says why it did: `done`, `max_steps` or
-    `out_of_context`.
+    environment. The record's `end` says why it did: `done`, `max_steps`, or a
+    decision's `why`.
   """
   tasks, environments = iter(tasks), list(environments)
   slots: list[_Episode | None] = [None] * len(environments)
@@ -194,7 +197,7 @@ def run(
         continue
       failure = end = None
       if decision.action is None:
-        end = 'out_of_context'
+        end = decision.why
       else:
         failure = units.attempt(episode.apply, decision)
         if len(episode.steps) >= max_steps:

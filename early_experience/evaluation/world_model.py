@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from early_experience.evaluation import statistics
+from early_experience.evaluation import panel
 from early_experience.experience import render, tree
 from early_experience.experience.records import Trajectory
 from early_experience.model import sharding, transformer
@@ -48,9 +48,10 @@ def measure(
     style: `config.prepare.world_model`.
 
   Returns:
-    `states`, and over their branches: `exact_match` with its 95% interval,
-    `nll` in nats per token of the outcomes and their ends, `tokens`, and
-    `too_long`, the branches that `cfg.max_tokens` leaves out.
+    `states`, and over their branches: `exact_match` with its 95% interval, of
+    all of them, and how many `cfg.max_tokens` makes too long to be foretold;
+    over the others `nll` in nats per token of the outcomes and their ends, and
+    `tokens`.
   """
   chosen = _choose(list(trajectories), states)
   rows, branches, too_long = [], 0, 0
@@ -74,13 +75,11 @@ def measure(
     np.add.at(wrong, index, ~scored['right'][target])
     np.add.at(tokens, index, 1)
   count = int((wrong == 0).sum())
-  exact = dataclasses.asdict(statistics.wilson(count, branches))
   return {
     'states': sum(len(indices) for _, indices in chosen),
-    'exact_match': {'count': count, 'n': branches, **exact},
+    'exact_match': panel.outcome_rate(count, branches, too_long),
     'nll': float(nll.sum() / max(tokens.sum(), 1)),
     'tokens': int(tokens.sum()),
-    'too_long': too_long,
   }
 
 

@@ -12,18 +12,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
+from early_experience.experience import chat_formats
 from early_experience.experience.render import Script, Turn
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
 STEM = 'chats'
-ROLES = ('system', 'user', 'assistant', 'tool')
-# Names that other formats have for them.
-_SYNONYMS = {'human': 'user', 'gpt': 'assistant', 'observation': 'tool'}
 _ROLES_HERE = {'system': 'system', 'assistant': 'action'}
-# Where messages stand, and what their role and content are called.
-_KEYS = {'messages': ('role', 'content'), 'conversations': ('from', 'value')}
-_CALL = {'name', 'arguments'}  # of a function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Chat:
     messages: `role`, `content`, and for calls of tools `tool_calls`, `name`
       and `tool_call_id`, as chat templates read them.
     objective: what its answers are scored for.
-    scored: the messages that are learnt, by number.
+    scored: the messages that are learnt, by number; never the first one.
     tools: JSON schemas of what may be called.
   """
 
@@ -56,6 +51,13 @@ class Chat:
       scores = self.objective if i in self.scored else None
       turns.append(Turn(role, text, scores))
     return tuple(turns)
+
+  def empty_answers(self) -> int:
+    """How many learnt answers say and call nothing."""
+    said = [self.messages[i] for i in self.scored]
+    return sum(
+      not m['content'].strip() and not m.get('tool_calls') for m in said
+    )
 
   def sort_key(self) -> str:
     """Text in whose order chats with a long common prefix are neighbours."""
@@ -83,17 +85,20 @@ def read(folder) -> Iterator[tuple[str, Chat]]:
   """
   for where, value in files.read_jsonl(folder, STEM):
     try:
-      yield (
-        where,
-        Chat(
-          tuple(value['messages']),
-          value['objective'],
-          tuple(value['scored']),
-          tuple(value['tools']),
-        ),
+      chat = Chat(
+        tuple(value['messages']),
+        value['objective'],
+        tuple(value['scored']),
+        tuple(value['tools']),
       )
     except (KeyError, TypeError):
       raise UserError(f'{where}: not a record of `chats import`') from None
+    if 0 in chat.scored:  # as earlier versions imported it
+      raise UserError(
+        f'{where}: nothing precedes the first answer, so that it cannot be'
+        ' learnt; import the chats again'
+      )
+    yield where, chat
 
 
 def parse(value: object, objective: str, turns: str, where: str) -> Chat:
@@ -101,8 +106,13 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
 
   `messages` with `role` and `content` (OpenAI's); `conversations` with `from`
   and `value` (ShareGPT's); or `instruction`, `input`, `output`, `history` and
-  `system` (Alpaca's), of which LLaMA-Factory makes one prompt by a newline. A
-  message's `weight` (0 or 1) or `loss` says whether it is learnt; else:
+  `system` (Alpaca's), of which LLaMA-Factory makes one prompt by a newline.
+
+  A message's `weight` (0 or 1) or `loss` says whether it is learnt; else
+  `turns` does. An empty answer is learnt like any other: to end the turn. An
+  answer that nothing precedes is context, whatever is said of it: nothing is
+  read that could predict it. A null in arguments or schemas is left out, for
+  Arrow fills in the keys of other rows; in JSON text it stays.
 
   Args:
     value: a decoded JSON value.
@@ -116,33 +126,31 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
   """
   if not isinstance(value, dict):
     raise UserError(f'{where}: {type(value).__name__}, not an object')
-  if key := next((key for key in _KEYS if key in value), None):
-    found = _messages(value[key], key, *_KEYS[key], where)
-    if value.get('system'):
-      system = _text(value['system'], 'system', where)
-      found.insert(0, ({'role': 'system', 'content': system}, None))
-  elif 'instruction' in value and 'output' in value:
-    found = _from_instruction(value, where)
-  else:
-    raise UserError(
-      f'{where}: neither messages nor conversations nor instruction and output'
-    )
+  found = chat_formats.messages(value, where)
   answers = [
-    i for i, (said, _) in enumerate(found) if said['role'] == 'assistant'
+    i for i, said in enumerate(found) if said.message['role'] == 'assistant'
   ]
   by_default = answers if turns == 'all' else answers[-1:]
   scored = [
     i
     for i in answers
-    if (i in by_default if found[i][1] is None else found[i][1])
+    if (i in by_default if found[i].learnt is None else found[i].learnt)
   ]
+  if scored == [0]:
+    raise UserError(f'{where}: nothing precedes the only answer to learn')
+  scored = [i for i in scored if i > 0]
   if not scored:
     raise UserError(f'{where}: no answer to learn')
+  if unread := next(filter(None, (found[i].thoughts for i in scored)), None):
+    raise UserError(
+      f'{where}: {unread} would not be learnt; what the model is to write'
+      ' belongs into the content'
+    )
   return Chat(
-    tuple(said for said, _ in found),
+    tuple(said.message for said in found),
     objective,
     tuple(scored),
-    _tools(value.get('tools'), where),
+    chat_formats.tools(value, where),
   )
 
 
@@ -176,119 +184,3 @@ def _prefixes(chat, places):
     if i in places:
       found.append(so_far.digest())
   return found
-
-
-def _messages(value, key, role_key, content_key, where):
-  """Messages, each with whether it is learnt, or None where it is not said."""
-  found = []
-  for i, said in enumerate(_list(value, key, where)):
-    place = f'{key}[{i}]'
-    if not isinstance(said, dict):
-      raise UserError(f'{where}: {place} is not an object')
-    calls = said.get('tool_calls') or []
-    if calls and said.get(content_key) is None:
-      said = said | {content_key: ''}
-    for needed in (role_key, content_key):
-      if needed not in said:
-        raise UserError(f'{where}: {place}.{needed} is missing')
-    role = said[role_key]
-    role = _SYNONYMS.get(role, role) if isinstance(role, str) else role
-    if role not in ROLES:
-      raise UserError(
-        f'{where}: {place}.{role_key} is {role!r}, not one of:'
-        f' {", ".join(ROLES)}'
-      )
-    message = {
-      'role': role,
-      'content': _content(said[content_key], f'{place}.{content_key}', where),
-    }
-    if calls:
-      message['tool_calls'] = _calls(calls, f'{place}.tool_calls', where)
-    for optional in ('name', 'tool_call_id'):
-      if said.get(optional) is not None:
-        text = _text(said[optional], f'{place}.{optional}', where)
-        message[optional] = text
-    found.append((message, _learnt(said, place, where)))
-  return found
-
-
-def _learnt(said, place, where):
-  for key in ('weight', 'loss'):
-    value = said.get(key)
-    if value is not None:
-      if value not in (0, 1):
-        raise UserError(f'{where}: {place}.{key} is {value!r}, not 0 or 1')
-      return bool(value)
-  return None
-
-
-def _from_instruction(value, where):
-  text = lambda key: _text(value.get(key) or '', key, where)
-  said = [('system', text('system'))] if text('system') else []
-  for i, pair in enumerate(_list(value.get('history') or [], 'history', where)):
-    if not isinstance(pair, list) or len(pair) != 2:
-      raise UserError(f'{where}: history[{i}] is not a question and an answer')
-    asked, answered = (_text(x, f'history[{i}]', where) for x in pair)
-    said += [('user', asked), ('assistant', answered)]
-  prompt = '\n'.join(filter(None, [text('instruction'), text('input')]))
-  output = _text(value['output'], 'output', where)
-  said += [('user', prompt), ('assistant', output)]
-  return [({'role': role, 'content': words}, None) for role, words in said]
-
-
-def _calls(value, place, where):
-  calls = []
-  for i, call in enumerate(_list(value, place, where)):
-    function = call.get('function') if isinstance(call, dict) else None
-    if not isinstance(function, dict) or _CALL - function.keys():
-      raise UserError(f'{where}: {place}[{i}] lacks function.name, .arguments')
-    arguments = function['arguments']
-    if isinstance(arguments, str):  # OpenAI's; templates want the object
-      arguments = _decoded(arguments, f'{place}[{i}].arguments', where)
-    if not isinstance(arguments, dict):
-      raise UserError(f'{where}: {place}[{i}].arguments is not an object')
-    named = {'name': function['name'], 'arguments': arguments}
-    made = {'type': 'function', 'function': named}
-    calls.append(made | ({'id': call['id']} if call.get('id') else {}))
-  return calls
-
-
-def _tools(value, where):
-  if isinstance(value, str):
-    value = _decoded(value, 'tools', where) if value.strip() else []
-  return tuple(_list(value or [], 'tools', where))
-
-
-def _decoded(text, place, where):
-  try:
-    return json.loads(text)
-  except ValueError:
-    raise UserError(f'{where}: {place} is not JSON') from None
-
-
-def _list(value, place, where) -> Sequence:
-  if not isinstance(value, list):
-    raise UserError(f'{where}: {place} is {type(value).__name__}, not a list')
-  return value
-
-
-def _content(value, place, where):
-  """A text, or the text of OpenAI's list of parts."""
-  if not isinstance(value, list):
-    return _text(value, place, where)
-  texts = []
-  for i, part in enumerate(value):
-    if not isinstance(part, dict) or part.get('type') != 'text':
-      raise UserError(f'{where}: {place}[{i}] is no part of type text')
-    texts.append(_text(part.get('text'), f'{place}[{i}].text', where))
-  return ''.join(texts)
-
-
-def _text(value, place, where):
-  if not isinstance(value, str):
-    raise UserError(f'{where}: {place} is {type(value).__name__}, not text')
-  try:
-    value.encode()
-  except UnicodeEncodeError:
-    raise UserError(f'{where}: {place} holds half a character') from None
-  return value

@@ -49,7 +49,20 @@ def open_rows(workdir, name: str) -> Rows:
   paths = [str(folder / name / shard['name']) for shard in manifest['shards']]
   if not paths:
     raise UserError(f'{folder / name} holds no rows')
-  return Rows(name, manifest, grain.sources.ArrayRecordDataSource(paths))
+  try:  # an index stands at the end of each shard
+    source = grain.sources.ArrayRecordDataSource(paths)
+    found = len(source)
+  except (RuntimeError, ValueError, OSError) as error:
+    raise UserError(
+      f'{folder / name}: a shard is damaged:'
+      f' {" ".join(str(error).split())}; delete prepare/, and prepare again'
+    ) from None
+  if found != manifest['rows']:
+    raise UserError(
+      f'{folder / name} holds {found} rows, and its manifest says'
+      f' {manifest["rows"]}; delete prepare/, and prepare again'
+    )
+  return Rows(name, manifest, source)
 
 
 def batches(

@@ -156,7 +156,10 @@ def read_manifest(folder) -> dict:
       f'{folder / MANIFEST}: schema {manifest.get("schema")!r}, this version'
       f' reads {SCHEMA}'
     )
-  for shard in manifest['shards']:
+  shards = manifest.get('shards')
+  if not isinstance(shards, list) or not isinstance(manifest.get('rows'), int):
+    raise UserError(f'{folder / MANIFEST} does not list rows and shards')
+  for shard in shards:
     path = folder / shard['name']
     size = path.stat().st_size if path.exists() else None
     if size != shard['bytes']:

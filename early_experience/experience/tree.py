@@ -21,11 +21,20 @@ class Sequence:
 
   Attributes:
     ids_T: int32 token ids.
-    weights_TO: float32; all 0 is context.
+    weights_TO: float32; all 0 is context, as the first token always is.
+
+  Raises:
+    UserError: the first token is a target, which nothing predicts.
   """
 
   ids_T: np.ndarray
   weights_TO: np.ndarray
+
+  def __post_init__(self):
+    if self.weights_TO[:1].any():
+      raise UserError(
+        'a sequence begins with a target, and nothing is read before it'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +71,31 @@ def flat(sequence: Sequence) -> Tree:
     (depth_T > 0).astype(np.int32),
     length - depth_T,
   )
+
+
+def targets(sequence: Sequence) -> np.ndarray:
+  """Starts and ends of what is scored in one piece: int [N, 2].
+
+  That is a decision, with its thought where no header stands between, or an
+  outcome.
+  """
+  scored_T = sequence.weights_TO.any(1)
+  edges = np.flatnonzero(np.diff(scored_T, prepend=False, append=False))
+  return edges.reshape(-1, 2)
+
+
+def cut(sequence: Sequence, length: int) -> Sequence:
+  """A sequence up to its last target that fits; a target is kept whole.
+
+  Args:
+    sequence: one that ends with a target.
+    length: tokens, at most.
+  """
+  if len(sequence.ids_T) <= length:
+    return sequence
+  ends = targets(sequence)[:, 1]
+  end = max(ends[ends <= length], default=0)
+  return Sequence(sequence.ids_T[:end], sequence.weights_TO[:end])
 
 
 def absorb(sequences: Iterable[Sequence]) -> list[Sequence]:
@@ -207,7 +241,7 @@ def windows(tree: Tree, row_tokens: int) -> list[Tree]:
   parts, done = [], 0
   while done < len(scored):
     first = scored[done]
-    context = _ancestors(tree, first)
+    context = ancestors(tree, first)
     end = first + row_tokens - len(context)
     taken = int(np.searchsorted(scored, end))
     last = scored[taken - 1]
@@ -216,7 +250,8 @@ def windows(tree: Tree, row_tokens: int) -> list[Tree]:
   return parts
 
 
-def _ancestors(tree, node):
+def ancestors(tree: Tree, node: int) -> np.ndarray:
+  """The tokens before a token on its path, from the root: int32 places."""
   path = []
   while tree.back_T[node]:
     node -= tree.back_T[node]

@@ -67,6 +67,10 @@ def fields_of(source: dict, where: object = CONFIG) -> dict[str, object]:
     if source.get(key) == value:
       raise UserError(f'{where}: {key} = {value} is not supported')
   source = family.defaults | source
+  if family.may_slide and _slides(source):
+    raise UserError(
+      f'{where}: use_sliding_window = True is not supported where layers slide'
+    )
   fields = _neutral() | family.fixed
   for ours, theirs in (KEYS | family.keys).items():
     fields[ours] = source[theirs]
@@ -106,6 +110,8 @@ def write(cfg: ModelConfig, known: dict, dtype: str) -> dict[str, object]:
   for name in names:
     made = positions | _config_of(model, name) | {'torch_dtype': dtype}
     made |= {key: known[key] for key in _FACTS if key in known}
+    if _beyond(made.get('pad_token_id'), cfg.vocab_size):
+      del made['pad_token_id']  # no version of transformers loads it
     there = fields_of(made)
     misfits[name] = [key for key in model if there[key] != model[key]]
     if not misfits[name]:
@@ -113,6 +119,10 @@ def write(cfg: ModelConfig, known: dict, dtype: str) -> dict[str, object]:
   nearest = min(misfits, key=lambda name: len(misfits[name]))
   wrong = ', '.join(f'{key} = {model[key]!r}' for key in misfits[nearest])
   raise UserError(f'model_type {nearest} does not have config.model.{wrong}')
+
+
+def _beyond(token_id, vocab_size):
+  return isinstance(token_id, int) and token_id >= vocab_size
 
 
 def _config_of(model, name):
@@ -129,6 +139,8 @@ def _config_of(model, name):
     # A whole number, says transformers.
     scale = int(model['query_scale'] or model['head_dim'])
     made[keys['query_scale']] = scale
+  if 'window' in keys:  # where no layer has one, transformers wants one still
+    made[keys['window']] = model['window'] or family.defaults[keys['window']]
   made |= write_rope(model, layered='window' in keys)
   return made | {'model_type': name, 'architectures': [family.name]}
 
@@ -145,6 +157,15 @@ def _text_part(source, where):
       f'{where}: model_type {name!r} is not supported; there are: {names}'
     )
   return source, FAMILIES[name]
+
+
+def _slides(source):
+  """Whether a layer of a Qwen sees a window alone: often none does."""
+  if not (source['use_sliding_window'] and source['sliding_window']):
+    return False
+  if types := source.get('layer_types'):
+    return 'sliding_attention' in types
+  return source['max_window_layers'] < source['num_hidden_layers']
 
 
 def _neutral():

@@ -35,6 +35,7 @@ class Family:
     theta: RoPE's base where no key gives it.
     refused: values that some keys must not have, for nothing here computes
       what they mean.
+    may_slide: whether layers see a window where `use_sliding_window` says so.
   """
 
   name: str
@@ -43,6 +44,7 @@ class Family:
   fixed: dict[str, object] = dataclasses.field(default_factory=dict)
   theta: float = 10_000.0
   refused: dict[str, object] = dataclasses.field(default_factory=dict)
+  may_slide: bool = False
 
 
 _SHARED = {
@@ -60,6 +62,9 @@ _QWEN = _SHARED | {
   'num_attention_heads': 32,
   'num_key_value_heads': 32,
   'max_position_embeddings': 32768,
+  'use_sliding_window': False,
+  'sliding_window': 4096,
+  'max_window_layers': 28,
 }
 _ATTENTION_BIAS = {'qkv_bias': 'attention_bias', 'o_bias': 'attention_bias'}
 FAMILIES = {
@@ -85,14 +90,14 @@ FAMILIES = {
     _QWEN,
     {'activation': 'hidden_act'},
     fixed={'qkv_bias': True},
-    refused={'use_sliding_window': True},
+    may_slide=True,
   ),
   'qwen3': Family(
     'Qwen3ForCausalLM',
     _QWEN | {'head_dim': 128, 'attention_bias': False},
     _ATTENTION_BIAS | {'activation': 'hidden_act'},
     fixed={'qk_norm': True},
-    refused={'use_sliding_window': True},
+    may_slide=True,
   ),
   'gemma3_text': Family(
     'Gemma3ForCausalLM',

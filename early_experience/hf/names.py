@@ -40,7 +40,7 @@ _OUTSIDE = {
   'norm': 'model.norm.weight',
   'head': 'lm_head.weight',
 }
-HEAD = _OUTSIDE['head']
+EMBED, HEAD = _OUTSIDE['embed'], _OUTSIDE['head']
 # Constants that old checkpoints store; the config says the same.
 _IGNORED = re.compile(r'.*\.rotary_emb\.inv_freq')
 
@@ -101,12 +101,19 @@ class Tensor:
     return param.reshape(self.shape)
 
 
-def tensors(cfg: ModelConfig) -> list[Tensor]:
-  """All tensors of a checkpoint, layer by layer; adapters are none of them."""
+def tensors(cfg: ModelConfig, head: bool = False) -> list[Tensor]:
+  """All tensors of a checkpoint, layer by layer; adapters are none of them.
+
+  Args:
+    cfg: the architecture.
+    head: whether the output head is one where it is the embedding, too.
+  """
   rows, found = table(cfg), []
   for path, name in _OUTSIDE.items():
     if path in rows:
       found.append(Tensor(name, path, None, (), rows[path].shape))
+  if head and cfg.tied:
+    found.append(Tensor(HEAD, 'embed', None, (), rows['embed'].shape))
   for layer in range(cfg.layers):
     for path, (module, kind, inner) in _layer_names(cfg).items():
       name = f'model.layers.{layer}.{module}.{kind}'

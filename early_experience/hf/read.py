@@ -1,6 +1,7 @@
 """A checkpoint's tensors into the parameter table, a shard at a time."""
 
 import functools
+import hashlib
 import pathlib
 import re
 
@@ -19,29 +20,34 @@ from early_experience.runtime.errors import UserError
 
 SINGLE = 'model.safetensors'
 INDEX = f'{SINGLE}.index.json'
+_SAMPLE = 4096  # bytes of a tensor, by which it is known
+_PREFIX = re.compile(r'^(?!lm_head\.)')
 # Of a checkpoint that sees images too: its text model, and the rest.
 _TEXT = re.compile(r'language_model\.(model\..*|lm_head\..*)')
 _NEW_TEXT = re.compile(r'model\.language_model\.(.*)')
 _VISION = re.compile(r'(model\.)?(vision_tower|multi_modal_projector)\..*')
 
 
-def read_params(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
+def read_params(
+  folder, cfg: ModelConfig, mesh: Mesh, rounded: bool = False
+) -> dict:
   """The parameters without adapters, laid out over the mesh.
 
   A process reads the bytes of its own shards and no other, and holds one
-  tensor beside what it keeps. Nothing is rounded.
+  tensor beside what it keeps.
 
   Args:
     folder: of a Hugging Face checkpoint.
     cfg: its architecture, from `architecture.read`.
     mesh: from `make_mesh`.
+    rounded: whether what another dtype holds may be rounded to the parameters'.
 
   Raises:
     UserError: a file or a tensor is missing, unknown, there twice, damaged,
       or of another shape or dtype; it names it. Or the mesh does not divide.
   """
   table.param_shardings(cfg, mesh)
-  pairs = matched(folder, cfg)
+  pairs = matched(folder, cfg, rounded)
   rows = table.table(cfg)
   params = {}
   with jax.set_mesh(mesh):
@@ -67,18 +73,36 @@ def facts(folder) -> dict[str, object]:
 
   Returns:
     model_type, token ids, max_position_embeddings, `path` (where it was),
-    `dtype`: of the tensors, float32 where they differ; and `multimodal`, where
-    it sees images too.
+    `dtype`: of the tensors, float32 where they differ; `head`, where it stores
+    one; and `multimodal`, where it sees images too.
   """
   folder = pathlib.Path(folder)
+  there = _text_names(folder, stored_tensors(folder))
   dtypes = {
     tensor_file.DTYPES[stored.dtype].name
-    for name, stored in _text_names(folder, stored_tensors(folder)).items()
+    for name, stored in there.items()
     if stored.dtype in tensor_file.DTYPES and not names.is_ignored(name)
   }
   dtype = dtypes.pop() if len(dtypes) == 1 else 'float32'
   more = {'dtype': dtype, 'path': str(folder)}
+  if names.HEAD in there:
+    more['head'] = True
   return architecture.facts(folder) | more
+
+
+def content(folder) -> str:
+  """Names the parameters without reading all of them.
+
+  However they are cut into files; another dtype is another name.
+
+  Raises:
+    UserError: as `stored_tensors`.
+  """
+  found = hashlib.sha256()
+  for name, stored in sorted(stored_tensors(pathlib.Path(folder)).items()):
+    found.update(f'{name} {stored.dtype} {stored.shape}\n'.encode())
+    found.update(tensor_file.sample(stored, _SAMPLE))
+  return found.hexdigest()[:16]
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -103,7 +127,9 @@ def _put(tensor, stored, row, mesh):
   return jax.make_array_from_callback(shape, sharding, part)
 
 
-def matched(folder, cfg: ModelConfig) -> list[tuple[names.Tensor, Stored]]:
+def matched(
+  folder, cfg: ModelConfig, rounded: bool = False
+) -> list[tuple[names.Tensor, Stored]]:
   """What the architecture needs, with where it lies; all is checked.
 
   Raises:
@@ -111,6 +137,8 @@ def matched(folder, cfg: ModelConfig) -> list[tuple[names.Tensor, Stored]]:
   """
   folder = pathlib.Path(folder)
   there = _text_names(folder, stored_tensors(folder))
+  if cfg.tied and names.HEAD in there:  # some have it under that name alone
+    there.setdefault(names.EMBED, there[names.HEAD])
   pairs = []
   for tensor in names.tensors(cfg):
     if tensor.name not in there:
@@ -122,10 +150,10 @@ def matched(folder, cfg: ModelConfig) -> list[tuple[names.Tensor, Stored]]:
         f' {list(stored.shape)}; by {architecture.CONFIG} it is'
         f' {list(tensor.shape)}'
       )
-    _check_dtype(stored, cfg)
+    _check_dtype(stored, cfg, rounded)
     pairs.append((tensor, stored))
   head = there.pop(names.HEAD, None) if cfg.tied else None
-  if head:
+  if head and head != pairs[0][1]:
     _check_tied(head, pairs[0][1])
   for name, stored in there.items():
     if not names.is_ignored(name):
@@ -198,6 +226,8 @@ def _indexed(folder, index):
 def _text_names(folder, there):
   """The tensors of the text model, by the names they have without images."""
   config = files.read_json(folder / architecture.CONFIG)
+  if 'embed_tokens.weight' in there:  # saved without its output head
+    there = {_PREFIX.sub('model.', name): there[name] for name in there}
   if config.get('model_type') != architecture.MULTIMODAL:
     return there
   named = {}
@@ -211,7 +241,7 @@ def _text_names(folder, there):
   return named
 
 
-def _check_dtype(stored, cfg):
+def _check_dtype(stored, cfg, rounded):
   where = f'{stored.file}: tensor {stored.name}'
   if stored.dtype not in tensor_file.DTYPES:
     raise UserError(
@@ -219,10 +249,11 @@ def _check_dtype(stored, cfg):
       f' {", ".join(tensor_file.DTYPES)}'
     )
   have, want = tensor_file.DTYPES[stored.dtype], np.dtype(cfg.param_dtype)
-  if want not in (have, np.float32):
+  if want not in (have, np.float32) and not rounded:
     raise UserError(
       f'{where} is of dtype {have.name} and would be rounded to'
-      f' config.model.param_dtype = {want.name!r}; set that to float32'
+      f' config.model.param_dtype = {want.name!r}; set that to float32,'
+      ' or config.init.round (of convert: --round)'
     )
 
 

@@ -39,7 +39,7 @@ class Stored:
     file: its path.
     dtype: the format's name, perhaps not one of DTYPES.
     shape: of the whole tensor.
-    start: its first byte in the file.
+    start, end: its first byte in the file, and the first behind it.
   """
 
   name: str
@@ -47,6 +47,7 @@ class Stored:
   dtype: str
   shape: tuple[int, ...]
   start: int
+  end: int
 
 
 def read_header(path: str | os.PathLike) -> list[Stored]:
@@ -94,7 +95,7 @@ def _stored(path, name, entry, data, size):
   dtype = DTYPES.get(entry['dtype'])
   if dtype and math.prod(shape) * dtype.itemsize != last - first:
     raise ValueError(f'{name} has {last - first} bytes for shape {shape}')
-  return Stored(name, path, entry['dtype'], shape, data + first)
+  return Stored(name, path, entry['dtype'], shape, data + first, data + last)
 
 
 def read(stored: Stored, index: tuple[slice, ...]) -> np.ndarray:
@@ -123,6 +124,20 @@ def read(stored: Stored, index: tuple[slice, ...]) -> np.ndarray:
   except OSError as error:
     raise UserError(f'cannot read {stored.file}: {error.strerror}') from None
   return part
+
+
+def sample(stored: Stored, count: int) -> bytes:
+  """The last bytes of a tensor, at most so many.
+
+  Raises:
+    UserError: the file cannot be read.
+  """
+  try:
+    with open(stored.file, 'rb') as file:
+      file.seek(max(stored.start, stored.end - count))
+      return file.read(min(count, stored.end - stored.start))
+  except OSError as error:
+    raise UserError(f'cannot read {stored.file}: {error.strerror}') from None
 
 
 def _fill(file, buffer, stored):

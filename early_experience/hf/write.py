@@ -12,6 +12,7 @@ from early_experience.hf import architecture, names, tensor_file
 from early_experience.hf.read import INDEX, SINGLE
 from early_experience.model import table
 from early_experience.model.config import ModelConfig
+from early_experience.model.precision import wide
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import tokenizer_files
@@ -46,7 +47,8 @@ def write_params(
   content = architecture.write(cfg, known, dtype)
   flat = table.flat(params)
   with files.new_folder(folder) as made:
-    tensors = names.tensors(cfg)
+    # A tied head is stored again where it was: an export equals the import.
+    tensors = names.tensors(cfg, head=bool(known.get('head')))
     values = (
       _cast(stored(flat, tensor, cfg), dtype, tensor) for tensor in tensors
     )
@@ -145,7 +147,7 @@ def write_adapters(
       {name: shape for name, (shape, _, _) in found.items()},
       'float32',
       (
-        _factor(flat, tensor, side).T.reshape(shape)
+        _factor(flat, tensor, side).astype(np.float32).T.reshape(shape)
         for shape, tensor, side in found.values()
       ),
     )
@@ -157,13 +159,13 @@ def write_adapters(
 def stored(
   flat: dict[str, jax.Array], tensor: names.Tensor, cfg: ModelConfig
 ) -> np.ndarray:
-  """A tensor as it is stored, with what adapters add to it in float32."""
+  """A tensor as it is stored, with what adapters add to it, in a wide dtype."""
   value = tensor.to_stored(_on_host(flat[tensor.path], tensor.layer))
   if f'{tensor.path}_lora_a' not in flat:
     return value
   a, b = (_factor(flat, tensor, side) for side in 'ab')
-  added = np.float32(cfg.lora_alpha / cfg.lora_rank) * (a @ b).T
-  return value.astype(np.float32) + added
+  added = a.dtype.type(cfg.lora_alpha / cfg.lora_rank) * (a @ b).T
+  return value.astype(a.dtype) + added
 
 
 def _cast(value, dtype, tensor):
@@ -179,7 +181,7 @@ def _cast(value, dtype, tensor):
 def _factor(flat, tensor, side):
   """[in, R] or [R, out]."""
   value = _on_host(flat[f'{tensor.path}_lora_{side}'], tensor.layer)
-  value = value.astype(np.float32)
+  value = value.astype(wide(value.dtype))
   rank = value.shape[-1] if side == 'a' else value.shape[0]
   return value.reshape((-1, rank) if side == 'a' else (rank, -1))
 

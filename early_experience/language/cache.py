@@ -5,8 +5,10 @@ import hashlib
 import json
 import pathlib
 import sqlite3
+import sys
 
 from early_experience.language.answer import Answer
+from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
 FILE = 'answers.sqlite'  # in a WORKDIR
@@ -34,18 +36,37 @@ class Cache:
   def __init__(self, path: str | pathlib.Path = ':memory:'):
     self._path = path
     with self._told():
-      if str(path) != ':memory:':
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+      address, mode = self._address()
       self._table = sqlite3.connect(
-        path,
+        address,
+        uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
       )
-      # Where the file system cannot share memory it stays what it was.
-      self._table.execute('pragma journal_mode=wal')
+      # Where the file system cannot share memory it stays what it was; and
+      # where it has no locks a log of before can only be read alone.
+      if mode == 'delete':
+        self._table.execute('pragma locking_mode=exclusive')
+      self._table.execute(f'pragma journal_mode={mode}')
+      self._table.execute('pragma locking_mode=normal')
       self._table.execute('pragma synchronous=normal')
       self._table.execute(_SCHEMA)
+
+  def _address(self):
+    """Of the file, and its journal; no locks where its disk has none."""
+    if str(self._path) == ':memory:':
+      return self._path, 'wal'
+    path = pathlib.Path(self._path).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if files.has_locks(path.parent):
+      return path.as_uri(), 'wal'
+    print(
+      f'warning: {path} cannot be locked: let one process at a time write to'
+      ' it, or set `cache` to a file on another disk',
+      file=sys.stderr,
+    )
+    return f'{path.as_uri()}?vfs=unix-none', 'delete'
 
   def find(self, request: str) -> Answer | None:
     """The answer to a request that `digest` names, if it is known."""

@@ -13,6 +13,7 @@ from early_experience.language.accounting import Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
 from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
+from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 
 # What answers do not depend on: where and how hard we knock, what it costs.
@@ -52,6 +53,10 @@ def identity(settings: ConfigDict) -> dict:
   settings = settings.to_dict()
   for key in _ASIDE:
     del settings[key]
+  if folder := settings['checkpoint']:
+    from early_experience.training import origin  # JAX, as for a `Decoder`
+
+    settings['checkpoint'] = stage.place(folder, origin.content(folder))
   return settings
 
 

@@ -23,7 +23,6 @@ from early_experience.tokenizers.interface import Tokenizer
 DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
 IMPORT = 'import'  # the folder of a workdir that `chats import` writes
 CHATS = 512  # in a group; bounds the memory
-VOCABULARY_CHATS = 50_000  # at most, that a vocabulary is learnt from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +72,14 @@ class Source(abc.ABC):
   @abc.abstractmethod
   def texts(self) -> Iterator[str]:
     """What a vocabulary is learnt from."""
+
+  @abc.abstractmethod
+  def pick(self, which: str, rows: ConfigDict, coder: Tokenizer) -> Group:
+    """One unit of a row set by its number from 1, or by the name it has.
+
+    Raises:
+      UserError: there is none.
+    """
 
   @abc.abstractmethod
   def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
@@ -149,16 +156,29 @@ class Trajectories(Source):
         for rationale in step.rationales:
           yield rationale.text
 
+  def pick(self, which: str, rows: ConfigDict, coder: Tokenizer) -> Group:
+    every = self._training
+    for number, trajectory in enumerate(every, start=1):
+      if which in (str(number), trajectory.task_id):
+        return self._group(trajectory, rows, coder)
+    raise UserError(
+      f'there is no {which!r} among {len(every)} trajectories to train on: give'
+      f' a number from 1, or a task such as {every[0].task_id}'
+    )
+
   def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
     for trajectory in self._training:
-      made = scripts(
-        _by(trajectory, rows.get('proposers', ())),
-        rows.datasets,
-        rows.get('k', 0),
-        self._style,
-      )
-      sequences = [s for script in made for s in coder.encode_script(script)]
-      yield Group(f'task {trajectory.task_id}', sequences)
+      yield self._group(trajectory, rows, coder)
+
+  def _group(self, trajectory, rows, coder):
+    made = scripts(
+      _by(trajectory, rows.get('proposers', ())),
+      rows.datasets,
+      rows.get('k', 0),
+      self._style,
+    )
+    sequences = [s for script in made for s in coder.encode_script(script)]
+    return Group(f'task {trajectory.task_id}', sequences)
 
 
 class Chats(Source):
@@ -192,26 +212,38 @@ class Chats(Source):
     return sum(self._summary['chats'].get(name, 0) for name in rows.datasets)
 
   def texts(self) -> Iterator[str]:
-    # They are sorted: some of all of them, not the first ones.
-    every = 1 + sum(self._summary['chats'].values()) // VOCABULARY_CHATS
-    chats = chat_record.read(self.folder)
-    for _, chat in itertools.islice(chats, 0, None, every):
+    for _, chat in chat_record.read(self.folder):
       yield from (turn.text for turn in chat.script())
 
+  def pick(self, which: str, rows: ConfigDict, coder: Tokenizer) -> Group:
+    count = self.size(rows)
+    if not which.isdecimal() or not 1 <= int(which) <= count:
+      raise UserError(f'{which!r} is no number of a chat, from 1 to {count}')
+    (one,) = itertools.islice(self._wanted(rows), int(which) - 1, int(which))
+    return Group(one[0], self._sequences([one], coder))
+
   def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
-    wanted = (
+    wanted = self._wanted(rows)
+    while block := list(itertools.islice(wanted, CHATS)):
+      sequences = self._sequences(block, coder)
+      yield Group(f'{self.folder}: a chat', sequences, len(block))
+
+  def _wanted(self, rows):
+    """The chats of a row set, each with its place."""
+    return (
       (where, chat)
       for where, chat in chat_record.read(self.folder)
       if chat.objective in rows.datasets
     )
-    while block := list(itertools.islice(wanted, CHATS)):
-      sequences = []
-      for where, chat in block:
-        try:
-          sequences += coder.encode_record(chat)
-        except UserError as error:
-          raise UserError(f'{where}: {error}') from None
-      yield Group(f'{self.folder}: a chat', sequences, len(block))
+
+  def _sequences(self, chats, coder):
+    sequences = []
+    for where, chat in chats:
+      try:
+        sequences += coder.encode_record(chat)
+      except UserError as error:
+        raise UserError(f'{where}: {error}') from None
+    return sequences
 
 
 def scripts(

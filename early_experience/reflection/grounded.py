@@ -9,98 +9,21 @@ sentence is true; nothing that the agent has not seen is told.
 import functools
 import re
 
-from early_experience.reflection import words
+from early_experience.reflection import phrases, words
 from early_experience.reflection.decision import Decision, Draft
 
 # A small model spends its loss on what it has to write: long rationales
 # drown the action (the method's authors shortened theirs for that reason).
 MAX_WORDS = 40
 PLAN_STEPS = 3  # how far ahead the agent may say what it is up to
+NO_REASON = 'no reason'  # why a draft failed: nothing speaks for its action
 
+FRESH = 3  # words that are new in what an action shows: it served to look
 _LOOKING = {'look', 'examine', 'inspect', 'inventory', 'check', 'read', 'help'}
+_OPENING = {'open', 'unlock', 'search'}
 _MOVING = {'go', 'walk', 'enter', 'leave', 'return', 'navigate', 'travel'}
 
-_SEARCH = (
-  'I still have to find {sought}.',
-  'I have not found {sought} yet.',
-  'First I need {sought}.',
-  'What I am missing is {sought}.',
-)
-_UNTRIED = (
-  'I have not tried {place} so far.',
-  'I do not know yet what is at {place}.',
-  '{place} is still unexplored.',
-  'It could be at {place}.',
-)
-_INSIDE = (
-  '{fact}, so it could be inside.',
-  '{fact} and may hide it.',
-)
-_PURPOSE = (
-  'I want to {purpose}.',
-  'The plan is to {purpose}.',
-  'Soon I need to {purpose}.',
-  'What I am after is to {purpose}.',
-)
-_GOAL = (
-  'The task is about {things}.',
-  'My task asks for {things}.',
-  'What counts now is {things}.',
-  'I am here for {things}.',
-)
-_ANYHOW = (
-  'I have to get on with the task.',
-  'The task needs another step.',
-)
-_REASONS = {
-  'done': (
-    'I already {did}.',
-    'I {did} before and need not do it again.',
-  ),
-  'rejected': (
-    '{doing} would not work here.',
-    '{doing} is not possible now.',
-    'Nothing would happen if I tried to {plain}.',
-  ),
-  'nothing new': (
-    '{doing} would tell me nothing new.',
-    '{doing} would only repeat what I know.',
-    'There is nothing to learn from {gerund}.',
-  ),
-  'same': (
-    '{doing} would be no better.',
-    '{doing} would do as well, but not better.',
-  ),
-  'later': (
-    '{doing} can wait.',
-    '{doing} may come later.',
-  ),
-  'elsewhere': (
-    '{doing} would lead me away from that.',
-    '{doing} would be a detour.',
-  ),
-  'unlikely': (
-    '{doing} seems less promising.',
-    '{doing} looks like a poorer guess.',
-  ),
-  'off task': (
-    '{doing} has nothing to do with the task.',
-    '{doing} would not serve the task.',
-    'The task does not need me to {plain}.',
-  ),
-  'no help': (
-    '{doing} would not bring me closer.',
-    '{doing} would not help now.',
-  ),
-}
-_CONCLUSIONS = (
-  'So I will {action}.',
-  'I will {action}.',
-  'I should {action}.',
-  'The best next step is to {action}.',
-  'It makes sense to {action}.',
-  'Now I will {action}.',
-)
+_USELESS = ('done', 'rejected', 'nothing new')  # as the agent itself can know
 
 
 class Grounded:
@@ -112,32 +35,45 @@ class Grounded:
     self._seed = seed
 
   def write(self, decisions: list[Decision]) -> list[Draft]:
-    """One draft a decision: situation, an alternative or more, conclusion."""
+    """One draft a decision: situation, an alternative or more, conclusion.
+
+    Where nothing that is known speaks for the action, the draft has failed.
+    """
     return [self._write(decision) for decision in decisions]
 
   def _write(self, decision):
     view, rng = _View(decision), decision.rng(self._seed)
-    say = lambda patterns, **slots: words.sentence(
+    say = lambda patterns, slots: words.sentence(
       rng.choice(patterns).format(**slots)
     )
     action = words.plain(decision.action)
-    start = [say(patterns, **slots) for patterns, slots in _situation(view)]
-    end = say(_CONCLUSIONS, action=action)
-    middle, compared = [], []
-    for reason, actions in _reasons(view, rng):
+    situation, failure = list(_situation(view)), None
+    start = [say(*one) for one in situation or [(phrases.ANYHOW, {})]]
+    end = say(phrases.CONCLUSIONS, {'action': action})
+    middle, compared, reasons = [], [], _reasons(view, rng)
+    if not situation:
+      # What a call is for is not known; that others are useless speaks for it.
+      is_call = not words.is_english(decision.action)
+      useless = [r for r in reasons if is_call and r[0] in _USELESS][:1]
+      reasons = useless + [r for r in reasons if r not in useless]
+      failure = None if useless else NO_REASON
+    for reason, actions in reasons:
       gerund = _together(actions, words.doing)
       clause = say(
-        _REASONS[reason],
-        doing=gerund,
-        gerund=gerund,
-        did=_together(actions, words.did, 'and'),
-        plain=_together(actions, words.plain),
+        phrases.REASONS[reason],
+        {
+          'doing': gerund,
+          'gerund': gerund,
+          'did': _together(actions, words.did, 'and'),
+          'plain': _together(actions, words.plain),
+        },
       )
       length = words.count(' '.join([*start, *middle, clause, end]))
       if length <= MAX_WORDS or not middle:
         middle.append(clause)
         compared += actions
-    return Draft(' '.join([*start, *middle, end]), tuple(compared))
+    text = ' '.join([*start, *middle, end])
+    return Draft(text, tuple(compared), failure)
 
 
 class _View:
@@ -197,36 +133,58 @@ class _View:
     return self.goal_things(self.things)
 
   @functools.cached_property
+  def use(self) -> str | None:
+    """The next planned action with a thing of this one, all of it met."""
+    for action in self.decision.plan[:PLAN_STEPS]:
+      things = words.parts(action)[1:]
+      shared = not set(self.things).isdisjoint(things)
+      if shared and self.met.issuperset(things) and words.is_english(action):
+        return action
+    return None
+
+  @functools.cached_property
   def searching(self) -> bool:
     """Whether the action serves to find what is sought."""
     if self.purpose or self.sought is None:
       return False
-    return self.sought not in map(words.base, self.near)
+    if self.sought in map(words.base, self.near):
+      return False
+    if self.action[0] in _MOVING | _LOOKING | _OPENING or self.closed:
+      return True
+    # Else it handles what it names, but where it brings much into sight.
+    fresh = set(words.terms(self.decision.outcome)) - self.seen
+    return not self.near and len(fresh - set(self.action)) >= FRESH
+
+  @functools.cached_property
+  def closed(self) -> str | None:
+    """`box 1 is closed`, where that was seen of the action's last thing."""
+    if not self.things:
+      return None
+    return _fact(self.decision.observations[-1], self.things[-1])
 
   def goal_things(self, terms) -> list[str]:
     return [t for t in terms if words.base(t) in self.goals and t in self.met]
 
 
 def _situation(view):
-  """Yields (patterns, slots) of the sentences before the alternatives."""
+  """Yields (patterns, slots) of what speaks for the action, if anything."""
   decision = view.decision
   if view.purpose:
-    yield _PURPOSE, {'purpose': view.purpose}
+    yield phrases.PURPOSE, {'purpose': view.purpose}
   elif view.searching:
     first = view.sought not in map(words.base, view.met)
     noun = words.article(view.sought) if first else f'another {view.sought}'
-    yield _SEARCH, {'sought': noun}
+    yield phrases.SEARCH, {'sought': noun}
     if view.things:
       place = view.things[-1]
-      fact = _fact(decision.observations[-1], place)
-      if fact:
-        yield _INSIDE, {'fact': fact}
+      if view.closed:
+        yield phrases.INSIDE, {'fact': view.closed}
       elif not any(place in words.terms(a) for a in decision.actions):
-        yield _UNTRIED, {'place': place}
+        yield phrases.UNTRIED, {'place': place}
   elif view.near:
-    yield _GOAL, {'things': ' and '.join(view.near[:2])}
-  else:
-    yield _ANYHOW, {}
+    yield phrases.GOAL, {'things': ' and '.join(view.near[:2])}
+  elif view.use:
+    yield phrases.PURPOSE, {'purpose': view.use}
 
 
 def _fact(observation, thing):

@@ -26,7 +26,7 @@ def of_episodes(records: list[dict], rl: ConfigDict) -> dict:
   rates = [sum(some) / len(some) for some in tasks.values()]
   steps = [len(record['steps']) for record in ended]
   return {
-    **interval('success', statistics.meaninterval(rates)),
+    **interval('success', statistics.mean_interval(rates)),
     'reward': sum(advantages.reward(r, rl) for r in ended) / len(ended),
     'episodes': len(records),
     'episodes_failed': len(records) - len(ended),

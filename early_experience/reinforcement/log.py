@@ -1,7 +1,7 @@
 """What reinforcement learning reports: a line an iteration, and TensorBoard.
 
 A line of `metrics.jsonl`, of the policy that sampled the iteration:
-  iteration, step: from 0; updates done after it.
+  iteration, step, stage: from 0; updates done after it; always 0.
   success/rate, low, high: of the episodes, each that failed unsolved; the 95%
     interval is over tasks.
   panel/rate, low, high: of the fixed tasks, in the iterations that play them,
@@ -50,12 +50,12 @@ class Log:
     """Adds a line; its `environment_steps` are those of the iteration."""
     before = self.lines[-1]['environment_steps'] if self.lines else 0
     steps = before + line.get('environment_steps', 0)
-    line = {'iteration': iteration, 'step': step} | line
+    line = {'iteration': iteration, 'step': step, 'stage': 0} | line
     line['environment_steps'] = steps
     self.lines.append(line)
     metrics.append(self._path, line)
     for key, value in line.items():
-      if key != 'iteration' and value is not None:
+      if key not in ('iteration', 'stage') and value is not None:
         self._board.add_scalar(key, value, iteration)
     self._board.flush()
 

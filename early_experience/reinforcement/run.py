@@ -31,7 +31,7 @@ from early_experience.reinforcement import (
 )
 from early_experience.reinforcement import rows as rows_lib
 from early_experience.reinforcement.log import Log
-from early_experience.runtime import cluster, distributed, files
+from early_experience.runtime import distributed, files
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.tokenizers.interface import Tokenizer
@@ -108,7 +108,7 @@ class Run:
     Raises:
       UserError: no episode can be played, or a reward or the loss is not a
         number.
-      Preempted: the state is saved, and the machine is about to go.
+      Preempted, Interrupted: as it was told; the state is saved.
     """
     self._folder, self._sampler = folder, sampler
     rl, name = self._rl, self._config.name
@@ -118,7 +118,7 @@ class Run:
     )
     with (
       Log(folder, position.total) as log,
-      distributed.preemption() as preempted,
+      distributed.preemption() as leaves,
     ):
       for iteration in range(position.total, rl.iterations):
         line = self._measured(state, panel, iteration)
@@ -129,12 +129,12 @@ class Run:
         state, position, learnt = self._learn(state, position, records)
         line |= learnt | {'seconds_training': time.perf_counter() - start}
         log.write(iteration, position.step, line)
-        leave = preempted(position.total)
+        leave = leaves(position.total)
         last = position.total == rl.iterations
         if last or leave or not position.total % rl.checkpoint_every:
           checkpoints.save(state, position)
         if leave and not last:
-          raise cluster.Preempted(position.step)
+          raise leave(position.step)
         progress.update(note=f'{line["success/rate"]:.0%} of episodes solved')
       line = self._measured(state, panel, rl.iterations)
       if line:

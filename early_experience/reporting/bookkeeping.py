@@ -1,26 +1,29 @@
-"""What the stages that make experience left out, counted and paid for."""
+"""What the stages left out, counted and paid for."""
 
 import pathlib
 from collections.abc import Iterator
 
 from early_experience.language.cache import FILE, Cache
+from early_experience.reporting import results
 from early_experience.runtime import files, stage
 from early_experience.work import set_aside
 
-STAGES = ('collect', 'explore', 'summarise', 'reflect')
+STAGES = ('collect', 'explore', 'summarise', 'reflect')  # make experience
 
 
 def left_out(workdir) -> Iterator[dict]:
   """Tasks that the expert failed or that were set aside; dropped rationales.
 
+  Those that an evaluation set aside count as not solved there.
+
   Yields:
-    `stage`, `task_id`, `reason`; of a rationale `step`; `text`: the error, or
-    the rationale.
+    `stage` (`evaluate/NAME` of an evaluation), `task_id`, `reason`; of a
+    rationale `step`; `text`: the error, or the rationale.
 
   Raises:
     UserError: a file is damaged.
   """
-  for name in STAGES:
+  for name in _stages(workdir):
     folder, dropped = pathlib.Path(workdir) / name, {}
     for _, line in files.read_jsonl(folder, 'failures'):
       yield {
@@ -38,7 +41,7 @@ def left_out(workdir) -> Iterator[dict]:
 
 def counts(workdir) -> Iterator[dict]:
   """The stages' summaries, number by number: `stage`, `what`, `value`."""
-  for name in STAGES:
+  for name in _stages(workdir):
     summary = stage.finished(pathlib.Path(workdir) / name)
     for what, value in _flat(summary or {}):
       yield {'stage': name, 'what': what, 'value': value}
@@ -48,6 +51,11 @@ def answers(workdir) -> list[tuple[str, str, int, int, int]]:
   """(model, prompt, answers, tokens in, tokens out) of all that was asked."""
   path = pathlib.Path(workdir) / FILE
   return Cache(path).paid() if path.exists() else []
+
+
+def _stages(workdir):
+  names = results.policies(workdir, 'evaluate')
+  return [*STAGES, *(f'evaluate/{name}' for name in names)]
 
 
 def _flat(value, prefix=''):

@@ -4,20 +4,19 @@ The page and the notebooks both read through here, so a number stands in one
 place. A stage that has not run is absent, never an error.
 """
 
-import dataclasses
 import hashlib
 import heapq
 import itertools
 import json
 import math
 import pathlib
-from collections.abc import Iterator
 
-from early_experience.evaluation import statistics
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
+from early_experience.reporting import results
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
+from early_experience.training import log_lines
 
 # Enough to look at and still small enough to open; the page says that these
 # are samples.
@@ -26,16 +25,6 @@ ROLLOUTS = 20  # of each policy and split
 POINTS = 300  # of each learning curve
 
 STAGES = ('collect', 'explore', 'summarise', 'reflect', 'prepare')
-_KINDS = ('random', 'untrained')  # baselines stand before trained policies
-_ROLLOUT = {
-  'task_id': str,
-  'split': str,
-  'task_type': str,
-  'instruction': str,
-  'success': bool,
-  'steps': list,
-  'final_observation': str,
-}
 
 
 def gather(workdir, seed: int) -> dict:
@@ -52,11 +41,14 @@ def gather(workdir, seed: int) -> dict:
   workdir = pathlib.Path(workdir)
   if not workdir.is_dir():
     raise UserError(f'--workdir: {workdir} does not exist')
-  summaries = evaluations(workdir)
-  trained = policies(workdir, 'train')
-  learnt = {f'{name}_rl': name for name in policies(workdir, 'rl')}
+  summaries = results.evaluations(workdir)
+  trained = results.policies(workdir, 'train')
+  learnt = {f'{name}_rl': name for name in results.policies(workdir, 'rl')}
   names = list(dict.fromkeys([*summaries, *trained, *learnt]))
-  rolled = {name: list(rollouts(workdir, name)) for name in summaries}
+  asked = results.panels(workdir, summaries)
+  rolled = {name: list(results.rollouts(workdir, name)) for name in summaries}
+  pairs = results.comparisons(asked, rolled)
+  logs = {name: metrics(workdir, name) for name in trained}
   trees = experience(workdir, seed)
   sources = {trees['source']} if trees else set()
   sources |= {summary.get('source', '') for summary in summaries.values()}
@@ -67,56 +59,23 @@ def gather(workdir, seed: int) -> dict:
     'seed': seed,
     'objectives': OBJECTIVES,
     'policies': names,
-    'stages': _stages(workdir, names, learnt),
+    'stages': _stages(workdir, summaries, trained, learnt),
+    'conclusions': results.conclusions(summaries, pairs),
     'results': summaries,
-    'paired': comparisons(rolled),
-    'curves': {name: thin(metrics(workdir, name), POINTS) for name in trained},
+    'paired': pairs,
+    'curves': {name: thin(log, POINTS) for name, log in logs.items()},
+    'ends': {name: log_lines.end(log) for name, log in logs.items()},
     'reinforcement': {
       called: _sparse(metrics(workdir, name, 'rl'), POINTS)
       for called, name in learnt.items()
     },
-    'tokens': _summary(workdir / 'prepare', ('tokenizer', 'rows')),
+    'tokens': results.summary_of(workdir / 'prepare', ('tokenizer', 'rows')),
     'trees': trees,
     'rollouts': {
-      name: _sample_rollouts(some, seed) for name, some in rolled.items()
+      name: _sample_rollouts(asked[name], some, seed)
+      for name, some in rolled.items()
     },
   }
-
-
-def policies(workdir, folder: str) -> list[str]:
-  """Names of what is in `train/`, `rl/` or `evaluate/`, finished or not."""
-  root = pathlib.Path(workdir) / folder
-  return sorted(p.name for p in root.iterdir()) if root.is_dir() else []
-
-
-def evaluations(workdir) -> dict[str, dict]:
-  """Summaries of all finished evaluations, baselines first."""
-  found = {}
-  for name in policies(workdir, 'evaluate'):
-    folder = pathlib.Path(workdir) / 'evaluate' / name
-    summary = _summary(folder, ('policy', 'splits'))
-    if summary is not None:
-      found[name] = summary
-
-  def order(name):
-    kind = found[name]['policy']
-    return _KINDS.index(kind) if kind in _KINDS else len(_KINDS), name
-
-  return {name: found[name] for name in sorted(found, key=order)}
-
-
-def rollouts(workdir, name: str) -> Iterator[dict]:
-  """Reads the episodes of one evaluation.
-
-  Raises:
-    UserError: a record lacks a field or has it in another type.
-  """
-  folder = pathlib.Path(workdir) / 'evaluate' / name
-  for where, value in files.read_jsonl(folder, 'rollouts'):
-    for key, kind in _ROLLOUT.items():
-      if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-        raise UserError(f'{where}: {key} is missing or not {kind.__name__}')
-    yield value
 
 
 def metrics(workdir, name: str, folder: str = 'train') -> list[dict]:
@@ -131,28 +90,6 @@ def metrics(workdir, name: str, folder: str = 'train') -> list[dict]:
       raise UserError(f'{path} line {number}: no metrics: {error}') from None
     lines.append(line)
   return lines
-
-
-def comparisons(rolled: dict[str, list[dict]]) -> list[dict]:
-  """Every pair of policies, on the tasks of a split that both tried."""
-  pairs = []
-  names = list(rolled)
-  solved = {
-    name: {(r['split'], r['task_id']): r['success'] for r in some}
-    for name, some in rolled.items()
-  }
-  splits = dict.fromkeys(s for name in names for s, _ in solved[name])
-  for split in splits:
-    for index, b in enumerate(names):
-      for a in names[index + 1 :]:
-        both = [k for k in solved[a] if k[0] == split and k in solved[b]]
-        if both:
-          result = statistics.paired(
-            [solved[a][k] for k in both], [solved[b][k] for k in both]
-          )
-          result = dataclasses.asdict(result)
-          pairs.append({'split': split, 'a': a, 'b': b, **result})
-  return pairs
 
 
 def experience(workdir, seed: int) -> dict | None:
@@ -204,27 +141,10 @@ def thin(lines: list[dict], points: int) -> list[dict]:
       runs[-1].append(line)
     else:
       runs.append([line])
-  return [_mean(run) for run in runs]
-
-
-def _mean(run):
-  last = run[-1]
-  if len(run) == 1:
-    return last
-  out = dict(last)
-  for key, value in last.items():
-    if key.endswith('/tokens'):
-      out[key] = sum(line.get(key) or 0 for line in run)
-    elif key not in ('step', 'stage') and not isinstance(value, str):
-      weight = key.removesuffix('/nll') + '/tokens'
-      known = [
-        (line[key], line.get(weight, 1))
-        for line in run
-        if line.get(key) is not None
-      ]
-      total = sum(weight for _, weight in known)
-      out[key] = sum(v * w for v, w in known) / total if total else None
-  return out
+  ends = [0, *(run[-1]['step'] for run in runs)]
+  return [
+    log_lines.mean(run, before) for run, before in zip(runs, ends, strict=False)
+  ]
 
 
 def _sparse(lines, points):
@@ -237,32 +157,34 @@ def _sparse(lines, points):
   ]
 
 
-def _sample_rollouts(some, seed):
+def _sample_rollouts(asked, some, seed):
   """The same tasks for every policy, so that they can be compared."""
-  splits = dict.fromkeys(rollout['split'] for rollout in some)
   sample = {}
-  for split in splits:
-    there = [rollout for rollout in some if rollout['split'] == split]
-    chosen = heapq.nsmallest(
-      ROLLOUTS, there, key=lambda r: _rank(seed, r['task_id'])
-    )
+  for split, tasks in asked.items():
+    chosen = heapq.nsmallest(ROLLOUTS, tasks, key=lambda t: _rank(seed, t))
+    there = {r['task_id']: r for r in some if r['split'] == split}
     sample[split] = {
       'total': len(there),
-      'sample': sorted(chosen, key=lambda r: r['task_id']),
+      'sample': [there[task] for task in sorted(chosen) if task in there],
     }
   return sample
 
 
-def _stages(workdir, names, learnt):
+def _stages(workdir, summaries, trained, learnt):
   """State, settings and summary of each stage, in the order of the loop."""
+  named = [of.get('name', name) for name, of in summaries.items()]
   listed = [
     *(
       name
       for name in STAGES
       if name != 'summarise' or (workdir / name).exists()
     ),
-    *(f'rl/{learnt[n]}' if n in learnt else f'train/{n}' for n in names),
-    *(f'evaluate/{name}' for name in names),
+    *(
+      f'rl/{learnt[name]}' if name in learnt else f'train/{name}'
+      for name in dict.fromkeys([*named, *trained, *learnt])
+    ),
+    *(f'evaluate/{name}' for name in summaries),
+    *(f'evaluate/{n}' for n in [*trained, *learnt] if n not in named),
   ]
   out = {}
   for name in listed:
@@ -276,14 +198,6 @@ def _stages(workdir, names, learnt):
       'summary': summary,
     }
   return out
-
-
-def _summary(folder, keys):
-  summary = stage.finished(folder)
-  for key in keys if summary is not None else ():
-    if key not in summary:
-      raise UserError(f'{folder / stage.SUMMARY}: {key} is missing')
-  return summary
 
 
 def _without_admissible(trajectory):

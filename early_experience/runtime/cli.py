@@ -3,13 +3,14 @@
 import errno
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from early_experience.runtime import cluster
+from early_experience.runtime import cluster, peers, process
 from early_experience.runtime.errors import UserError, in_file, words
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -27,6 +28,12 @@ PROCESS = flags.DEFINE_integer('process', 0, 'which of them this is')
 TIMEOUT = flags.DEFINE_integer(
   'start_timeout_seconds', 300, 'to wait for the other processes'
 )
+PEER_TIMEOUT = flags.DEFINE_integer(
+  'peer_timeout_seconds',
+  60,
+  'of silence of another process, after which all end',
+  lower_bound=1,
+)
 
 _USAGE = (
   'flags are --config=configs/NAME.py[:recipe] --workdir=DIR'
@@ -41,18 +48,21 @@ def run(
 ) -> None:
   """Runs `stage(config, workdir)`; bad input ends in one line, exit code 1.
 
-  A stage that was preempted ends with exit code 75: again.
+  One that was told to stop ends in one line too, with 130 after a Ctrl-C, else
+  with 75: again. In both cases the same command goes on.
 
   Args:
     stage: to run.
     needs_workdir: whether --workdir must be given.
     many_processes: whether it may be one of many.
   """
+  process.start()
   logging.set_verbosity(logging.WARNING)  # a stage says what it did itself
   required = ('config', 'workdir') if needs_workdir else ('config',)
   told = {*required, *(('yes',) if needs_workdir else ())}
   if many_processes:
     told |= {f.name for f in (COORDINATOR, PROCESSES, PROCESS, TIMEOUT)}
+    told.add(PEER_TIMEOUT.name)
   for name in told:  # by --help
     flag = flags.FLAGS[name]
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
@@ -63,26 +73,29 @@ def run(
     )
   except UserError as error:
     _fail(str(error))
-  except KeyboardInterrupt:
-    cluster.leave('stopped; the same command goes on', 130)
-  except cluster.Preempted as error:
-    cluster.leave(
-      f'preempted: saved after update {error}; the same command goes on',
-      cluster.AGAIN,
-    )
+  except (KeyboardInterrupt, cluster.Preempted) as error:
+    cluster.leave(*process.farewell(error))
   except Exception as error:
     if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
       if not many_processes:
         raise
       # Leaving in good order would wait for the others, who wait for this one.
-      traceback.print_exc()
-      cluster.leave('', 1)
+      told = traceback.format_exc()
+      if type(error).__name__ == 'JaxRuntimeError':
+        _await_verdict(error)
+      cluster.leave(told, 1)
     _fail(f'the disk is full: {error.filename or WORKDIR.value}')
 
 
 def confirmed() -> bool:
   """Whether the user said --yes."""
   return flags.FLAGS.is_parsed() and YES.value
+
+
+def _await_verdict(error):
+  """Lets jax end this process, where another one has died: it knows later."""
+  if peers.watched() and 'RESOURCE_EXHAUSTED' not in str(error):
+    time.sleep(2 * PEER_TIMEOUT.value)
 
 
 def _parse(argv, required):
@@ -123,13 +136,13 @@ def _main(stage, argv, many_processes):
       cache = os.path.join(WORKDIR.value, 'jax_cache')
       jax_config.update('jax_compilation_cache_dir', cache)
   if many_processes:
-    from early_experience.runtime import (
-      distributed,  # jax, which others do without
-    )
+    # jax, which others do without
+    from early_experience.runtime import distributed
 
-    distributed.start(
-      COORDINATOR.value, PROCESSES.value, PROCESS.value, TIMEOUT.value
-    )
+    place = COORDINATOR.value, PROCESSES.value, PROCESS.value
+    if distributed.many(*place):
+      peers.watch()
+      distributed.start(*place, TIMEOUT.value, PEER_TIMEOUT.value)
   elif COORDINATOR.value or cluster.launched():
     raise UserError(
       f'this stage runs in one process, but'

@@ -9,7 +9,7 @@ from early_experience.runtime.errors import UserError
 
 
 def one_line(main: Callable) -> Callable:
-  """Makes bad input end a command with one line and exit code 1."""
+  """Makes bad input end a command in one line with exit code 1; Ctrl-C: 130."""
 
   @functools.wraps(main)
   def run(*arguments):
@@ -18,6 +18,9 @@ def one_line(main: Callable) -> Callable:
     except UserError as error:
       print(f'error: {error}', file=sys.stderr)
       sys.exit(1)
+    except KeyboardInterrupt:
+      print('stopped', file=sys.stderr)
+      sys.exit(130)
 
   return run
 

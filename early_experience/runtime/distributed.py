@@ -1,6 +1,7 @@
 """Many processes as one: starting them, taking turns, and being preempted."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,10 +14,15 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from early_experience.runtime import cluster
 from early_experience.runtime.errors import UserError
+from early_experience.runtime.process import ASKING, noted
 
 
 def start(
-  coordinator: str, processes: int, process: int, timeout_seconds: int
+  coordinator: str,
+  processes: int,
+  process: int,
+  timeout_seconds: int,
+  peer_timeout_seconds: int = 60,
 ) -> None:
   """Joins the other processes, before jax is used for anything.
 
@@ -25,28 +31,22 @@ def start(
     processes: how many there are.
     process: which this is.
     timeout_seconds: to wait for the others.
+    peer_timeout_seconds: of silence, after which one of them is dead.
 
   Raises:
     UserError: the flags are not whole, or too few processes came in time.
   """
-  if not coordinator and (processes, process) != (1, 0):
-    raise UserError('--processes and --process need --coordinator=HOST:PORT')
-  found = cluster.environment()
-  if not coordinator and not found:
+  explicit = _explicit(coordinator, processes, process)
+  found = explicit[0] if explicit else cluster.environment()
+  if not found:
     return
-  if coordinator and not 0 <= process < processes:
-    raise UserError(
-      f'--coordinator={coordinator} needs --processes=N and --process=0..N-1,'
-      f' not {processes} and {process}'
-    )
-  explicit = (coordinator, processes, process) if coordinator else ()
-  all_of_them = f'all {processes} processes' if coordinator else 'all processes'
+  all_of_them = f'all {explicit[1]} processes' if explicit else 'all processes'
   # jax itself would abort the interpreter, without a word of ours.
   alarm = threading.Timer(
     timeout_seconds,
     cluster.leave,
     (
-      f'error: not {all_of_them} of {coordinator or found} came within'
+      f'error: not {all_of_them} of {found} came within'
       f' --start_timeout_seconds={timeout_seconds}',
       1,
     ),
@@ -55,15 +55,35 @@ def start(
   alarm.start()
   try:
     jax.distributed.initialize(
-      *explicit,
+      *(explicit or ()),
       local_device_ids=cluster.own_gpus(),
       initialization_timeout=timeout_seconds + 60,
+      heartbeat_timeout_seconds=peer_timeout_seconds,
     )
   except (RuntimeError, ValueError) as error:
     reason = ' '.join(str(error).split())[:200]
-    raise UserError(f'{coordinator or found}: {reason}') from error
+    raise UserError(f'{found}: {reason}') from error
   finally:
     alarm.cancel()
+
+
+def many(coordinator: str, processes: int, process: int) -> bool:
+  """Whether `start` would find others.
+
+  Raises:
+    UserError: as `start`, of what is not whole.
+  """
+  explicit = _explicit(coordinator, processes, process)
+  return bool(explicit or cluster.environment())
+
+
+def _explicit(coordinator, processes, process):
+  if coordinator:
+    cluster.check(coordinator, processes, process, '--coordinator')
+    return coordinator, processes, process
+  if (processes, process) != (1, 0):
+    raise UserError('--processes and --process need --coordinator=HOST:PORT')
+  return cluster.explicit()
 
 
 def is_first() -> bool:
@@ -99,22 +119,39 @@ def first_then_all(do: Callable[[], object]) -> object:
 
 
 @contextlib.contextmanager
-def preemption() -> Iterator[Callable[[int], bool]]:
-  """Listens for SIGTERM, or what the cluster announces to any process.
+def preemption() -> Iterator[Callable[[int], type[BaseException] | None]]:
+  """Listens to who asks a training to stop: a signal, in any process.
+
+  Before the first update there is nothing to save: a signal ends it there as it
+  ends other stages.
 
   Yields:
-    (update) -> whether to save now and leave. It is asked after every update,
-    and true after the same one in every process.
+    (update) -> what to raise of it once the state is saved; None: go on. It is
+    asked after every update, and says so after the same one in every process.
   """
-  if jax.process_count() > 1:
-    yield multihost_utils.reached_preemption_sync_point
-    return
-  asked = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield lambda update: False  # signals reach the main thread alone
-    return
-  before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-  try:
-    yield lambda update: asked.is_set()
-  finally:
-    signal.signal(signal.SIGTERM, before)
+  asked, many = [], jax.process_count() > 1
+
+  def note(number):
+    asked.append(number)
+    if many:  # which jax announces to the other processes
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with contextlib.ExitStack() as heard:
+    begun = False
+
+    def leaves(update):
+      nonlocal begun
+      if not begun:
+        own = [n for n in ASKING if n != signal.SIGTERM or not many]
+        heard.enter_context(noted(note, *own))
+        begun = True
+      if many:
+        leave = multihost_utils.reached_preemption_sync_point(update)
+      else:
+        leave = bool(asked)
+      if not leave:
+        return None
+      by_hand = signal.SIGINT in asked
+      return cluster.Interrupted if by_hand else cluster.Preempted
+
+    yield leaves

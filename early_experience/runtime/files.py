@@ -1,14 +1,22 @@
 """Files that are whole or absent, and JSONL that survives a kill."""
 
 import contextlib
+import errno
+import fcntl
+import hashlib
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
+
+SUMMARY = 'summary.json'  # of a finished stage
+LINES = 'lines'  # of its shards by name, there
 
 
 def write_atomic(path: str | os.PathLike, data: str | bytes) -> None:
@@ -40,6 +48,31 @@ def beside(path: pathlib.Path) -> pathlib.Path:
   return path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
 
 
+def is_held(error: OSError) -> bool:
+  """Whether a lock was refused because another process has it.
+
+  Otherwise there are no locks here: some network disks have none.
+  """
+  return error.errno in (errno.EACCES, errno.EAGAIN)
+
+
+def has_locks(folder: pathlib.Path) -> bool:
+  """Whether files in a folder can be locked.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  probe = beside(folder / 'lock')
+  with open(probe, 'wb') as file:
+    try:
+      fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      return False
+    finally:
+      probe.unlink()
+  return True
+
+
 def write_json(path: str | os.PathLike, value: object) -> None:
   write_atomic(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
 
@@ -52,7 +85,9 @@ def read_json(path: str | os.PathLike) -> dict:
       another value.
   """
   try:
-    value = json.loads(pathlib.Path(path).read_text())
+    # Of a key that is there twice the last counts, as for others who read the
+    # files of a checkpoint.
+    value = json_text.parse(pathlib.Path(path).read_bytes(), once=False)
   except FileNotFoundError:
     raise UserError(f'{path} does not exist') from None
   except OSError as error:
@@ -62,6 +97,26 @@ def read_json(path: str | os.PathLike) -> dict:
   if not isinstance(value, dict):
     raise UserError(f'{path} is not a JSON object')
   return value
+
+
+def content(path: str | os.PathLike) -> str:
+  """Names what a file holds, or a folder by its files' names and sizes.
+
+  Hidden files count for nothing; '' where nothing can be read.
+  """
+  path, found = pathlib.Path(path), hashlib.sha256()
+  try:
+    if path.is_file():
+      with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+    for parent, folders, names in os.walk(path):
+      folders[:] = sorted(name for name in folders if name[0] != '.')
+      for name in sorted(name for name in names if name[0] != '.'):
+        one = pathlib.Path(parent, name)
+        found.update(f'{one.relative_to(path)} {one.stat().st_size}\n'.encode())
+  except OSError:
+    return ''
+  return found.hexdigest()
 
 
 @contextlib.contextmanager
@@ -156,10 +211,34 @@ def read_jsonl(folder, stem: str) -> Iterator[tuple[str, dict]]:
   """Yields (`FILE line N`, object) over all shards in order.
 
   Raises:
-    UserError: as `read_objects`.
+    UserError: as `read_objects`; or whole lines or shards are gone of a stage
+      that is finished, whose summary counts them.
   """
-  for path in jsonl_shards(folder, stem):
-    yield from read_objects(path)
+  summary, counted = pathlib.Path(folder) / SUMMARY, {}
+  if summary.exists():
+    counted = read_json(summary).get(LINES, {})
+  names = {path.name for path in jsonl_shards(folder, stem)}
+  names |= {n for n in counted if re.fullmatch(rf'{stem}-\d+\.jsonl', n)}
+  for name in sorted(names):
+    path, found = summary.with_name(name), 0
+    if path.exists() or name not in counted:
+      for one in read_objects(path):
+        found += 1
+        yield one
+    if found != counted.get(name, found):
+      raise UserError(
+        f'{path} has {found} lines, and {summary} counts {counted[name]}: bring'
+        ' it back, or delete that folder and do its stage again'
+      )
+
+
+def count_lines(folder) -> dict[str, int]:
+  """Lines of all shards of a folder, by the shard's name."""
+  counted = {}
+  for path in jsonl_shards(folder, '*'):
+    with open(path, 'rb') as file:
+      counted[path.name] = sum(1 for _ in file)
+  return counted
 
 
 def written(folder, stem: str) -> set[str]:
@@ -198,8 +277,8 @@ def read_objects(
           return
         where = f'{path} line {number}'
         try:
-          value = json.loads(line.decode())
-        except ValueError as error:  # of UTF-8, too
+          value = json_text.parse(line)
+        except ValueError as error:
           raise UserError(
             f'{where}: not a whole JSON record: {error}'
           ) from None

@@ -11,11 +11,12 @@ import json
 import os
 import pathlib
 import socket
+import sys
 
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
-SETTINGS, SUMMARY, LOCK = 'settings.json', 'summary.json', '.lock'
+SETTINGS, SUMMARY, LOCK = 'settings.json', files.SUMMARY, '.lock'
 
 
 def begin(
@@ -51,6 +52,16 @@ def begin(
   return folder
 
 
+def place(path: str, content: str) -> dict | str:
+  """A path as settings hold it: another one is the same if it holds the same.
+
+  Args:
+    path: of a file or folder; '' is none.
+    content: names what is in it; '' where that is not known.
+  """
+  return {'path': path, 'content': content} if path else ''
+
+
 def _claim(folder):
   """Takes the folder's lock, which this process holds until it ends."""
   try:
@@ -62,7 +73,14 @@ def _claim(folder):
     # Of the process, not of the file's handle: taking it again succeeds, and
     # the handle must stay open.
     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError:
+  except OSError as error:
+    if not files.is_held(error):
+      print(
+        f'warning: {folder} cannot be locked ({error.strerror}): nothing keeps'
+        ' another run out of it, so start no other there',
+        file=sys.stderr,
+      )
+      return
     holder = os.pread(lock, 100, 0).decode(errors='replace') or 'another run'
     raise UserError(
       f'{folder} is in use by {holder}: wait for it, or use another --workdir'
@@ -80,6 +98,9 @@ def finished(folder) -> dict | None:
 
 
 def finish(folder, summary: dict) -> dict:
+  """Writes the summary, and with it the number of lines that there are."""
+  if lines := files.count_lines(folder):
+    summary = summary | {files.LINES: lines}
   files.write_json(pathlib.Path(folder) / SUMMARY, summary)
   return summary
 
@@ -104,7 +125,22 @@ def require(workdir, name: str) -> pathlib.Path:
 def _differences(old, new, prefix=''):
   for key in sorted(old.keys() | new.keys()):
     a, b = old.get(key, '(absent)'), new.get(key, '(absent)')
-    if isinstance(a, dict) and isinstance(b, dict):
+    if _is_place(a) or _is_place(b):
+      (a, was), (b, content) = _parts(a), _parts(b)
+      if a != b and not (was and was == content):
+        yield f'{prefix}{key} was {a!r}, is {b!r}'
+    elif isinstance(a, dict) and isinstance(b, dict):
       yield from _differences(a, b, f'{prefix}{key}.')
     elif a != b:
       yield f'{prefix}{key} was {a!r}, is {b!r}'
+
+
+def _is_place(value):
+  return isinstance(value, dict) and value.keys() == {'path', 'content'}
+
+
+def _parts(value):
+  """The path, and what it holds; older settings have paths alone."""
+  if not isinstance(value, dict):
+    return value, ''
+  return value.get('path'), value.get('content', value.get('sha256', ''))

@@ -114,7 +114,8 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
       return
     names = {run.name for run in runs}
     others = [one['name'] for one in old['runs'] if one['name'] not in names]
-    if old['config'] != new['config'] or others:
+    name = lambda one: os.path.basename(one['config'])  # it may be moved
+    if name(old) != name(new) or others:
       lacks = f', with the run {others[0]!r}' if others else ''
       raise UserError(
         f'{workdir} holds another sweep, of {old["config"]}{lacks};'

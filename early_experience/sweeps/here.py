@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Sequence
 
+from early_experience.runtime import process
+from early_experience.runtime.cluster import AGAIN
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder, table
 from early_experience.sweeps.folder import Job
 
-AGAIN = 75  # exit code of a stage: the same command will go on
 _TRIES = 20  # of one stage that says so
 
 
@@ -24,36 +25,37 @@ class Children:
   def __init__(self):
     self._lock = threading.RLock()  # signals come while others are handled
     self._running = set()
-    self.stopped = False
+    self.stopped = self.by_hand = False
 
   def run(self, command: list[str], log) -> int:
     """Runs a command to its end; returns its exit code, AGAIN if stopped."""
     with self._lock:
       if self.stopped:
         return AGAIN
-      process = subprocess.Popen(
+      child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT if log else None,
         start_new_session=True,  # a Ctrl-C is for us, who ask them to save
       )
-      self._running.add(process)
-    code = process.wait()
+      self._running.add(child)
+    code = child.wait()
     with self._lock:
-      self._running.discard(process)
+      self._running.discard(child)
     return code
 
-  def stop(self, *_) -> None:
+  def stop(self, number: int) -> None:
     """Asks all to save and leave.
 
-    A signal handler: the main thread runs no commands, whose lock it would wait
-    for here.
+    Of a signal: the main thread runs no commands, whose lock it would wait for
+    here.
     """
     with self._lock:
       self.stopped = True
-      for process in self._running:
-        process.send_signal(signal.SIGTERM)
+      self.by_hand |= number == signal.SIGINT
+      for child in self._running:
+        child.send_signal(signal.SIGTERM)
 
 
 def run(
@@ -74,16 +76,18 @@ def run(
       again where they ask for it; else the scheduler does both.
 
   Returns:
-    1 where a job failed, AGAIN where it was told to stop, else 0.
+    1 where a job failed; where it was told to stop 130 after a Ctrl-C, else
+    AGAIN; else 0.
 
   Raises:
     UserError: the shared stages failed.
   """
   children = Children()
-  for name in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(name, children.stop)
-  jobs = list(jobs)
+  with process.noted(children.stop, *process.ASKING):
+    return _run(list(jobs), workdir, side_by_side, children, arguments, logged)
 
+
+def _run(jobs, workdir, side_by_side, children, arguments, logged):
   def do(job):
     return _do(job, workdir, children, arguments, logged)
 
@@ -103,7 +107,7 @@ def run(
     print(f'failed: {name}: {message}', file=sys.stderr)
   if children.stopped:
     print('stopped: the same command goes on', file=sys.stderr)
-    return AGAIN
+    return 130 if children.by_hand else AGAIN
   return 1 if failures else 0
 
 

@@ -46,7 +46,7 @@ class Scheduler:
     if jobs and jobs[0].index == SHARED:
       jobs.pop(0)
       command = self._submit('slurm.sh', 'submit', [], SHARED)
-      done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+      done = subprocess.run(command, stdout=subprocess.PIPE, encoding='utf-8')
       print(done.stdout, end='', flush=True)  # before what sbatch prints next
       if done.returncode:
         return done.returncode

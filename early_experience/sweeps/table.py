@@ -4,11 +4,13 @@ import csv
 import io
 import pathlib
 
+from early_experience.evaluation import panel
 from early_experience.experience.render import OBJECTIVES
-from early_experience.reporting import report_data
+from early_experience.reporting import report_data, results
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps.folder import FAILURE, RUNS, SWEEP
+from early_experience.training import log_lines
 
 TABLE = 'table.csv'
 
@@ -17,10 +19,12 @@ def rows(workdir) -> list[dict]:
   """A row for each run of a sweep, in its order, whatever has been done.
 
   Keys: `run`, `state` (finished | failed | begun | waiting), the overrides;
-  of training `updates`, `seconds`, and `OBJECTIVE/nll` (nats a token, where it
-  stands); of evaluation `SPLIT/success`, `SPLIT/low`, `SPLIT/high` (95%
-  interval), `SPLIT/n`, and alike `outcome/exact` of held-out outcomes, with
-  `outcome/nll`.
+  of training `updates`, `seconds`, and `OBJECTIVE/nll` (nats a token over the
+  last `log_lines.END` updates); of evaluation `SPLIT/success`, `SPLIT/low`,
+  `SPLIT/high` (95% interval), `SPLIT/n` tasks that were asked, of which
+  `SPLIT/set_aside` count as not solved, `SPLIT/panel` (runs with another one
+  there do not compare), and alike `outcome/exact` of held-out outcomes, with
+  `outcome/nll`. Of the dev panel SPLIT is `seen:dev`, and of test alike.
 
   Raises:
     UserError: there is no sweep, or a file is damaged.
@@ -56,10 +60,22 @@ def write(workdir) -> str:
   columns = _columns(lines)
   table = [columns, *([line.get(c, '') for c in columns] for line in lines)]
   widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-  return '\n'.join(
+  lines = [
     '  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
     for line in table
-  )
+  ]
+  return '\n'.join([*lines, *_incomparable(found)])
+
+
+def _incomparable(found):
+  """A line for each split of which runs were asked other tasks."""
+  for column in _columns(found):
+    runs = {row[column]: row['run'] for row in found if column in row}
+    if column.endswith('/panel') and len(runs) > 1:
+      yield (
+        f'{column.removesuffix("/panel")}: the runs were not all asked the same'
+        f' tasks, so their rates do not compare: see {column} in {TABLE}'
+      )
 
 
 def _state(folder):
@@ -71,10 +87,9 @@ def _state(folder):
 
 
 def _trained(folder, policy):
-  log = report_data.metrics(folder, policy)
-  if not log:
+  last = log_lines.end(report_data.metrics(folder, policy))
+  if last is None:
     return {}
-  last = log[-1]
   nll = {f'{o}/nll': last.get(f'{o}/nll') for o in OBJECTIVES}
   return {
     'updates': last['step'],
@@ -84,15 +99,20 @@ def _trained(folder, policy):
 
 
 def _evaluated(folder, policy):
-  summary = report_data.evaluations(folder).get(policy)
-  if summary is None:
-    return {}
   found = {}
-  for split, counts in summary['splits'].items():
-    found |= _interval(f'{split}/success', split, counts['success'])
-  if world := summary.get('world_model'):
-    found |= _interval('outcome/exact', 'outcome', world['exact_match'])
-    found['outcome/nll'] = world['nll']
+  for name, summary in results.evaluations(folder).items():
+    if summary.get('name', name) != policy:
+      continue
+    which = summary.get('panel', panel.ALL)
+    for split, counts in summary['splits'].items():
+      group = split if which == panel.ALL else f'{split}:{which}'
+      success = counts['success']
+      found |= _interval(f'{group}/success', group, success)
+      found[f'{group}/set_aside'] = success['set_aside']
+      found[f'{group}/panel'] = counts['panel']
+    if world := summary.get('world_model'):
+      found |= _interval('outcome/exact', 'outcome', world['exact_match'])
+      found['outcome/nll'] = world['nll']
   return found
 
 
@@ -116,6 +136,9 @@ def _short(row):
     elif key.endswith('/nll'):
       cells[key] = f'{value:.3f}'
     elif key.endswith(('/success', '/exact')):
-      low, high = (row[f'{key.split("/")[0]}/{end}'] for end in ('low', 'high'))
-      cells[key] = f'{value:.1%} [{low:.1%}, {high:.1%}]'
+      group = key.split('/')[0]
+      low, high, n = (row[f'{group}/{end}'] for end in ('low', 'high', 'n'))
+      cells[key] = f'{value:.1%} [{low:.1%}, {high:.1%}] of {n}'
+      if aside := row.get(f'{group}/set_aside'):
+        cells[key] += f', {aside} set aside'
   return cells

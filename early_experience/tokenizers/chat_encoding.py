@@ -42,6 +42,7 @@ class ChatEncoding:
 
   Attributes:
     tokens, template: the two.
+    settings: `template_kwargs`.
     vocab_size: the largest id that they give, and one.
   """
 
@@ -49,7 +50,7 @@ class ChatEncoding:
     config = chat_template.read_config(folder)
     self.tokens = private_tokens.load(folder, config)
     self.template = chat_template.load(folder)
-    self._kwargs = template_kwargs
+    self.settings = template_kwargs
     # Gemma 3 1B has tokens of images, and no rows for them in its embedding.
     self.vocab_size = self.tokens.vocab_size(self.template.unwritten())
 
@@ -124,7 +125,7 @@ class ChatEncoding:
       self.template.render,
       tools=tools and guard(list(tools)),
       add_generation_prompt=add_generation_prompt,
-      **self._kwargs,
+      **self.settings,
     )
     for i, (start, end) in (marks or {}).items():
       content = messages[i]['content']

@@ -2,8 +2,8 @@
 
 The environment is the one that templates are written for (transformers'), but
 for the clock: `strftime_now` is not defined, so that a prompt never depends on
-the day it is made. Templates that ask for it (Llama 3.2's) have a date to fall
-back on, and take one as `config.prepare.template_kwargs.date_string`.
+the day it is made, unless `config.prepare.date` says which day it is for ever.
+Most templates that ask for it (Llama 3.2's) have a date to fall back on.
 """
 
 import json
@@ -17,14 +17,16 @@ import jinja2.sandbox
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers.tokenizer_files import (
+  CLOCK,
   CONFIG,
   SPECIAL,
   TEMPLATE,
+  clock,
   templates,
 )
 
-# Special tokens that stand in rows, whether or not the template writes them.
-_USED = ('bos_token', 'eos_token', 'unk_token', 'pad_token')
+# Special tokens that may be written, whether or not the template does.
+_USED = ('bos_token', 'eos_token', 'unk_token')
 # Names that a message's reasoning goes by; templates read the first.
 _REASONING = ('reasoning_content', 'thinking', 'reasoning')
 # But for the noncharacters that `private_tokens` puts in, and takes out again.
@@ -61,11 +63,12 @@ class ChatTemplate:
         ) from None
 
   def unwritten(self) -> set[str]:
-    """Special tokens that no prompt has, such as that of images."""
+    """Special tokens that no prompt has, as those of images and of padding."""
+    used = {self.tokens.get(key) for key in _USED}
     return {
       token
       for key, token in self.tokens.items()
-      if key not in _USED and key not in self._text and token not in self._text
+      if token not in used and key not in self._text and token not in self._text
     }
 
   def render(
@@ -88,6 +91,8 @@ class ChatTemplate:
     """
     named = 'tool_use' if tools is not None else 'default'
     template = self._compiled.get(named, self._compiled['default'])
+    if date := kwargs.get(CLOCK):
+      kwargs = {**kwargs, CLOCK: clock(date).strftime}
     try:
       return template.render(
         messages=[_message(message) for message in messages],
@@ -99,10 +104,11 @@ class ChatTemplate:
     except Exception as error:  # whatever Jinja's expressions may raise
       roles = ', '.join(str(m.get('role')) for m in messages)
       reason = ' '.join(str(error).split()) or type(error).__name__
+      more = 'set config.prepare.date, or ' if CLOCK in reason else ''
       raise UserError(
         f'the chat template of {self.where} refuses a conversation of {roles}:'
-        f' {reason}; change the messages, config.prepare.template_kwargs, or'
-        ' the template'
+        f' {reason}; {more}change the messages,'
+        ' config.prepare.template_kwargs, or the template'
       ) from error
 
 

@@ -11,7 +11,6 @@ import functools
 import itertools
 import os
 import pathlib
-import shutil
 
 import numpy as np
 
@@ -27,10 +26,10 @@ from early_experience.experience.conversation import messages as messages_of
 from early_experience.experience.render import OBJECTIVES, Script
 from early_experience.experience.tree import Sequence
 from early_experience.runtime import files
-from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import (
   interface,
   private_tokens,
+  shown,
   tokenizer_files,
 )
 from early_experience.tokenizers.chat_encoding import ChatEncoding
@@ -89,13 +88,18 @@ class ChatTokenizer(interface.Tokenizer):
     self._encoded = cached(maxsize=512)(self._chat.tokens.encode)
     self._continued = cached(maxsize=32768)(self._continue)
     self._prompt = cached(maxsize=512)(self._prompt_texts)
+    self._check_system = cached(maxsize=512)(
+      functools.partial(shown.check_system, self._chat)
+    )
     self.vocab_size = self._chat.vocab_size
     ids, names = self._chat.tokens.ids, self._chat.template.tokens
     stops = [ids[self._frame.end], ids.get(names.get('eos_token'))]
     stops += tokenizer_files.generation_stops(folder)
     self.stop_ids = tuple(dict.fromkeys(i for i in stops if i is not None))
     eos = ids.get(names.get('eos_token'), self.stop_ids[0])
-    self.pad_id = ids.get(names.get('pad_token'), eos)
+    pad = ids.get(names.get('pad_token'), eos)
+    # One that was added last is often beyond the embedding; any id fills rows.
+    self.pad_id = pad if pad < self.vocab_size else eos
     self.hash = tokenizer_files.digest(folder, self._settings)
 
   @classmethod
@@ -109,17 +113,10 @@ class ChatTokenizer(interface.Tokenizer):
     return cls(folder, **settings)
 
   def save(self, folder: str | os.PathLike) -> None:
-    target = pathlib.Path(folder) / interface.FOLDER
-    temporary = files.beside(target)
-    try:
-      temporary.mkdir(parents=True)
-      tokenizer_files.copy(self._folder, temporary)
-      tokenizer_files.add_stop(temporary, self.stop_ids[0])
-      files.write_json(temporary / SETTINGS, self._settings)
-      temporary.replace(target)
-    except OSError as error:
-      shutil.rmtree(temporary, ignore_errors=True)
-      raise UserError(f'cannot write {target}: {error.strerror}') from error
+    with files.new_folder(pathlib.Path(folder) / interface.FOLDER) as made:
+      tokenizer_files.copy(self._folder, made)
+      tokenizer_files.add_stop(made, self.stop_ids[0])
+      files.write_json(made / SETTINGS, self._settings)
 
   def encode_prompt(self, script: Script, role: str) -> list[int]:
     parts = self._encode_parts(self._prompt(script, role))
@@ -147,8 +144,13 @@ class ChatTokenizer(interface.Tokenizer):
   def decode(self, ids: list[int]) -> str:
     return self._chat.tokens.decode(ids)
 
+  def pieces(self, ids: list[int]) -> list[tuple[str, bool]]:
+    return self._chat.tokens.pieces(ids)
+
   def encode_script(self, script: Script) -> list[Sequence]:
     messages = messages_of(script, self._format)
+    if messages[0].speaker == 'system':
+      self._check_system(messages[0].content)
     targets = [
       target
       for i, message in enumerate(messages)
@@ -164,6 +166,7 @@ class ChatTokenizer(interface.Tokenizer):
       for message in chat.messages[: chat.scored[-1] + 1]
     ]
     tools = list(chat.tools) or None
+    shown.check(self._chat, messages, tools)
     objective = OBJECTIVES.index(chat.objective)
     targets = []
     for i in chat.scored:

@@ -82,6 +82,14 @@ class Tokenizer(abc.ABC):
     """All that a model wrote, without the stop id."""
 
   @abc.abstractmethod
+  def pieces(self, ids: list[int]) -> list[tuple[str, bool]]:
+    """What ids stand for, to be read: texts, and special tokens by name.
+
+    Returns:
+      Texts, each with whether it is one special token.
+    """
+
+  @abc.abstractmethod
   def save(self, folder: str | os.PathLike) -> None:
     """Writes what `load` reads into a folder such as `prepare/`."""
 

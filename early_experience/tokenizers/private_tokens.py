@@ -8,6 +8,7 @@ says is not, and is encoded as the text that it is. The string is encoded in
 one call, so merges, added spaces and byte fallback are the tokenizer's own.
 """
 
+import itertools
 import json
 import pathlib
 import re
@@ -107,6 +108,17 @@ class PrivateTokens:
   def decode(self, ids: list[int]) -> str:
     """Text without special tokens."""
     return self._tokenizer.decode(ids, skip_special_tokens=True)
+
+  def pieces(self, ids: list[int]) -> list[tuple[str, bool]]:
+    """Texts, each with whether it is one special token by its public name."""
+    names = {i: name for name, i in self.ids.items()}
+    found = []
+    for special, run in itertools.groupby(ids, names.__contains__):
+      if special:
+        found += [(names[i], True) for i in run]
+      else:
+        found.append((self.decode(list(run)), False))
+    return found
 
 
 def last_special(text: str, end: int) -> int:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import io
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable
@@ -17,6 +18,12 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import interface
 
 _END = '<|end|>'
+TRAINING_LINES = 200_000  # enough for a vocabulary; bounds its training time
+# sentencepiece passes over what is longer, and over lines with its own
+# character for what it does not know, and says so in a log alone.
+_LINE_BYTES = 4192
+_PIECE = _LINE_BYTES // 4  # characters that fit, whatever they are
+_RESERVED = '\u2585'
 
 
 def _role_symbol(role):
@@ -86,6 +93,15 @@ class SentencePieceTokenizer(interface.Tokenizer):
   def decode(self, ids: Iterable[int]) -> str:
     return self._model.decode([int(i) for i in ids])
 
+  def pieces(self, ids: list[int]) -> list[tuple[str, bool]]:
+    found = []
+    for special, run in itertools.groupby(ids, self._model.is_control):
+      if special:
+        found += [(self._model.id_to_piece(i), True) for i in run]
+      else:
+        found.append((self.decode(run), False))
+    return found
+
   def encode_turn(self, turn: Turn) -> list[int]:
     """Role, text, end."""
     return [self.role_id(turn.role), *self._cached(turn.text), *self.stop_ids]
@@ -130,22 +146,26 @@ class SentencePieceTokenizer(interface.Tokenizer):
 def train(texts: Iterable[str], vocab_size: int) -> bytes:
   """Trains a byte-pair model; returns the contents of a `.model` file.
 
-  Any text survives a round trip: what the vocabulary lacks becomes bytes.
+  What the vocabulary lacks becomes bytes, so that any text survives a round
+  trip, but for U+2581, which sentencepiece takes for a space.
 
   Args:
-    texts: the training split's.
+    texts: the training split's, of any length. Of very many some are read,
+      from all over: `TRAINING_LINES`, where a long one counts as several.
     vocab_size: at most; fewer where the text has fewer words.
 
   Raises:
     UserError: the vocabulary cannot hold the bytes and the symbols.
   """
   model = io.BytesIO()
+  lines = itertools.chain.from_iterable(map(_lines, texts))
   try:
     sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(texts),
+      sentence_iterator=iter(_spread(lines, TRAINING_LINES)),
       model_writer=model,
       model_type='bpe',
       vocab_size=vocab_size,
+      max_sentence_length=_LINE_BYTES,
       hard_vocab_limit=False,
       byte_fallback=True,
       character_coverage=1.0,
@@ -165,3 +185,27 @@ def train(texts: Iterable[str], vocab_size: int) -> bytes:
       f'config.prepare.vocab_size={vocab_size}: {reason}'
     ) from None
   return model.getvalue()
+
+
+def _spread(lines, most):
+  """At most so many of the lines, evenly spread over all of them."""
+  kept, step = [], 1
+  for i, line in enumerate(lines):
+    if i % step == 0:
+      kept.append(line)
+    if len(kept) > most:
+      kept, step = kept[::2], 2 * step
+  return kept
+
+
+def _lines(text):
+  """Parts of a text that sentencepiece reads, cut between words."""
+  for part in text.split(_RESERVED):
+    start, size = 0, len(part)
+    if len(part.encode()) > _LINE_BYTES:
+      while size - start > _PIECE:
+        end = part.rfind(' ', start + 1, start + _PIECE)
+        yield part[start : end if end > 0 else start + _PIECE]
+        # It puts a space before each line, which is the one left out here.
+        start = end + 1 if end > 0 else start + _PIECE
+    yield part[start:]

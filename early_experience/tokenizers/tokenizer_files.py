@@ -1,5 +1,6 @@
 """The files of a tokenizer, taken from one folder to another."""
 
+import datetime
 import hashlib
 import json
 import pathlib
@@ -8,6 +9,10 @@ import shutil
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
+# The clock of templates; among their settings the date that it shows.
+CLOCK = 'strftime_now'
+# What it may be asked for, those of two signs before those of one.
+_PARTS = ('-d', '-m', '-H', '-I', '-M', '-j', *'aAbBdmyYHIMSpjeFDTRZz')
 # Makes of a server's clock a name without a value, as it is here.
 _NO_CLOCK = '{%- set strftime_now = no_clock %}\n'
 GENERATION = 'generation_config.json'
@@ -109,12 +114,14 @@ def export(source, target) -> None:
     return
   given = files.read_json(chat).get('template_kwargs') or {}
   settings = ''.join(
-    f'{{%- set {key} = {_literal(value)} %}}\n' for key, value in given.items()
+    f'{{%- set {key} = {_literal(value)} %}}\n'
+    for key, value in given.items()
+    if key != CLOCK
   )
+  stopped = _stopped(given[CLOCK]) if CLOCK in given else _NO_CLOCK
 
   def settled(template):
-    clock = _NO_CLOCK if 'strftime_now' in template else ''
-    return clock + settings + template
+    return (stopped if CLOCK in template else '') + settings + template
 
   config = pathlib.Path(target) / CONFIG
   content = files.read_json(config) if config.exists() else {}
@@ -122,7 +129,7 @@ def export(source, target) -> None:
   # another tokenizer of its vocabulary.
   content['tokenizer_class'] = 'PreTrainedTokenizerFast'
   for path in (pathlib.Path(target) / name for name in templates(target)):
-    path.write_text(settled(path.read_text()))
+    path.write_text(settled(path.read_text(encoding='utf-8')), encoding='utf-8')
   found = content.get('chat_template')
   if isinstance(found, str):
     content['chat_template'] = settled(found)
@@ -130,6 +137,33 @@ def export(source, target) -> None:
     for each in found:
       each['template'] = settled(each['template'])
   files.write_json(config, content)
+
+
+def clock(date: str) -> datetime.datetime:
+  """The start of a day such as 2026-01-31.
+
+  Raises:
+    UserError: it is none.
+  """
+  try:
+    return datetime.datetime.combine(
+      datetime.date.fromisoformat(date), datetime.time()
+    )
+  except (TypeError, ValueError):
+    raise UserError(
+      f'config.prepare.date = {date!r} is no day such as 2026-01-31'
+    ) from None
+
+
+def _stopped(date):
+  """A clock in Jinja that shows one day for ever."""
+  shown = ''.join(
+    f".replace('%{part}', '{clock(date).strftime(f'%{part}')}')"
+    for part in _PARTS
+  )
+  return (
+    f'{{%- macro {CLOCK}(format) -%}}{{{{ format{shown} }}}}{{%- endmacro %}}\n'
+  )
 
 
 def _literal(value):

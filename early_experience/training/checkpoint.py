@@ -1,26 +1,22 @@
 """Checkpoints: the state, and the position in the data it goes on from.
 
-All use of orbax is here: its v1 names still move.
+All use of orbax is here and in restore.py: its v1 names still move.
 """
 
 import contextlib
 import dataclasses
-import gc
-import logging
 import os
 import pathlib
 import shutil
 import sys
 
-import jax
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
-from early_experience.model import table
 from early_experience.model.config import ModelConfig
-from early_experience.runtime import distributed
+from early_experience.runtime import distributed, files
 from early_experience.runtime.errors import UserError
-from early_experience.training import architecture, checksum
+from early_experience.training import architecture, checksum, restore
 from early_experience.training.train_step import TrainState, put_step
 
 
@@ -72,6 +68,7 @@ class Checkpoints:
     )
     if not os.access(self._folder, os.W_OK):
       raise UserError(f'cannot write {self._folder}: use another --workdir')
+    distributed.first_then_all(self._drop_damaged)
     policies = ocp.training.preservation_policies
     best = policies.BestN(
       get_metric_fn=lambda metrics: -metrics['loss'],
@@ -82,8 +79,29 @@ class Checkpoints:
     if keep_best:
       self._keep = policies.AnyPreservationPolicy([self._keep, best])
     self._quiet = contextlib.ExitStack()
-    self._quiet.enter_context(_quiet_orbax())
+    self._quiet.enter_context(restore.quiet_orbax())
     self._manager = self._open()
+
+  def _drop_damaged(self):
+    """What orbax reads of all checkpoints, and no state depends on.
+
+    Without its loss one is none of the best.
+    """
+    for step in restore.steps(self._folder):
+      folder = self._folder / str(step)
+      for path, key, kind in (
+        (folder / 'metrics' / 'metrics', 'loss', int | float),
+        (folder / '_CHECKPOINT_METADATA', 'item_handlers', dict),
+      ):
+        try:
+          whole = not path.exists() or isinstance(
+            files.read_json(path).get(key), kind
+          )
+        except UserError:
+          whole = False
+        if not whole:
+          print(f'warning: {path} is damaged, and removed', file=sys.stderr)
+          path.unlink(missing_ok=True)
 
   def _open(self):
     return ocp.training.Checkpointer(
@@ -151,13 +169,13 @@ class Checkpoints:
         is not what it was.
     """
     like = {'params': abstract.params, 'opt_state': abstract.opt_state}
-    found = _newest_whole(self._manager, like)
+    found = restore.newest_whole(self._folder, like)
     if found is None:
       return None
     parts, damaged = found
     if damaged:
       self._move_aside(damaged)
-    _check_frozen(self._folder, parts['about'], abstract.frozen)
+    restore.check_frozen(self._folder, parts['about'], abstract.frozen)
     position = Position(**parts['about']['position'])
     state = TrainState(
       put_step(position.step, mesh),
@@ -188,111 +206,10 @@ class Checkpoints:
       self._quiet.close()
 
   def _unwritten(self, error):
-    return UserError(f'cannot save to {self._folder}: {_reason(error)}')
+    return UserError(f'cannot save to {self._folder}: {restore.reason(error)}')
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
     self.close()
-
-
-def load_params(
-  folder, cfg: ModelConfig, mesh: Mesh, frozen: dict | None = None
-) -> dict:
-  """The parameters of the newest whole checkpoint, laid out over any mesh.
-
-  Args:
-    folder: `train/NAME/checkpoints`.
-    cfg: the architecture they are to have.
-    mesh: from `make_mesh`.
-    frozen: the parameters beside which adapters were trained.
-
-  Returns:
-    All of the parameter table.
-
-  Raises:
-    UserError: there is no checkpoint, none is whole, it has another
-      architecture, or was trained beside other parameters.
-  """
-  folder = pathlib.Path(folder)
-  architecture.check(folder, cfg)
-  with (
-    jax.set_mesh(mesh),
-    _quiet_orbax(),
-    ocp.training.Checkpointer(folder.absolute()) as manager,
-  ):
-    trained, _ = table.split(table.abstract_params(cfg, mesh), cfg)
-    found = _newest_whole(manager, {'params': trained})
-  if found is None:
-    raise UserError(f'{folder} holds no checkpoints')
-  parts, _ = found
-  _check_frozen(folder, parts['about'], frozen or {})
-  return table.merge(parts['params'], frozen or {})
-
-
-def _check_frozen(folder, about, frozen):
-  if checksum.difference(about['sums'], frozen=frozen):
-    raise UserError(
-      f'the adapters in {folder} were trained beside other parameters than'
-      ' those given'
-    )
-
-
-def _newest_whole(manager, like):
-  """(what was loaded, damaged steps newer than it); None without checkpoints.
-
-  Raises:
-    UserError: none is whole.
-  """
-  damaged, last = [], ''
-  # Each process reads its part by itself: if one alone meets the damage, the
-  # others shall not wait for it.
-  here = jax.process_index()
-  alone = ocp.options.MultiprocessingOptions(
-    primary_host=here,
-    active_processes={here},
-    barrier_sync_key_prefix=f'process_{here}',
-  )
-  for step in sorted((c.step for c in manager.checkpoints), reverse=True):
-    parts, error = None, ''
-    path = manager.directory / str(step)
-    try:
-      with ocp.Context(multiprocessing_options=alone):
-        parts = ocp.load_checkpointables(path, {**like, 'about': None})
-    except Exception as raised:  # orbax and tensorstore raise many kinds
-      error = _reason(raised)
-    if distributed.all_agree(parts is not None):
-      loaded = {name: parts[name] for name in like}
-      error = checksum.difference(parts['about']['sums'], **loaded)
-      if not error:
-        return parts, damaged
-    damaged.append(step)
-    error = error or 'by another process'
-    last = f'checkpoint {path} cannot be read: {error}'
-    if distributed.is_first():
-      print(f'warning: {last}', file=sys.stderr)
-  if damaged:
-    raise UserError(f'no checkpoint is left to go on from; {last}')
-  return None
-
-
-def _reason(error):
-  """The end of an error's first line: paths come first, the cause last."""
-  line = (str(error).strip() or type(error).__name__).splitlines()[0]
-  return line if len(line) <= 200 else f'... {line[-200:]}'
-
-
-@contextlib.contextmanager
-def _quiet_orbax():
-  """Drops what orbax logs: its doings, and errors that it raises as well."""
-  loggers = [logging.getLogger(name) for name in ('absl', 'asyncio')]
-  keep = lambda record: 'orbax' not in record.pathname + record.getMessage()
-  for logger in loggers:
-    logger.addFilter(keep)
-  try:
-    yield
-  finally:
-    gc.collect()  # what it left undone complains when it goes
-    for logger in loggers:
-      logger.removeFilter(keep)

@@ -18,9 +18,8 @@ from early_experience.model import table
 from early_experience.model.config import ADDED, ModelConfig
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers.interface import Tokenizer
-from early_experience.training import architecture, checkpoint
-
-FOLDER = 'checkpoints'
+from early_experience.training import architecture, origin, restore
+from early_experience.training.origin import FOLDER as FOLDER
 
 
 def resolve(
@@ -39,22 +38,26 @@ def resolve(
       vocabulary, or a setting is out of range.
   """
   init, model = config.init, ConfigDict(config.model.to_dict())
-  if init.hf and init.checkpoint:
-    raise UserError('config.init has both hf and checkpoint: leave one empty')
   begun = (pathlib.Path(trained) / FOLDER / architecture.FILE).exists()
   if begun:
-    saved, source = _saved(trained)
+    saved, source = origin.read_source(trained)
+    source = origin.located(source, (init.hf, init.checkpoint))
     if init.hf or init.checkpoint:
       model.update(_fields(saved))
+    model.vocab_size = model.vocab_size or saved.vocab_size
   elif init.checkpoint:
-    saved, source = _from_checkpoint(init.checkpoint, model.lora_rank)
+    saved, source = _from_checkpoint(init, model.lora_rank)
     _check_vocabulary(init.checkpoint, tokenizer)
     model.update(_fields(saved))
   elif init.hf:
     model.update(hf_architecture.read(init.hf))
     source = read.facts(pathlib.Path(init.hf).absolute())
+    if init.round:
+      source['round'] = True
   else:
     source = {'seed': config.seed}
+  if not begun:
+    source = origin.begun(source, trained)
   return model_config.from_config(model, tokenizer.vocab_size), source
 
 
@@ -67,8 +70,15 @@ def _check_vocabulary(folder, tokenizer):
     )
 
 
-def _from_checkpoint(folder, rank):
-  saved, source = _saved(folder)
+def _from_checkpoint(init, rank):
+  folder = init.checkpoint
+  if init.hf and not origin.has_adapters(folder):
+    raise UserError(
+      'config.init has both hf and checkpoint, which has no adapters: leave one'
+      ' empty'
+    )
+  saved, source = origin.read_source(folder)
+  source = origin.located(source, (init.hf,))
   if not saved.lora_rank:
     return saved, source | {'checkpoint': str(pathlib.Path(folder).absolute())}
   if saved.lora_rank != rank:
@@ -93,11 +103,12 @@ def params(source: dict, cfg: ModelConfig, mesh: Mesh, seed: int) -> dict:
     UserError: the source is damaged, or of another architecture.
   """
   if 'adapters' in source and cfg.lora_rank:
-    found = policy(source['adapters'], cfg, mesh)
+    found = policy(origin.present(source, 'adapters'), cfg, mesh, source)
   elif 'checkpoint' in source:
-    found = policy(source['checkpoint'], cfg, mesh)
+    found = policy(origin.present(source, 'checkpoint'), cfg, mesh)
   elif 'path' in source:
-    found = read.read_params(source['path'], cfg, mesh)
+    folder = origin.present(source, 'path')
+    found = read.read_params(folder, cfg, mesh, source.get('round', False))
   else:
     found = {}
   there = table.flat(found)
@@ -108,7 +119,9 @@ def params(source: dict, cfg: ModelConfig, mesh: Mesh, seed: int) -> dict:
   return table.merge(found, fresh)
 
 
-def policy(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
+def policy(
+  folder, cfg: ModelConfig, mesh: Mesh, source: dict | None = None
+) -> dict:
   """The parameters of a training, with those its adapters stand beside.
 
   Args:
@@ -116,22 +129,20 @@ def policy(folder, cfg: ModelConfig, mesh: Mesh) -> dict:
     cfg: the architecture; where it has adapters and the training had none,
       they are absent.
     mesh: from `make_mesh`.
+    source: where what its adapters stand beside is now; None: where it was.
 
   Raises:
     UserError: there is no whole checkpoint, it is of another architecture, or
       what it stands beside is gone.
   """
   folder = pathlib.Path(folder)
-  saved, beside = _saved(folder)
+  saved, recorded = origin.read_source(folder)
   plain = dataclasses.replace(cfg, lora_rank=0)
   if not saved.lora_rank:
-    return checkpoint.load_params(folder / FOLDER, plain, mesh)
+    return restore.load_params(folder / FOLDER, plain, mesh)
+  beside = recorded if source is None else source
   base = params(beside, plain, mesh, beside.get('seed', 0))
-  return checkpoint.load_params(folder / FOLDER, cfg, mesh, base)
-
-
-def _saved(folder):
-  return architecture.read(pathlib.Path(folder) / FOLDER)
+  return restore.load_params(folder / FOLDER, cfg, mesh, base)
 
 
 def _fields(saved):

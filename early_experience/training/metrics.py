@@ -2,7 +2,8 @@
 
 The values of an update are fetched after the next one has been dispatched.
 
-A line of `metrics.jsonl` is of the updates since the line before:
+A line of `metrics.jsonl` is of the updates since the line before; there is one
+every so many updates, at each checkpoint, and where a stage's end begins:
   step, stage: updates done over all stages; index of the stage.
   loss, grad_norm: means of what is minimised, and of the norm before clipping.
   lr: of the last update.
@@ -32,6 +33,7 @@ from early_experience.model import table
 from early_experience.model.config import ModelConfig
 from early_experience.runtime import distributed, files
 from early_experience.runtime.errors import UserError
+from early_experience.training import log_lines
 
 # tensorboardX would import PyTorch where it finds it: seconds, to name a type.
 _had_torch = sys.modules.setdefault('torch', None)
@@ -127,7 +129,7 @@ class Log:
 
   Attributes:
     last: the newest line, or {}.
-    last_of_stages: the newest line of each stage that has one, by index.
+    ends: what `log_lines.end` needs of each stage that has lines, by index.
     data_seconds, checkpoint_seconds: of this interval, that the caller waited
       for batches and for saves.
   """
@@ -143,8 +145,9 @@ class Log:
   ):
     self._path = pathlib.Path(folder) / METRICS
     lines = distributed.first_then_all(lambda: keep_until(self._path, done))
-    self.last = lines[-1] if lines else {}
-    self.last_of_stages = {line['stage']: line for line in lines}
+    self.last, self.ends = {}, {}
+    for line in lines:
+      self._remember(line)
     self._board = None
     if distributed.is_first():
       self._board = board(folder, done)
@@ -152,10 +155,15 @@ class Log:
     self._every, self._tokens, self._flops = every, tokens, flops
     self._seconds = self.last.get('seconds', 0.0)
     self._pending, self._interval = None, _Interval()
-    self.start()
+    self.start(0)
 
-  def start(self) -> None:
-    """Starts a stage: what went before is no training, as compiling is."""
+  def start(self, end: int) -> None:
+    """Starts a stage: what went before is no training, as compiling is.
+
+    Args:
+      end: the stage's last update.
+    """
+    self._end = end
     self._losses.clear()  # of other objectives
     self._mark = time.perf_counter()
     self.data_seconds = self.checkpoint_seconds = 0.0
@@ -195,7 +203,8 @@ class Log:
     total.flops += self._flops(float(values['scored']))
     total.nll = _plus(total.nll, values['nll'])
     total.weight = _plus(total.weight, values['weight'])
-    if last or update % self._every == 0:
+    end_begins = update == self._end - log_lines.END
+    if last or end_begins or update % self._every == 0:
       self._write(update, stage)
 
   def _check_jump(self, update, loss):
@@ -239,13 +248,21 @@ class Log:
       'checkpoint_share': saves / seconds,
       'seconds': self._seconds,
     }
-    self.last = self.last_of_stages[stage] = line
+    self._remember(line)
     if not distributed.is_first():
       return
     append(self._path, line)
     for key, value in line.items():
       if key != 'step' and value is not None:
         self._board.add_scalar(key, value, update)
+
+  def _remember(self, line):
+    before = [self.last] if self.last else []
+    lines = self.ends.setdefault(line['stage'], before)
+    lines.append(line)
+    while lines[1:] and lines[1]['step'] <= line['step'] - log_lines.END:
+      del lines[0]
+    self.last = line
 
   def close(self) -> None:
     if self._board:
@@ -279,7 +296,7 @@ def append(path: pathlib.Path, line: dict) -> None:
     UserError: it cannot be written.
   """
   try:
-    with open(path, 'a') as file:
+    with open(path, 'a', encoding='utf-8') as file:
       file.write(json.dumps(line) + '\n')
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}') from error
@@ -293,16 +310,7 @@ def keep_until(path: pathlib.Path, done: int, key: str = 'step') -> list[dict]:
     done: updates, or what else `key` counts.
     key: of a line.
   """
-  kept = []
-  if path.exists():
-    for text in path.read_text().splitlines():
-      try:
-        line = json.loads(text)
-      except ValueError:
-        break  # cut short by a kill
-      if line[key] > done:
-        break
-      kept.append(line)
+  kept = log_lines.read_until(path, done, key)
   if distributed.is_first():
     text = ''.join(json.dumps(line) + '\n' for line in kept)
     files.write_atomic(path, text)

@@ -3,6 +3,7 @@
 import functools
 import io
 import time
+from collections.abc import Callable
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -10,10 +11,16 @@ from ml_collections import ConfigDict
 from early_experience.experience import loader
 from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
-from early_experience.runtime import cluster, distributed
+from early_experience.runtime import distributed
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.training import initial, metrics, optimizer, train_step
+from early_experience.training import (
+  initial,
+  log_lines,
+  metrics,
+  optimizer,
+  train_step,
+)
 from early_experience.training.checkpoint import Checkpoints, Position
 from early_experience.training.profile import Profile
 from early_experience.training.train_step import TrainState
@@ -60,18 +67,24 @@ class Run:
     # The states of all stages have one structure.
     self._like = train_step.abstract_state(cfg, self._optimizers[0], mesh)
 
-  def to_the_end(self, folder, checkpoints: Checkpoints) -> dict:
+  def to_the_end(
+    self,
+    folder,
+    checkpoints: Checkpoints,
+    leaves: Callable[[int], type[BaseException] | None],
+  ) -> dict:
     """Trains; returns what was counted.
 
     Args:
       folder: of the training.
       checkpoints: in it.
+      leaves: of `distributed.preemption`.
 
     Raises:
       UserError: the loss is not a number, or jumped.
-      Preempted: the state is saved, and the machine is about to go.
+      Preempted, Interrupted: as it was told; the state is saved.
     """
-    self._checkpoints = checkpoints
+    self._checkpoints, self._leaves = checkpoints, leaves
     state, position = self._start()
     settings = self._config.train
     tokens = settings.batch_rows * self._row_tokens
@@ -99,9 +112,8 @@ class Run:
         ),
       ) as log,
       Profile(folder, settings.profile_steps) as profile,
-      distributed.preemption() as preempted,
     ):
-      self._log, self._profile, self._preempted = log, profile, preempted
+      self._log, self._profile = log, profile
       for index in range(position.stage, len(self._stages)):
         if index > position.stage:
           reset = self._stages[index].reset_optimizer
@@ -112,7 +124,7 @@ class Run:
       if self._checkpoints.latest is None:  # nothing to train
         self._checkpoints.save(state, position, None)
       seconds = log.last.get('seconds', 0.0)
-      finals = log.last_of_stages
+      ends = log.ends
     progress.close()
     return {
       'name': name,
@@ -122,7 +134,7 @@ class Run:
       'parameters': table.count(self._cfg),
       'trained': table.count(self._cfg, trained=True),
       'stages': [
-        {'steps': stage.steps, 'last': finals.get(index)}
+        {'steps': stage.steps, 'end': log_lines.end(ends.get(index, []))}
         for index, stage in enumerate(self._stages)
       ],
     }
@@ -153,7 +165,7 @@ class Run:
       batch = next(batches)
       step = self._steps[index].lower(state, batch).compile()
     log, every = self._log, self._config.train.checkpoint_every_steps
-    log.start()
+    log.start(position.total + steps - position.step)
     try:
       while position.step < steps:
         self._profile.before(position.total, state)
@@ -161,12 +173,12 @@ class Run:
         position = Position(index, position.step + 1, position.total + 1)
         done = position.step == steps
         log.add(position.total, index, values)
-        leave = self._preempted(position.total)
+        leave = self._leaves(position.total)
         if done or leave or not position.total % every:
           self._save(state, position)
         # Between stages too: the cluster announces it for one update only.
         if leave and not (done and index == len(self._stages) - 1):
-          raise cluster.Preempted(position.total)
+          raise leave(position.total)
         if not done:
           batch = self._next(batches)  # while the device is at work
         progress.update(note=f'loss {log.last["loss"]:.4g}' if log.last else '')

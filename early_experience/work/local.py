@@ -2,26 +2,23 @@
 
 import atexit
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
 import pickle
 import signal
 from concurrent import futures
+from multiprocessing import resource_tracker
 
 from ml_collections import ConfigDict
 
+from early_experience.runtime import cpus, process
 from early_experience.work.units import Failure, attempt, in_a_line
 
 
 def count(cluster: ConfigDict) -> int:
   """How many local workers there are to be."""
-  if cluster.workers:
-    return cluster.workers
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))  # a container's share
-  return os.cpu_count() or 1
+  return cluster.workers or cpus.count()
 
 
 class Local:
@@ -37,11 +34,14 @@ class Local:
     return 2 * self._workers  # one that is worked on, one that comes next
 
   def submit(self, unit):
-    if self._pool is None or not self._pool.active:
-      self._start()
-    future = self._pool.schedule(
-      self._function, args=(unit,), timeout=self._timeout
-    )
+    starts = self._pool is None or not self._pool.active
+    # A worker that finds no driver to be born of complains.
+    with process.undisturbed() if starts else contextlib.nullcontext():
+      if starts:
+        self._start()
+      future = self._pool.schedule(
+        self._function, args=(unit,), timeout=self._timeout
+      )
     self._open[future] = self._pool
     return future
 
@@ -49,6 +49,8 @@ class Local:
     from pebble import ProcessPool
 
     self.close()
+    with _deaf():  # what Python starts beside the first of all
+      resource_tracker.ensure_running()
     self._pool = ProcessPool(
       max_workers=self._workers,
       initializer=_begin,
@@ -102,12 +104,28 @@ def _ended(exitcode):
 
 # Pebble sees no harm in a process that ends with 0, and waits for its unit.
 _EXITED = 256
+_FROM_TERMINAL = {signal.SIGINT, signal.SIGHUP}
+
+
+@contextlib.contextmanager
+def _deaf():
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process(multiprocessing.get_context('spawn').Process):
   """A worker; where it is killed, what it has started is killed too."""
 
   _buried = False
+
+  def start(self):
+    # What a terminal sends to all is for the driver, from a worker's first
+    # moment on: it is born with the mask of the thread that starts it.
+    with _deaf():
+      super().start()
 
   @property
   def exitcode(self):
@@ -134,9 +152,11 @@ def _begin(parent, _):
   """
   os.setpgid(0, 0)
   signal.signal(signal.SIGTERM, _leave)
-  with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-  if os.getppid() != parent:  # it died before that
+  # Heard and not obeyed; what is ignored or blocked would be so in a browser.
+  for number in _FROM_TERMINAL:
+    signal.signal(number, lambda *_: None)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, _FROM_TERMINAL)
+  if not process.tie_to(parent, signal.SIGTERM):
     _leave()
 
 

@@ -136,8 +136,8 @@ def load() -> Tables:
   movable = frozenset(constants.MOVABLE_RECEPTACLES)
   return Tables(
     folder=folder,
-    domain=(folder / 'data' / 'alfred.pddl').read_text(),
-    grammar=(folder / 'data' / 'alfred.twl2').read_text(),
+    domain=(folder / 'data' / 'alfred.pddl').read_text(encoding='utf-8'),
+    grammar=(folder / 'data' / 'alfred.twl2').read_text(encoding='utf-8'),
     goals={t: library[t]['pddl'] for t in TASK_TYPES},
     sentences={t: tuple(library[t]['templates']) for t in TASK_TYPES},
     valid_rooms={
@@ -164,9 +164,13 @@ def room(number: int) -> Room:
   """The room of a floor plan, e.g. 7 (a kitchen) or 401 (a bathroom)."""
   tables = load()
   layouts = tables.folder / 'gen' / 'layouts'
-  views = json.loads((layouts / f'FloorPlan{number}-openable.json').read_text())
+  views = json.loads(
+    (layouts / f'FloorPlan{number}-openable.json').read_text(encoding='utf-8')
+  )
   present = set(
-    json.loads((layouts / f'FloorPlan{number}-objects.json').read_text())
+    json.loads(
+      (layouts / f'FloorPlan{number}-objects.json').read_text(encoding='utf-8')
+    )
   )
   receptacles = []
   for thor_id, (x, z, rotation, horizon) in views.items():

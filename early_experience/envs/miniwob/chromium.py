@@ -89,7 +89,8 @@ def start(
   chrome.set_script_timeout(30)
   clock = importlib.resources.files(__package__).joinpath('clock.js')
   chrome.execute_cdp_cmd(
-    'Page.addScriptToEvaluateOnNewDocument', {'source': clock.read_text()}
+    'Page.addScriptToEvaluateOnNewDocument',
+    {'source': clock.read_text(encoding='utf-8')},
   )
   return chrome, end
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from early_experience.envs.gym import Gym
 from early_experience.envs.interface import Turn
+from early_experience.runtime import json_text
 
 
 class OpenEnv(Gym):
@@ -85,7 +86,9 @@ class OpenEnv(Gym):
     if self._open:
       try:
         return json.dumps(
-          json.loads(action), sort_keys=True, ensure_ascii=False
+          json_text.parse(action, once=False),
+          sort_keys=True,
+          ensure_ascii=False,
         )
       except ValueError:
         pass

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 # The action's own faults; the session goes on.
@@ -99,7 +100,7 @@ class Session:
         key: action if value == '{action}' else value
         for key, value in self._action.items()
       }
-    value = json.loads(action)
+    value = json_text.parse(action, once=False)
     if not isinstance(value, dict):
       raise ValueError(f'it is {type(value).__name__}')
     return value
@@ -131,7 +132,7 @@ class Session:
       # Where the server has hung up, it may have said why.
       with contextlib.suppress(exceptions.ConnectionClosed):
         self._socket.send(json.dumps({'type': kind, 'data': data}))
-      answer = json.loads(self._socket.recv(self._timeout))
+      answer = json_text.parse(self._socket.recv(self._timeout), once=False)
       known = answer['type'], answer['data'].get('code', '')
     except TimeoutError:
       raise self._fault(f'no answer in {self._timeout:g} s') from None

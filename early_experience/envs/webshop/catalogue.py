@@ -13,6 +13,7 @@ import pathlib
 import random
 import re
 
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 ITEMS = ('items_shuffle.json', 'items_shuffle_1000.json')
@@ -263,13 +264,15 @@ def _text(value):
 
 def _json(path, kind):
   try:
-    value = json.loads(path.read_bytes())
+    value = json_text.parse(path.read_bytes(), once=False)
   except json.JSONDecodeError as error:
     raise UserError(
       f'{path} line {error.lineno}: not JSON: {error.msg}'
     ) from None
   except UnicodeDecodeError as error:
     raise UserError(f'{path}: not UTF-8: {error.reason}') from None
+  except ValueError as error:
+    raise UserError(f'{path}: {error}') from None
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}') from None
   if not isinstance(value, kind):

@@ -1,9 +1,9 @@
 """What people did in the shop: the official il_trajs file."""
 
-import json
 import re
 
 from early_experience.envs.webshop.catalogue import BOUND
+from early_experience.runtime import json_text
 from early_experience.runtime.errors import UserError
 
 _TITLES = ('amazon shopping game', 'webshop', 'instruction:')
@@ -29,7 +29,7 @@ def read(path: str) -> dict[str, tuple[str, ...]]:
       for number, line in enumerate(file, start=1):
         where = f'{path} line {number}'
         try:
-          value = json.loads(line)
+          value = json_text.parse(line)
           actions = tuple(value['actions'])
           first = value['states'][0]
           if not all(type(text) is str for text in (first, *actions)):

@@ -180,18 +180,18 @@ function curvesSection() {
   none.length > 0 && h('p', { class: 'soft' },
     `Scored by no policy here: ${none.join(', ')}.`),
   h('details', { class: 'fold' }, h('summary', {},
-    'Last values, gradient norm, learning rate, speed'),
+    'The end of training, gradient norm, learning rate, speed'),
   lastValues(names),
   h('div', { class: 'charts' }, folded.map((each) => each.element))));
 }
 
 function lastValues(names) {
-  return table('Last logged values', [th('Policy'), th('Updates',
+  return table('Mean of the last 50 updates', [th('Policy'), th('Updates',
     { class: 'n' }), DATA.objectives.map((o) => th(`${words(o)}, nats`,
     { class: 'n' })), th('Gradient norm', { class: 'n' }),
   th('Tokens per second', { class: 'n' })],
   h('tbody', {}, names.map((policy) => {
-    const line = DATA.curves[policy].at(-1);
+    const line = DATA.ends[policy];
     return h('tr', {}, name(policy), h('td', { class: 'n' },
       whole(line.step)), DATA.objectives.map((o) => h('td', { class: 'n' },
       number(line[`${o}/nll`], 3))), h('td', { class: 'n' },

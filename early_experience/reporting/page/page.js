@@ -4,6 +4,7 @@
 
 // Nested settings and counts, whatever their keys.
 function facts(value) {
+  if (unknown(value)) return '–';
   if (value === null || typeof value !== 'object') {
     return typeof value === 'number' ? compact(value) : String(value);
   }
@@ -38,7 +39,8 @@ function countsSection() {
 function flatten(value, prefix = '') {
   return Object.entries(value).flatMap(([key, item]) => {
     const nested = item !== null && typeof item === 'object'
-      && !Array.isArray(item) && Object.keys(item).length;
+      && Object.values(item).some((each) => !Array.isArray(item)
+        || (each !== null && typeof each === 'object'));
     if (!nested) return [[prefix + key, item]];
     const text = JSON.stringify(item);
     const told = Object.entries(DATA.stages).find(
@@ -48,8 +50,11 @@ function flatten(value, prefix = '') {
   });
 }
 
-const plainly = (value) => (value !== null && typeof value === 'object'
-  ? JSON.stringify(value) : String(value));
+function plainly(value) {
+  if (unknown(value)) return '–';
+  if (Array.isArray(value) && value.length) return value.map(plainly).join(', ');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
 
 const settingsList = (value) => h('dl', { class: 'settings' },
   flatten(value).map(([key, item]) => h('div', {}, h('dt', {}, key),
@@ -98,13 +103,14 @@ function page() {
   const block = document.getElementById('data');
   if (!block) throw new Error('its data block (#data) is missing');
   DATA = JSON.parse(block.textContent);
-  for (const key of ['results', 'paired', 'curves', 'tokens', 'trees',
-    'rollouts', 'stages', 'policies', 'objectives', 'reinforcement']) {
+  for (const key of ['conclusions', 'results', 'paired', 'curves', 'ends',
+    'reinforcement', 'tokens', 'trees', 'rollouts', 'stages', 'policies',
+    'objectives']) {
     if (!(key in DATA)) throw new Error(`its data has no "${key}"`);
   }
   document.getElementById('top').append(...header());
-  const sections = [resultsSection(), pairedSection(), worldSection(),
-    curvesSection(), reinforcementSection(), tokensSection(),
+  const sections = [conclusionSection(), resultsSection(), pairedSection(),
+    worldSection(), curvesSection(), reinforcementSection(), tokensSection(),
     countsSection(), treesSection(), rolloutsSection(), settingsSection()]
     .filter(Boolean);
   document.getElementById('nav').append(...sections.map((each) => h('a', {

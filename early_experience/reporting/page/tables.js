@@ -35,6 +35,33 @@ const groupRow = (text, span, note) => h('tr', { class: 'group' },
   h('th', { colspan: span, scope: 'rowgroup' }, text,
     note && h('span', { class: 'soft' }, note)));
 
+// Who is ahead, in words: before any table.
+function conclusionSection() {
+  const id = 'conclusion', title = 'Conclusion';
+  return section(id, title, null, DATA.conclusions.length
+    ? DATA.conclusions.map((text) => h('p', { class: 'conclusion' }, text))
+    : absent('No trained policy has been evaluated (stage evaluate).'));
+}
+
+// A split, and which half of it where its tasks are not from all of it.
+const groupOf = (policy, split) => {
+  const which = DATA.results[policy].panel;
+  return words(split) + (unknown(which) || which === 'all' ? ' tasks'
+    : ` tasks, ${which} panel`);
+};
+
+// Evaluations whose rates stand together, in the order of splits.
+function groups(names) {
+  const splits = [...new Set(names.flatMap(
+    (policy) => Object.keys(DATA.results[policy].splits)))];
+  return splits.flatMap((split) => {
+    const there = names.filter((policy) => DATA.results[policy].splits[split]);
+    return [...new Set(there.map((policy) => groupOf(policy, split)))].map(
+      (text) => ({ split, text, names: there.filter(
+        (policy) => groupOf(policy, split) === text) }));
+  });
+}
+
 function resultsSection() {
   const names = Object.keys(DATA.results);
   const id = 'results', title = 'Results';
@@ -42,56 +69,70 @@ function resultsSection() {
     return section(id, title, null,
       absent('No policy has been evaluated (stage evaluate).'));
   }
-  const splits = [...new Set(names.flatMap(
-    (policy) => Object.keys(DATA.results[policy].splits)))];
   const head = [th('Policy'), axisHead('Success rate', ['0', '50', '100%']),
-    th('95% interval', { class: 'n' }), th('Solved', { class: 'n' }),
-    th('Mean steps', { class: 'n' }), th('Invalid actions', { class: 'n' })];
+    ...['95% interval', 'Solved', 'Set aside', 'Outcomes foreseen',
+      'Mean steps', 'Invalid actions'].map((text) => th(text, { class: 'n' }))];
   const row = (policy, of) => h('tr', { 'data-policy': policy },
     name(policy), rateBar(of.success, policy), rateText(of.success),
     h('td', { class: 'n' }, `${whole(of.success.count)} of `
       + whole(of.success.n)),
+    h('td', { class: of.success.set_aside ? 'n bad' : 'n' },
+      whole(of.success.set_aside)),
+    foreseen(DATA.results[policy].world_model),
     h('td', { class: 'n' }, number(of.steps.mean, 1),
       h('span', { class: 'soft range' }, range(of.steps.low, of.steps.high))),
     h('td', { class: 'n' }, percent(of.invalid_rate)));
-  const bodies = splits.map((split) => h('tbody', { 'data-split': split },
-    groupRow(`${words(split)} tasks`, 6),
-    names.filter((policy) => DATA.results[policy].splits[split])
-      .map((policy) => row(policy, DATA.results[policy].splits[split]))));
+  const all = groups(names);
+  const bodies = all.map((group) => h('tbody', { 'data-split': group.split },
+    groupRow(group.text, 8), group.names.map((policy) => row(policy,
+      DATA.results[policy].splits[group.split]))));
   return section(id, title,
-    'Share of held-out tasks solved. The bar is the 95% interval (Wilson), '
-    + 'the dot the rate itself.',
+    'Share of the held-out tasks that were asked which were solved. The bar is '
+    + 'the 95% interval (Wilson), the dot the rate itself. What was set aside '
+    + 'failed for the environment’s fault, and counts as not solved.',
     table('Success by policy and split', head, bodies),
-    outgrown(names, splits),
+    notes(names),
     h('details', { class: 'fold' }, h('summary', {}, 'By type of task'),
-      splits.map((split) => byType(split, names))));
+      all.map(byType)));
 }
 
-// Episodes that a policy could not play on are failures of another kind.
-function outgrown(names, splits) {
-  const told = names.flatMap((policy) => splits.flatMap((split) => {
-    const of = DATA.results[policy].splits[split];
-    return of && of.out_of_context
-      ? [`${policy}: ${of.out_of_context} of ${of.tasks} ${words(split)}`] : [];
-  }));
-  return told.length > 0 && h('p', { class: 'soft note' },
-    'Episodes that outgrew the context, counted as not solved: '
-    + `${told.join('; ')}.`);
+// The world model beside success: outcomes written word for word.
+const foreseen = (world) => h('td', { class: 'n' },
+  percent(world && world.exact_match.rate),
+  world && h('span', { class: 'soft range' }, range(world.exact_match.low,
+    world.exact_match.high, 100)));
+
+// Why tasks are not solved, where it is not what the policy did.
+function notes(names) {
+  const told = (text, key) => {
+    const some = names.flatMap((policy) => Object.entries(
+      DATA.results[policy].splits).flatMap(([split, of]) => (of[key]
+      ? [`${policy}: ${of[key]} of ${of.tasks} ${words(split)}`] : [])));
+    return some.length > 0 && h('p', { class: 'soft note' },
+      `${text}, counted as not solved: ${some.join('; ')}.`);
+  };
+  const aside = names.flatMap((policy) => Object.entries(
+    DATA.results[policy].set_aside || {}).map(
+    ([reason, count]) => `${policy}: ${count} ${reason}`));
+  return [told('Episodes that outgrew the context', 'out_of_context'),
+    told('Episodes that ended without an action', 'no_action'),
+    aside.length > 0 && h('p', { class: 'soft note' },
+      `Tasks set aside, counted as not solved: ${aside.join('; ')}.`)];
 }
 
-function byType(split, names) {
-  const there = names.filter((policy) => DATA.results[policy].splits[split]);
+function byType({ split, text, names: there }) {
   const types = [...new Set(there.flatMap((policy) => Object.keys(
     DATA.results[policy].splits[split].by_type)))].sort();
   const cell = (policy, rate) => [
     rate ? rateBar(rate, policy) : h('td'),
     rate ? rateText(rate) : h('td', { class: 'n' }, '–'),
-    h('td', { class: 'n' }, rate ? `${rate.count} of ${rate.n}` : '')];
-  return table(`Success by type of task, ${split}`,
-    [th(`${words(split)} tasks`), axisHead('Success rate',
+    h('td', { class: 'n' }, rate ? `${rate.count} of ${rate.n}` : ''),
+    h('td', { class: 'n' }, rate ? whole(rate.set_aside) : '')];
+  return table(`Success by type of task, ${text}`,
+    [th(text), axisHead('Success rate',
       ['0', '50', '100%']), th('95% interval', { class: 'n' }),
-    th('Solved', { class: 'n' })],
-    types.map((type) => h('tbody', {}, groupRow(words(type), 4),
+    th('Solved', { class: 'n' }), th('Set aside', { class: 'n' })],
+    types.map((type) => h('tbody', {}, groupRow(words(type), 5),
       there.map((policy) => h('tr', {}, name(policy), cell(policy,
         DATA.results[policy].splits[split].by_type[type]))))));
 }
@@ -100,7 +141,7 @@ function pairedSection() {
   const id = 'paired', title = 'Paired comparisons';
   if (!DATA.paired.length) {
     return section(id, title, null, absent('There are no two policies that '
-      + 'were evaluated on the same tasks.'));
+      + 'were evaluated on one split.'));
   }
   const names = Object.keys(DATA.results);
   const body = h('div');
@@ -114,7 +155,7 @@ function pairedSection() {
   return section(id, title,
     'Difference in success on the very same tasks, in points, with its 95% '
     + 'interval (Newcombe) and the exact McNemar p of the tasks that only '
-    + 'one of the two solved.',
+    + 'one of the two solved. What was set aside counts as not solved.',
     h('p', { class: 'controls' }, h('label', { for: 'reference' },
       'Compared with'), choose), body);
 }
@@ -127,16 +168,21 @@ function pairedTable(reference) {
       low: -pair.high, high: -pair.low, only_a: pair.only_b,
       only_b: pair.only_a }];
   });
-  const splits = [...new Set(rows.map((row) => row.split))];
+  const same = rows.filter((row) => row.same);
+  const splits = [...new Set(same.map((row) => row.split))];
+  const others = rows.filter((row) => !row.same).map((row) => h('p',
+    { class: 'soft note' }, `${row.other} and ${reference} were not asked the `
+    + `same ${words(row.split)} tasks: they are not comparable.`));
+  if (!same.length) return h('div', {}, others);
   const ticks = [-1, -0.5, 0, 0.5, 1];
-  return table(`Paired comparison with ${reference}`,
+  return h('div', {}, table(`Paired comparison with ${reference}`,
     [th('Policy'), axisHead(`Minus ${reference}`, ['−100', '0', '+100']),
       th('Difference, 95%', { class: 'n' }),
       th('Only it solved', { class: 'n' }),
       th(`Only ${reference}`, { class: 'n' }),
       th('Tasks', { class: 'n' }), th('p', { class: 'n' })],
     splits.map((split) => h('tbody', {}, groupRow(`${words(split)} tasks`, 7),
-      rows.filter((row) => row.split === split).map((row) => h('tr', {},
+      same.filter((row) => row.split === split).map((row) => h('tr', {},
         name(row.other),
         h('td', { class: 'drawn zero' }, bar(row.low, row.difference, row.high,
           -1, 1, ticks, colour(row.other))),
@@ -146,7 +192,7 @@ function pairedTable(reference) {
         h('td', { class: 'n' }, whole(row.only_a)),
         h('td', { class: 'n' }, whole(row.only_b)),
         h('td', { class: 'n' }, whole(row.n)),
-        h('td', { class: 'n' }, pvalue(row.p)))))));
+        h('td', { class: 'n' }, pvalue(row.p))))))), others);
 }
 
 function worldSection() {
@@ -163,12 +209,13 @@ function worldSection() {
   table('World model', [th('Policy'),
     axisHead('Exact match', ['0', '50', '100%']),
     th('95% interval', { class: 'n' }), th('Matches', { class: 'n' }),
-    th('Nats per token', { class: 'n' }), th('Tokens', { class: 'n' })],
+    th('Too long to read', { class: 'n' }), th('Nats per token', { class: 'n' }), th('Tokens', { class: 'n' })],
   h('tbody', {}, rows.map(([policy, { world_model: world }]) => h('tr', {},
     name(policy), rateBar(world.exact_match, policy),
     rateText(world.exact_match),
     h('td', { class: 'n' }, `${whole(world.exact_match.count)} of `
       + whole(world.exact_match.n)),
+    h('td', { class: 'n' }, whole(world.exact_match.too_long)),
     h('td', { class: 'n' }, number(world.nll, 3)),
     h('td', { class: 'n' }, whole(world.tokens)))))));
 }

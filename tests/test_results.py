@@ -1,0 +1,140 @@
+"""Policies are compared on what both were asked, and it is said in words."""
+
+import json
+import shutil
+
+import pytest
+
+from early_experience.evaluation import panel
+from early_experience.reporting import results
+from tests import tiny_workdir
+
+
+def rollouts(**solved):
+  return [
+    {'split': 'seen', 'task_id': task, 'success': success}
+    for task, success in solved.items()
+  ]
+
+
+def asked(*ids):
+  return {'seen': dict.fromkeys(ids, 'kind')}
+
+
+def test_what_one_policy_was_not_played_on_is_not_solved_by_it():
+  (pair,) = results.comparisons(
+    {'old': asked('a', 'b', 'c', 'd'), 'new': asked('d', 'c', 'b', 'a')},
+    {
+      'old': rollouts(a=False, b=False, c=True),  # d was set aside
+      'new': rollouts(d=True, c=True, b=True),
+    },
+  )
+  assert (pair['a'], pair['b'], pair['n']) == ('new', 'old', 4)
+  assert (pair['only_a'], pair['only_b'], pair['same']) == (2, 0, True)
+  assert pair['difference'] == pytest.approx(2 / 4)
+
+
+def test_policies_that_were_asked_other_tasks_are_not_compared():
+  solved = rollouts(a=True, b=True)
+  pairs = results.comparisons(
+    {'old': asked('a', 'b'), 'new': asked('a', 'c')},
+    {'old': solved, 'new': solved},
+  )
+  assert pairs == [{'split': 'seen', 'a': 'new', 'b': 'old', 'same': False}]
+
+
+def summary(count, n, aside=0, policy='trained', which='all'):
+  ids = [str(i) for i in range(n)]
+  found = [
+    {
+      'task_id': i,
+      'task_type': 'kind',
+      'success': int(i) < count,
+      'end': 'done',
+      'steps': [],
+    }
+    for i in ids[: n - aside]
+  ]
+  one = panel.summarise(found, dict.fromkeys(ids, 'kind'))
+  return {'policy': policy, 'panel': which, 'splits': {'un_seen': one}}
+
+
+def told(**found):
+  panels = {
+    name: {'un_seen': dict.fromkeys(map(str, range(one['tasks'])), 'kind')}
+    for name, of in found.items()
+    for one in of['splits'].values()
+  }
+  rolled = {
+    name: [
+      {'split': 'un_seen', 'task_id': str(i), 'success': True}
+      for i in range(of['splits']['un_seen']['success']['count'])
+    ]
+    for name, of in found.items()
+  }
+  pairs = results.comparisons(panels, rolled)
+  return results.conclusions(found, pairs)
+
+
+def test_who_is_ahead_of_imitation_is_said_first():
+  assert told(
+    random=summary(1, 100, policy='random'),
+    imitation=summary(50, 100, aside=3),
+    joint=summary(62, 100),
+    other=summary(40, 100),
+    same=summary(50, 100),
+  ) == [
+    'joint is ahead of imitation by 12.0 points on 100 un seen tasks (95%'
+    ' interval +5.3 to +18.4; set aside and counted as not solved: 3 of'
+    ' imitation).',
+    'same is level with imitation on 100 un seen tasks (95% interval −1.9 to'
+    ' +1.9, which may be chance; set aside and counted as not solved: 3 of'
+    ' imitation).',
+    'other is behind imitation by 10.0 points on 100 un seen tasks (95%'
+    ' interval −16.0 to −3.8; set aside and counted as not solved: 3 of'
+    ' imitation).',
+  ]
+
+
+def test_where_there_is_nothing_to_compare_the_rate_is_said():
+  assert told(imitation=summary(50, 100)) == [
+    'imitation solves 50.0% of 100 un seen tasks (95% interval 40.4% to 59.6%;'
+    ' none was set aside); there is no other trained policy to compare it with.'
+  ]
+  (line,) = told(joint=summary(5, 10, 1))
+  assert line.endswith('1 of joint); there is no imitation to compare it with.')
+  assert told(random=summary(1, 10, policy='random')) == []
+
+
+def test_each_panel_is_told_by_itself():
+  lines = told(
+    **{
+      'imitation': summary(5, 10),
+      'imitation-dev': summary(5, 10, which='dev'),
+      'joint-dev': summary(5, 10, which='dev'),
+    }
+  )
+  assert len(lines) == 2
+  says = 'joint-dev is level with imitation-dev on 10 un seen tasks of the dev'
+  assert lines[1].startswith(f'{says} panel (')
+
+
+def test_an_evaluation_of_an_older_version_is_counted_anew(tmp_path):
+  workdir = tiny_workdir.build(tmp_path / 'run', trajectories=2, tasks=9)
+  new = results.evaluations(workdir)
+  folder = workdir / 'evaluate' / 'random'
+  old = json.loads((folder / 'summary.json').read_text())
+  del old['panel']
+  for of in old['splits'].values():
+    del of['panel'], of['no_action']
+    for rate in (of['success'], *of['by_type'].values()):
+      rate['n'] -= rate.pop('set_aside')
+  (folder / 'summary.json').write_text(json.dumps(old))
+  (folder / panel.FILE).unlink()
+  again = results.evaluations(workdir)['random']['splits']['seen']
+  assert again['success'] == new['random']['splits']['seen']['success']
+  assert again['success']['n'] == 9 and again['success']['set_aside'] == 2
+  asked = results.panels(workdir, ['random', 'joint'])
+  assert asked['random'].keys() == asked['joint'].keys()
+  shutil.rmtree(folder)
+  assert 'random' not in results.evaluations(workdir)
