@@ -6,26 +6,27 @@ python -m early_experience.chats import --source=FOLDER --workdir=DIR
   --expert=FILE, --iwm=FILE, --reflection=FILE name files one by one. Of an
   expert's chats each answer is learnt, once where files have a record for each
   decision; of others the last; --turns=all or --turns=last say otherwise.
+  An empty answer is learnt: to end the turn. One that nothing precedes is
+  context. Nulls in arguments are left out, as Arrow fills them in, but for
+  those of JSON text. An object with the same key twice is refused.
 python -m early_experience.chats export --workdir=DIR --out=FOLDER
   writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
   collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.
   It does not read `weight`: reflections need its `mask_history: true`.
 """
 
-import codecs
 import contextlib
 import hashlib
-import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
 
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
 from early_experience.preparation.sources import IMPORT
-from early_experience.runtime import commands, files, json_text, stage
+from early_experience.runtime import commands, files, stage
 from early_experience.runtime.errors import UserError
+from early_experience.runtime.json_text import read_file
 
 # What the file of each objective is called (SKILL.md of the authors' release).
 NAMES = {
@@ -155,48 +156,6 @@ def _digest(path):
       return hashlib.file_digest(file, 'sha256').hexdigest()
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}') from None
-
-
-def read_file(path) -> Iterator[tuple[str, object]]:
-  """Yields (`FILE line N`, value) of JSON lines, or of one JSON array.
-
-  Raises:
-    UserError: it is neither, not UTF-8, or empty.
-  """
-  with open(path, 'rb') as file:
-    if file.read(3) != codecs.BOM_UTF8:
-      file.seek(0)
-    lines = ((n, line) for n, line in enumerate(file, start=1) if line.strip())
-    begins, first = next(lines, (0, b''))
-    if not first:
-      raise UserError(f'{path} is empty')
-    if first.lstrip().startswith(b'['):
-      values = _decode(b'\n' * (begins - 1) + first + file.read(), path, 0)
-      if not values:
-        raise UserError(f'{path} is empty')
-      for i, value in enumerate(values, start=1):
-        yield f'{path} record {i}', value
-      return
-    for number, line in itertools.chain([(begins, first)], lines):
-      yield f'{path} line {number}', _decode(line, path, number)
-
-
-def _decode(data, path, number):
-  """JSON from bytes; `number` is of the line, or 0 for a whole file."""
-  try:
-    return json_text.parse(data)
-  except UnicodeDecodeError as error:
-    number = number or data.count(b'\n', 0, error.start) + 1
-    raise UserError(f'{path} line {number}: not UTF-8: {error}') from None
-  except json.JSONDecodeError as error:
-    begins = data[:40].decode(errors='replace')
-    raise UserError(
-      f'{path} line {number or error.lineno}: not JSON: {error.msg};'
-      f' it begins {begins!r}'
-    ) from None
-  except ValueError as error:
-    where = f'{path} line {number}' if number else path
-    raise UserError(f'{where}: {error}') from None
 
 
 def export_chats(workdir: str, out: str, variant: chat_export.Variant) -> str:

@@ -27,7 +27,8 @@ class FakeEndpoint:
         with lock:
           endpoint.requests.append((self.path, self.headers, request))
           endpoint.attempts[prompt] += 1
-          status, body = 200, answer(prompt, endpoint.attempts[prompt])
+          attempt = endpoint.attempts[prompt]
+        status, body = 200, answer(prompt, attempt)
         headers = [{'retry-after-ms': '1'}]
         if isinstance(body, tuple):
           status, body, *headers = (*body, *headers)[:3]

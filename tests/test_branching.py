@@ -13,6 +13,7 @@ from early_experience import collect
 from early_experience.envs.guard import Guarded, Misbehaves
 from early_experience.envs.interface import Turn
 from early_experience.exploration import branching, fork
+from tests import waiting
 from tests.toy_env import ToyEnv
 
 ACTIONS = ('look', 'open box 3', 'fly', 'open box 1', 'look', 'open box 2')
@@ -108,7 +109,7 @@ class Forked:
 )
 def test_a_fork_that_goes_wrong_is_told(act, reason, message):
   with pytest.raises(Misbehaves, match=message) as caught:
-    fork.peek(Forked(act), 'go', seconds=0.5)
+    fork.peek(Forked(act), 'go', 0.5 if reason == 'hang' else waiting.SECONDS)
   assert caught.value.reason == reason
 
 

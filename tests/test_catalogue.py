@@ -9,6 +9,7 @@ import pytest
 
 from early_experience.envs import catalogue, registry
 from early_experience.runtime.errors import UserError
+from tests import waiting
 from tests.toy_env import ToyEnv
 
 
@@ -68,7 +69,9 @@ def test_all_that_is_registered_can_be_described_without_its_packages():
     '  assert kind.install or not kind.needs, name\n'
     'assert "jax" not in sys.modules\n'
   )
-  subprocess.run([sys.executable, '-c', code], check=True, timeout=600)
+  subprocess.run(
+    [sys.executable, '-c', code], check=True, timeout=waiting.SECONDS
+  )
 
 
 def test_the_command_prints_the_table():

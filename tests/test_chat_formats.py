@@ -173,3 +173,21 @@ def test_empty_answers_are_learnt_and_told(tmp_path):
   write(tmp_path / 'expert.jsonl', answered(content=''))
   said = chats.import_chats(str(tmp_path / 'run'), str(tmp_path))
   assert '1 of 2 learnt answers are empty' in said
+
+
+@pytest.mark.parametrize(
+  ('value', 'reason'),
+  [
+    ('{"a": "\\ud800"}', 'record 2: a text holds half a character'),
+    ('[' * 100_000 + ']' * 100_000, 'record 2: JSON of too many levels'),
+    ('9' * 5000, 'record 2: an integer of more than 4300 digits'),
+    ('{"b": 1, "b": 3}', "record 2: the key 'b' is there twice"),
+    ('{"a": 1', 'line 3: not JSON: Expecting'),
+  ],
+)
+def test_of_an_array_the_record_is_named(tmp_path, value, reason):
+  path = tmp_path / 'expert.json'
+  good = json.dumps(answered(content='I, too, go.'))
+  path.write_text(f'[\n{good}, {value},\n{good}\n]')
+  with pytest.raises(UserError, match=f'expert.json {reason}'):
+    chats.import_chats(str(tmp_path / 'run'), str(tmp_path))

@@ -74,11 +74,11 @@ def test_what_is_no_answer_has_a_reason(tmp_path):
 
 def test_a_slow_answer_and_a_dead_endpoint_have_reasons(tmp_path):
   def slow(prompt, _):
-    time.sleep(1.5 if prompt == 'slow' else 0)
+    time.sleep(4.5 if prompt == 'slow' else 0)
     return prompt
 
   (_, late), _ = asks(
-    tmp_path, slow, [say('fast'), say('slow')], timeout_seconds=1.0
+    tmp_path, slow, [say('fast'), say('slow')], timeout_seconds=4.0
   )
   assert late.reason == 'timeout'
   with FakeEndpoint(echo) as server:

@@ -9,7 +9,7 @@ from early_experience import analysis
 from early_experience.language.answer import Answer
 from early_experience.language.cache import FILE, Cache
 from early_experience.runtime.errors import UserError
-from tests import tiny_workdir
+from tests import tiny_workdir, waiting
 
 FOLDER = pathlib.Path(__file__).parent.parent / 'notebooks'
 NOTEBOOKS = sorted(FOLDER.glob('*.ipynb'))
@@ -120,7 +120,7 @@ def test_notebook_runs_and_is_stored_without_outputs(
   )
   nbclient.NotebookClient(
     notebook,
-    timeout=120,
+    timeout=waiting.SECONDS,
     kernel_name='python3',
     resources={'metadata': {'path': str(path.parent)}},
   ).execute()

@@ -7,6 +7,7 @@ import pytest
 
 from early_experience.envs.retrieval import Index
 from early_experience.runtime.errors import UserError
+from tests import waiting
 
 pytest.importorskip('bm25s')
 pytest.importorskip('Stemmer')
@@ -56,4 +57,6 @@ def test_searching_leaves_the_accelerator_alone():
     'assert not [m for m in sys.modules if m.startswith("jax")]\n'
     'import jax\n'  # it can be had all the same
   )
-  subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
+  subprocess.run(
+    [sys.executable, '-c', code], check=True, timeout=waiting.SECONDS
+  )

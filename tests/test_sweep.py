@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from early_experience import analysis, sweeps
+from early_experience import sweeps
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
 from early_experience.sweeps import table as sweep_table
 from early_experience.sweeps.runs import READS, check_shared, expand, shareable
-from tests import tiny_workdir
+from tests import waiting
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = str(ROOT / 'configs' / 'tiny.py')
@@ -260,53 +260,9 @@ def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
     cwd=ROOT,
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=waiting.SECONDS,
   )
   assert result.returncode == 75, result.stderr
   assert result.stderr == 'stopped: the same command goes on\n'
   assert ' --yes\n' in (tmp_path / 'shared' / 'log.txt').read_text()
   assert [row['state'] for row in sweep_table.rows(tmp_path)] == ['waiting'] * 4
-
-
-def test_the_table_has_rates_with_their_intervals(tmp_path):
-  pytest.importorskip('pandas', reason='extra notebooks is not installed')
-  runs = expand(TINY)
-  sweep_folder.begin(tmp_path, TINY, runs)
-  tiny_workdir.build(tmp_path / 'runs' / runs[2].name, trajectories=2)
-  frame = analysis.load_runs(str(tmp_path))
-  assert list(frame.run) == [run.name for run in runs]
-  assert list(frame.state) == ['waiting', 'waiting', 'begun', 'waiting']
-  assert list(frame['budget.lr_peak']) == [1e-3, 3e-3, 1e-3, 3e-3]
-  row = frame.iloc[2]
-  assert row['updates'] == 200
-  assert row['imitation/nll'] > 0
-  for split in tiny_workdir.SPLITS:
-    assert row[f'{split}/n'] == 24
-    assert row[f'{split}/low'] < row[f'{split}/success'] < row[f'{split}/high']
-  assert row['outcome/exact'] == 97 / 128
-  assert frame.iloc[0].isna()['seen/success']
-  text = sweep_table.write(tmp_path).splitlines()
-  cell = f'{row["seen/success"]:.1%} [{row["seen/low"]:.1%}, '
-  assert f'{cell}{row["seen/high"]:.1%}] of 24' in text[3]
-  assert (row['seen/set_aside'], len(row['seen/panel'])) == (0, 8)
-  assert (
-    f'75.8% [{row["outcome/low"]:.1%}, {row["outcome/high"]:.1%}]' in text[3]
-  )
-
-
-def test_the_table_says_what_was_set_aside_and_which_runs_do_not_compare(
-  tmp_path,
-):
-  path = config_file(tmp_path, "product({'recipe': ['random', 'joint']})")
-  sweep_folder.begin(tmp_path, path, expand(path))
-  for run, tasks in zip(expand(path), (8, 9), strict=True):
-    folder = tmp_path / 'runs' / run.name
-    tiny_workdir.build(folder, trajectories=2, tasks=tasks)
-  text = sweep_table.write(tmp_path).splitlines()
-  assert '] of 8, 2 set aside' in text[1] and 'set aside' not in text[2]
-  assert text[3:] == [
-    f'{split}: the runs were not all asked the same tasks, so their rates do'
-    f' not compare: see {split}/panel in table.csv'
-    for split in tiny_workdir.SPLITS
-  ]
-  assert sweep_table.rows(tmp_path)[0]['seen/set_aside'] == 2

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from early_experience.collect import run_expert
 from early_experience.experience import records
 from early_experience.exploration.branching import branch
 from early_experience.runtime.errors import UserError
+from tests import waiting
 
 pytest.importorskip('textworld_express')
 
@@ -206,10 +206,10 @@ os.kill(os.getpid(), signal.SIGKILL)
   )
   assert killed.returncode == -signal.SIGKILL
   machine = pathlib.Path('/proc', killed.stdout.strip())
-  deadline = time.monotonic() + 60
-  while machine.exists() and 'Z' not in (machine / 'stat').read_text():
-    assert time.monotonic() < deadline
-    time.sleep(0.05)
+  waiting.until(
+    lambda: not machine.exists() or 'Z' in (machine / 'stat').read_text(),
+    'end of the Java machine',
+  )
 
 
 def test_a_machine_that_died_is_replaced_for_the_next_environment():

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from early_experience.runtime import files
+from tests import waiting
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGE = (ROOT / 'docs' / 'TUTORIAL.md').read_text()
@@ -36,7 +37,7 @@ def finished(tmp_path_factory):
     },
     capture_output=True,
     text=True,
-    timeout=540,
+    timeout=waiting.SECONDS,
   )
   assert printed.returncode == 0, printed.stderr
   return folder / 'run', printed.stdout

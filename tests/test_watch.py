@@ -11,7 +11,7 @@ import pytest
 
 from early_experience.model import table
 from early_experience.train import train
-from early_experience.training import log_lines, metrics
+from early_experience.training import flops, log_lines, metrics
 from early_experience.training.checkpoint import Checkpoints
 from tests.training_case import config_of, model_of, prepared
 
@@ -53,33 +53,42 @@ def test_a_jump_of_the_loss_ends_the_run_and_says_how_far(tmp_path):
 def test_a_stage_is_not_measured_by_the_one_before(tmp_path):
   log = log_of(tmp_path, 2.0)
   take(log, [1.0] * metrics.WINDOW)
-  log.start(200)
+  log.start(50, 51)
   take(log, [100.0])
 
 
-def end_of(folder, every, saves, updates=120):
+def end_of(folder, every, saves, began, updates):
   """What the log says of a stage's end, flushed as checkpoints flush it."""
   log = log_of(folder, 0.0, every)
-  log.start(updates)
-  for update in range(1, updates + 1):
-    nll = np.array([1 / update, update, 0.0])
-    weight = np.array([1.0, 1.0 + update % 3, 0.0])
-    log.add(update, 0, {**values(1.0), 'nll': nll * weight, 'weight': weight})
-    if update % saves == 0 or update == updates:
-      log.flush()
+  for stage, first, last in ((0, 1, began), (1, began + 1, began + updates)):
+    log.start(first - 1, last)
+    for update in range(first, last + 1):
+      nll = np.array([1 / update, update, 0.0])
+      weight = np.array([1.0, 1.0 + update % 3, 0.0])
+      some = {**values(update), 'nll': nll * weight, 'weight': weight}
+      log.add(update, stage, some)
+      if update % saves == 0 or update == last:
+        log.flush()
   log.close()
   text = (folder / metrics.METRICS).read_text()
   end = log_lines.end([json.loads(line) for line in text.splitlines()])
-  assert end == log_lines.end(log.ends[0])
+  assert (
+    end
+    == log.ends()[1]
+    == metrics.Log(folder, 10**6, 10, 0.0, 1, float).ends()[1]
+  )
   return end
 
 
 @pytest.mark.parametrize('every, saves', [(1, 7), (10, 119), (1000, 49)])
+@pytest.mark.parametrize(
+  'updates, window', [(9, 1), (120, 12), (200, 20), (600, 50)]
+)
 def test_the_end_of_training_does_not_depend_on_any_interval(
-  tmp_path, every, saves
+  tmp_path, every, saves, updates, window
 ):
-  end = end_of(tmp_path, every, saves)
-  last = range(121 - log_lines.END, 121)
+  end = end_of(tmp_path, every, saves, 17, updates)
+  last = range(18 + updates - window, 18 + updates)
   assert end['imitation/nll'] == pytest.approx(np.mean([1 / u for u in last]))
   scored = [1 + u % 3 for u in last]
   assert end['world_model/tokens'] == pytest.approx(sum(scored))
@@ -87,15 +96,7 @@ def test_the_end_of_training_does_not_depend_on_any_interval(
     np.average(last, weights=scored)
   )
   assert end['reflection/nll'] is None
-  assert end['loss'] == pytest.approx(1.0)
-
-
-def test_the_end_of_a_short_stage_is_all_of_it(tmp_path):
-  end = end_of(tmp_path, 4, 3, updates=9)
-  assert end['imitation/nll'] == pytest.approx(
-    np.mean([1 / u for u in range(1, 10)])
-  )
-  assert log_lines.end([]) is None
+  assert end['loss'] == pytest.approx(np.mean(last))
 
 
 def test_what_train_says_of_the_end_is_the_same_for_every_checkpoint_interval(
@@ -162,7 +163,7 @@ def test_frozen_weights_have_no_gradient_to_count():
   rows = {path: math.prod(row.shape) for path, row in table.table(cfg).items()}
   layers = sum(size for path, size in rows.items() if path.startswith('layers'))
   attention = 12 * cfg.layers * cfg.heads * cfg.head_dim * 7
-  of = lambda cfg, scored: metrics.model_flops(cfg, 2, 7, scored)
+  of = lambda cfg, scored: flops.model_flops(cfg, 2, 7, scored)
   assert of(cfg, 0) == 14 * (6 * layers + attention)
   assert of(cfg, 5) - of(cfg, 0) == 5 * 6 * rows['head']
   lora = model_of(tied=False, lora_rank=2, lora_targets=('q',))

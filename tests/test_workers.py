@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -217,10 +218,8 @@ def test_what_is_set_aside_is_not_tried_again_by_a_continued_run(tmp_path):
   first = collect.collect(config, tmp_path)
   (tmp_path / 'collect' / 'summary.json').unlink()
   before = written(tmp_path)
-  with open(
-    tmp_path / 'collect' / 'set_aside-00000.jsonl', 'a', encoding='utf-8'
-  ) as file:
-    file.write('{"task_id": "tor')  # killed while it wrote
+  with open(tmp_path / 'collect' / 'set_aside-00000.jsonl', 'ab') as file:
+    file.write(b'{"task_id": "tor')  # killed while it wrote
   assert collect.collect(config, tmp_path) == first
   assert written(tmp_path) == before
 
@@ -296,9 +295,7 @@ def alive(process):
 
 def _stat(process):
   """State, parent, ... of a process; nothing of one that is gone."""
-  with (
-    contextlib.suppress(OSError),
-    open(f'/proc/{process}/stat', encoding='utf-8') as file,
-  ):
-    return file.read().rpartition(')')[2].split()
+  with contextlib.suppress(OSError):
+    stat = pathlib.Path(f'/proc/{process}/stat').read_text('utf-8')
+    return stat.rpartition(')')[2].split()
   return []

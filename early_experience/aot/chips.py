@@ -5,7 +5,7 @@ import math
 import re
 
 from early_experience.runtime.errors import UserError
-from early_experience.training.metrics import PEAK_FLOPS
+from early_experience.training.flops import PEAK_FLOPS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from early_experience.aot.chips import Target
 from early_experience.aot.collectives import Collective
 from early_experience.aot.compiling import Program
 from early_experience.model import table
-from early_experience.training import metrics
+from early_experience.training.flops import model_flops
 
 _NAMED = 5  # largest buffers
 
@@ -115,7 +115,7 @@ def make(
     found,
     program if target.chip.is_tpu else None,
     program.seconds,
-    metrics.model_flops(cfg, rows, tokens),
+    model_flops(cfg, rows, tokens),
     tuple(talk),
     tuple(largest),
   )

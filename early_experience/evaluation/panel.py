@@ -82,7 +82,8 @@ def keep(folder: pathlib.Path, tasks: Mapping[str, Sequence[Task]]) -> Asked:
         f' {len(gone)} are gone and {len(new)} are new, as'
         f' {min(gone | new)!r}; use another --workdir, or delete that folder'
       )
-  files.write_json(path, asked)
+  if not whole:
+    files.write_json(path, asked)
   return asked
 
 

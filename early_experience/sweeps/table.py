@@ -19,8 +19,8 @@ def rows(workdir) -> list[dict]:
   """A row for each run of a sweep, in its order, whatever has been done.
 
   Keys: `run`, `state` (finished | failed | begun | waiting), the overrides;
-  of training `updates`, `seconds`, and `OBJECTIVE/nll` (nats a token over the
-  last `log_lines.END` updates); of evaluation `SPLIT/success`, `SPLIT/low`,
+  of training `updates`, `seconds`, and `OBJECTIVE/nll` (nats a token at the
+  end, as `log_lines.end` has it); of evaluation `SPLIT/success`, `SPLIT/low`,
   `SPLIT/high` (95% interval), `SPLIT/n` tasks that were asked, of which
   `SPLIT/set_aside` count as not solved, `SPLIT/panel` (runs with another one
   there do not compare), and alike `outcome/exact` of held-out outcomes, with

@@ -181,7 +181,8 @@ class ChatEncoding:
       )
     end = private_tokens.first_special(text[len(prompt) :])[1]
     answer = text[len(prompt) : len(prompt) + end]
-    if any(c['function']['name'] not in answer for c in last['tool_calls']):
+    names = [str(call['function']['name']) for call in last['tool_calls']]
+    if any(name not in answer for name in names):
       raise UserError(
         f'{self.template.where}: the chat template leaves out calls of tools'
       )

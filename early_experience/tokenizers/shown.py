@@ -33,7 +33,7 @@ def check(
   guard, marked = chat.tokens.guard, []
 
   def put_mark(into, key, what):
-    into[key] += mark(len(marked))
+    into[key] = f'{into[key]}{mark(len(marked))}'
     marked.append(what)
 
   messages, tools = guard(list(messages)), guard(list(tools or ()))

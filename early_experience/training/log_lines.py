@@ -4,9 +4,20 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-# Updates that the end of a stage of training is measured over. A line begins
-# there, so that it is the same for every interval of lines and checkpoints.
-END = 50
+_END = 50
+
+
+def end_begins(began: int, end: int) -> int:
+  """The update after which the end of a stage of training begins.
+
+  That is its last tenth, and `_END` updates at most. A line begins there, so
+  that it is the same for every interval of lines and of checkpoints.
+
+  Args:
+    began: the last update before the stage.
+    end: its own last one.
+  """
+  return end - min(_END, -(-(end - began) // 10))
 
 
 def read_until(
@@ -59,25 +70,24 @@ def mean(lines: Sequence[dict], before: int) -> dict:
   return out
 
 
-def end(lines: Sequence[dict]) -> dict | None:
-  """The mean of the newest stage's last `END` updates.
+def end(lines: Sequence[dict], began: int = 0) -> dict | None:
+  """The mean over the end of the newest stage, as `end_begins` has it.
 
   Args:
     lines: of a log, in order; all, or the last of them.
+    began: the last update before the first of them or before its stage.
 
   Returns:
-    A line; None where there are none. `seconds` are those of the last one.
+    A line; None where there are none. `seconds` and `lr` are the last line's.
   """
   if not lines:
     return None
-  last, first = lines[-1], len(lines) - 1
-  while first and _at_the_end(lines[first - 1], last):
-    first -= 1
-  before = lines[first - 1]['step'] if first else 0
+  last, first = lines[-1], 0
+  for number, line in enumerate(lines):
+    if line.get('stage') != last.get('stage'):
+      began, first = line['step'], number + 1
+  before, begins = began, end_begins(began, last['step'])
+  while lines[first]['step'] <= begins:
+    before, first = lines[first]['step'], first + 1
   found = mean(lines[first:], before)
   return found | {k: last[k] for k in ('seconds', 'lr') if k in last}
-
-
-def _at_the_end(line, last):
-  same = line.get('stage') == last.get('stage')
-  return same and line['step'] > last['step'] - END

@@ -10,8 +10,8 @@ every so many updates, at each checkpoint, and where a stage's end begins:
   OBJECTIVE/nll, OBJECTIVE/tokens: nats a weighted token, null where there are
     none; and the sum of the weights.
   tokens_per_s: padding included.
-  flops_per_s, utilisation: by `model_flops`; as a share of the devices' peak,
-    null where that is not known.
+  flops_per_s, utilisation: by `flops.model_flops`; as a share of the devices'
+    peak, null where that is not known.
   data_wait_share, checkpoint_share: of the time, in which the step had to wait
     for batches and for saves.
   seconds: since the training began, but for compiling and restoring.
@@ -29,11 +29,10 @@ from collections.abc import Callable
 import jax
 
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import table
-from early_experience.model.config import ModelConfig
 from early_experience.runtime import distributed, files
 from early_experience.runtime.errors import UserError
 from early_experience.training import log_lines
+from early_experience.training.flops import PEAK_FLOPS
 
 # tensorboardX would import PyTorch where it finds it: seconds, to name a type.
 _had_torch = sys.modules.setdefault('torch', None)
@@ -43,53 +42,6 @@ if _had_torch is None:
   del sys.modules['torch']
 
 METRICS = 'metrics.jsonl'
-
-# Dense bfloat16 FLOP/s of one chip as its vendor states it
-# (cloud.google.com/tpu/docs, nvidia.com data sheets), by jax's device_kind.
-PEAK_FLOPS = {
-  'TPU v4': 275e12,
-  'TPU v5 lite': 197e12,
-  'TPU v5e': 197e12,
-  'TPU v5': 459e12,
-  'TPU v5p': 459e12,
-  'TPU v6 lite': 918e12,
-  'TPU v6e': 918e12,
-  'NVIDIA A100-SXM4-40GB': 312e12,
-  'NVIDIA A100-SXM4-80GB': 312e12,
-  'NVIDIA H100 80GB HBM3': 989e12,
-  'NVIDIA H200': 989e12,
-}
-
-
-def model_flops(
-  cfg: ModelConfig, rows: int, row_tokens: int, scored: float | None = None
-) -> float:
-  """FLOPs of one update, forward and backward, by formula.
-
-  For each token: 6 a trained weight of the layers, 4 a frozen one (it has no
-  gradient), and 12 L N H T of attention over rows of T, masked or not, as is
-  customary (PaLM, arXiv 2204.02311, appendix B). For each scored token, and no
-  other: as much for the V D weights of the output head. Recomputation is not
-  counted.
-
-  Args:
-    cfg: the architecture.
-    rows: of the batch.
-    row_tokens: T.
-    scored: tokens of the batch that are targets; None: all.
-  """
-  head, layers = 0, 0
-  for path, row in table.table(cfg).items():
-    flops = (6 if row.trained else 4) * math.prod(row.shape)
-    if path.startswith('layers/'):
-      layers += flops
-    elif path == ('embed' if cfg.tied else 'head'):
-      head = flops
-  attention = 12 * cfg.layers * cfg.heads * cfg.head_dim * row_tokens
-  tokens = rows * row_tokens
-  scored = tokens if scored is None else scored
-  return float(layers + attention) * tokens + float(head) * scored
-
 
 WINDOW = 50  # updates of a stage whose mean loss a jump is measured by
 
@@ -129,7 +81,6 @@ class Log:
 
   Attributes:
     last: the newest line, or {}.
-    ends: what `log_lines.end` needs of each stage that has lines, by index.
     data_seconds, checkpoint_seconds: of this interval, that the caller waited
       for batches and for saves.
   """
@@ -145,7 +96,7 @@ class Log:
   ):
     self._path = pathlib.Path(folder) / METRICS
     lines = distributed.first_then_all(lambda: keep_until(self._path, done))
-    self.last, self.ends = {}, {}
+    self.last, self._stages = {}, {}
     for line in lines:
       self._remember(line)
     self._board = None
@@ -155,15 +106,16 @@ class Log:
     self._every, self._tokens, self._flops = every, tokens, flops
     self._seconds = self.last.get('seconds', 0.0)
     self._pending, self._interval = None, _Interval()
-    self.start(0)
+    self.start(0, 0)
 
-  def start(self, end: int) -> None:
+  def start(self, began: int, end: int) -> None:
     """Starts a stage: what went before is no training, as compiling is.
 
     Args:
-      end: the stage's last update.
+      began: the last update before the stage, whether it goes on or not.
+      end: its own last one.
     """
-    self._end = end
+    self._end_begins = log_lines.end_begins(began, end)
     self._losses.clear()  # of other objectives
     self._mark = time.perf_counter()
     self.data_seconds = self.checkpoint_seconds = 0.0
@@ -203,8 +155,7 @@ class Log:
     total.flops += self._flops(float(values['scored']))
     total.nll = _plus(total.nll, values['nll'])
     total.weight = _plus(total.weight, values['weight'])
-    end_begins = update == self._end - log_lines.END
-    if last or end_begins or update % self._every == 0:
+    if last or update == self._end_begins or update % self._every == 0:
       self._write(update, stage)
 
   def _check_jump(self, update, loss):
@@ -257,12 +208,20 @@ class Log:
         self._board.add_scalar(key, value, update)
 
   def _remember(self, line):
-    before = [self.last] if self.last else []
-    lines = self.ends.setdefault(line['stage'], before)
+    stage, before = line['stage'], self.last.get('step', 0)
+    began, lines = self._stages.setdefault(stage, (before, []))
     lines.append(line)
-    while lines[1:] and lines[1]['step'] <= line['step'] - log_lines.END:
+    begins = log_lines.end_begins(began, line['step'])
+    while lines[1:] and lines[1]['step'] <= begins:
       del lines[0]
     self.last = line
+
+  def ends(self) -> dict[int, dict]:
+    """What `log_lines.end` says of each stage that has lines, by index."""
+    return {
+      stage: log_lines.end(lines, began)
+      for stage, (began, lines) in self._stages.items()
+    }
 
   def close(self) -> None:
     if self._board:

@@ -15,8 +15,8 @@ from early_experience.runtime import distributed
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.training import (
+  flops,
   initial,
-  log_lines,
   metrics,
   optimizer,
   train_step,
@@ -105,7 +105,7 @@ class Run:
         settings.max_loss_ratio,
         tokens,
         functools.partial(
-          metrics.model_flops,
+          flops.model_flops,
           self._cfg,
           settings.batch_rows,
           self._row_tokens,
@@ -124,7 +124,7 @@ class Run:
       if self._checkpoints.latest is None:  # nothing to train
         self._checkpoints.save(state, position, None)
       seconds = log.last.get('seconds', 0.0)
-      ends = log.ends
+      ends = log.ends()
     progress.close()
     return {
       'name': name,
@@ -134,7 +134,7 @@ class Run:
       'parameters': table.count(self._cfg),
       'trained': table.count(self._cfg, trained=True),
       'stages': [
-        {'steps': stage.steps, 'end': log_lines.end(ends.get(index, []))}
+        {'steps': stage.steps, 'end': ends.get(index)}
         for index, stage in enumerate(self._stages)
       ],
     }
@@ -165,7 +165,8 @@ class Run:
       batch = next(batches)
       step = self._steps[index].lower(state, batch).compile()
     log, every = self._log, self._config.train.checkpoint_every_steps
-    log.start(position.total + steps - position.step)
+    began = position.total - position.step
+    log.start(began, began + steps)
     try:
       while position.step < steps:
         self._profile.before(position.total, state)

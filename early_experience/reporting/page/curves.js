@@ -186,7 +186,7 @@ function curvesSection() {
 }
 
 function lastValues(names) {
-  return table('Mean of the last 50 updates', [th('Policy'), th('Updates',
+  return table('The last tenth of the last stage, 50 updates at most', [th('Policy'), th('Updates',
     { class: 'n' }), DATA.objectives.map((o) => th(`${words(o)}, nats`,
     { class: 'n' })), th('Gradient norm', { class: 'n' }),
   th('Tokens per second', { class: 'n' })],
