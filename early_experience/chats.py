@@ -24,7 +24,7 @@ import sys
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
 from early_experience.preparation.sources import IMPORT
-from early_experience.runtime import commands, files, stage
+from early_experience.runtime import commands, files, paths, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.json_text import read_file
 
@@ -229,16 +229,18 @@ def _run(argv):
   parser = commands.parser('chats', __doc__)
   verbs = parser.add_subparsers(dest='command', required=True)
   command = verbs.add_parser(IMPORT)
-  command.add_argument('--workdir', required=True)
-  command.add_argument('--source', default='')
+  workdir = {'type': paths.flag('--workdir'), 'required': True}
+  command.add_argument('--workdir', **workdir)
+  command.add_argument('--source', type=paths.flag('--source'), default='')
   command.add_argument(
     '--turns', choices=('auto', 'all', 'last'), default='auto'
   )
   for name in NAMES.values():
-    command.add_argument(f'--{name}', default='')
+    flag = f'--{name}'
+    command.add_argument(flag, type=paths.flag(flag), default='')
   command = verbs.add_parser('export')
-  command.add_argument('--workdir', required=True)
-  command.add_argument('--out', required=True)
+  command.add_argument('--workdir', **workdir)
+  command.add_argument('--out', type=paths.flag('--out'), required=True)
   command.add_argument('--layout', choices=chat_export.LAYOUTS, default='turns')
   command.add_argument('--answers', choices=tuple(FORMATS), default='plain')
   command.add_argument('--k', type=int)

@@ -6,6 +6,7 @@ import functools
 
 from ml_collections import ConfigDict
 
+from early_experience.config import absent, checked, reads
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded, Misbehaves, check_record
 from early_experience.envs.interface import Environment, Task
@@ -21,6 +22,7 @@ FAILURES = 'failures'
 ANSWERS = 'answers'  # what language models in the environment said, by task
 
 
+@checked
 def collect(config: ConfigDict, workdir: str) -> dict:
   """Runs the expert over the tasks of a split; writes WORKDIR/collect.
 
@@ -36,6 +38,7 @@ def collect(config: ConfigDict, workdir: str) -> dict:
     )
 
 
+@checked
 def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
   """Likewise in a given environment and in this process.
 
@@ -58,13 +61,11 @@ def collect_from(env: Environment, config: ConfigDict, workdir: str) -> dict:
 
 
 def _collect(env, config, workdir, run):
-  settings = {
-    'env': registry.settings(config.env),
-    'collect': config.collect.to_dict(),
-  }
+  settings = reads('collect', config) | {'env': registry.settings(config.env)}
   env.tasks(config.collect.split)  # before anything is written: it may refuse
-  workers.check(config.cluster)
-  folder = stage.begin(workdir, 'collect', settings)
+  folder = stage.begin(
+    workdir, 'collect', settings, absent=absent('collect', config)
+  )
   summary = stage.finished(folder)
   if summary is None:
     _write(env, config, folder, run)

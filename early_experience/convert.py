@@ -21,7 +21,7 @@ from early_experience.hf.tensor_file import NAMES
 from early_experience.model import config as model_config
 from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
-from early_experience.runtime import commands, files
+from early_experience.runtime import commands, files, paths
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import interface, saved, tokenizer_files
 from early_experience.training import initial, origin
@@ -164,15 +164,17 @@ def _run(argv):
   parser = commands.parser('convert', __doc__)
   verbs = parser.add_subparsers(dest='command', required=True)
   command = verbs.add_parser('from_hf')
-  command.add_argument('--hf', required=True)
-  command.add_argument('--out', required=True)
+  out = {'type': paths.flag('--out'), 'required': True}
+  command.add_argument('--hf', type=paths.flag('--hf', hub=True), required=True)
+  command.add_argument('--out', **out)
   command.add_argument(
     '--param_dtype', choices=('float32', 'bfloat16'), default='float32'
   )
   command.add_argument('--round', action='store_true')
   command = verbs.add_parser('to_hf')
-  command.add_argument('--checkpoint', required=True)
-  command.add_argument('--out', required=True)
+  checkpoint = paths.flag('--checkpoint')
+  command.add_argument('--checkpoint', type=checkpoint, required=True)
+  command.add_argument('--out', **out)
   command.add_argument('--dtype', choices=tuple(NAMES), default='')
   command.add_argument('--adapters', action='store_true')
   command.add_argument('--base', default='')

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import absent, checked, reads
 from early_experience.envs import registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
@@ -22,14 +22,13 @@ from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside
 
-POLICIES = (*agent.FOLDERS, 'untrained', 'random')
-
 
 def evaluate(config: ConfigDict, workdir: str) -> dict:
   """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
   return evaluate_in(lambda: registry.make(config.env), config, workdir)
 
 
+@checked
 def evaluate_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
@@ -70,8 +69,6 @@ def evaluate_in(
 def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
-  check_choice('evaluate.policy', how.policy, POLICIES)
-  check_choice('evaluate.panel', how.panel, panel.PANELS)
   how.think = thinks(how, workdir)
   environment = make()
   tasks = _tasks(environment, how)
@@ -79,11 +76,7 @@ def _evaluate(make, renew, config, workdir):
   called = f'{config.name}_rl' if how.policy == 'rl' else config.name
   label = panel.folder_name(called, how.panel)
   name = f'evaluate/{label}'
-  settings = {key: config[key].to_dict() for key in ('evaluate', 'model')}
-  settings['env'] = registry.settings(config.env)
-  settings['seed'] = config.seed
-  if how.panel == panel.ALL:  # as older versions began their folders
-    del settings['evaluate']['panel']
+  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
   if how.policy in agent.FOLDERS:
     trained = stage.require(
       workdir, f'{agent.FOLDERS[how.policy]}/{config.name}'
@@ -93,7 +86,9 @@ def _evaluate(make, renew, config, workdir):
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
     policy = _policy(config, workdir, slots)
-  folder = stage.begin(workdir, name, settings)
+  folder = stage.begin(
+    workdir, name, settings, absent=absent('evaluate', config)
+  )
   summary = stage.finished(folder)
   if summary is None or (folder / panel.FILE).exists():
     asked = panel.keep(folder, tasks)

@@ -12,6 +12,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from early_experience.config import absent, checked, reads
 from early_experience.envs import own, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
@@ -33,6 +34,7 @@ GROUP = 16
 ANSWERS = 'answers'
 
 
+@checked
 def explore(config: ConfigDict, workdir: str) -> dict:
   """Adds alternatives to the collected trajectories; writes WORKDIR/explore.
 
@@ -46,6 +48,7 @@ def explore(config: ConfigDict, workdir: str) -> dict:
     )
 
 
+@checked
 def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
   """Likewise in a given environment and in this process.
 
@@ -78,9 +81,6 @@ def _branch(env, unit):
 
 def _explore(env, config, workdir, run):
   shares = proposers.check_shares(config.explore.proposers.to_dict())
-  if config.explore.k < 0:
-    raise UserError(f'config.explore.k is {config.explore.k}, below 0')
-  workers.check(config.cluster)
   source = stage.require(workdir, 'collect')
   named = None
   if stage.finished(pathlib.Path(workdir) / 'explore') is None:
@@ -91,7 +91,12 @@ def _explore(env, config, workdir, run):
     trajectories = list(records.read(source))
     if 'openai' in named:
       _announce(named, env, config, trajectories, workdir)
-  folder = stage.begin(workdir, 'explore', _settings(config, source))
+  folder = stage.begin(
+    workdir,
+    'explore',
+    _settings(config, source),
+    absent=absent('explore', config),
+  )
   if named:
     _write(env, named, config, trajectories, folder, run)
     stage.finish(folder, _summary(folder))
@@ -132,17 +137,12 @@ def _done(folder):
 
 def _settings(config, source):
   """All that the branches depend on."""
-  explore = config.explore.to_dict()
-  del explore['openai']
+  settings = reads('explore', config)
+  explore = settings['explore']
   explore['policy'] = _policy_place(config.explore.policy, source.parent)
-  if explore['proposers'].get('openai'):
+  if 'openai' in explore:
     explore['openai'] = identity(config.explore.openai)
-    explore['answer_format'] = config.prepare.answer_format
-  return {
-    'seed': config.seed,
-    'explore': explore,
-    'collected': files.read_json(source / stage.SETTINGS),
-  }
+  return settings | {'collected': files.read_json(source / stage.SETTINGS)}
 
 
 def _policy_place(path, workdir):

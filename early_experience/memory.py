@@ -18,6 +18,7 @@ from absl import flags
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.experience.render import OBJECTIVES
 from early_experience.hf import architecture as hf_architecture
 from early_experience.model import config as model_config
@@ -70,6 +71,7 @@ class Estimate:
     return fixed + self.temporary
 
 
+@checked
 def main(config: ConfigDict, workdir: str | None = None) -> Estimate:
   """Prints the estimate of a config, and the check if that is asked for."""
   sizes = mesh_sizes(config.mesh, DEVICES.value)

@@ -1,4 +1,4 @@
-"""Stage `prepare`: a tokenizer, and rows of training tokens."""
+"""Prepares a tokenizer, and rows of training tokens."""
 
 import contextlib
 import dataclasses
@@ -11,7 +11,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import absent, checked, reads
 from early_experience.experience import render, rows, tree
 from early_experience.hf import architecture as hf_architecture
 from early_experience.preparation import show, sources
@@ -27,6 +27,7 @@ from early_experience.tokenizers import (
 from early_experience.training import architecture
 
 
+@checked
 def prepare(config: ConfigDict, workdir: str) -> dict:
   """Writes `prepare/`: the tokenizer, split.json and rows/NAME.
 
@@ -36,7 +37,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   """
   source = _source(config, workdir)
   is_new = not (pathlib.Path(workdir) / 'prepare').exists()
-  folder = stage.begin(workdir, 'prepare', _settings(source, config))
+  folder = _begin(source, config, workdir)
   summary = stage.finished(folder)
   if summary is None:
     try:
@@ -59,6 +60,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   return summary
 
 
+@checked
 def show_one(config: ConfigDict, workdir: str, which: str) -> None:
   """Prints what is trained of one trajectory or chat; writes nothing.
 
@@ -73,8 +75,7 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
   """
   source, folder = _source(config, workdir), pathlib.Path(workdir) / 'prepare'
   if (folder / stage.SETTINGS).exists():
-    settings = _settings(source, config)
-    stage.begin(workdir, 'prepare', settings, claim=False)  # refuses others
+    _begin(source, config, workdir, claim=False)  # refuses other settings
   row_sets = config.prepare.rows
   one, _, name = which.rpartition(':')
   if name not in row_sets:
@@ -82,7 +83,7 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
     name = max(sorted(row_sets), key=lambda n: len(row_sets[n].datasets))
   source.split(config.prepare.held_out, config.seed)
   made = saved.exists(folder)
-  coder = saved.load(folder) if made else _new_tokenizer(source, config)
+  coder = saved.load(folder) if made else _new_tokenizer(source, config, folder)
   group = source.pick(one, row_sets[name], coder)
   others = ', '.join(sorted(set(row_sets) - {name}))
   print(f'rows {name} (others: {others or "none"})')
@@ -91,25 +92,26 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
 
 
 def _source(config, workdir):
-  settings = config.prepare
-  check_choice('prepare.layout', settings.layout, ('tree', 'flat'))
-  check_choice('prepare.overlong', settings.overlong, ('error', 'drop'))
-  check_choice(
-    'prepare.world_model', settings.world_model, ('inline', 'instructed')
-  )
-  if not settings.rows:
+  if not config.prepare.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
-  return sources.find(workdir, settings, config.summarise.enabled)
+  return sources.find(workdir, config.prepare, config.summarise.enabled)
 
 
-def _settings(source, config):
-  """All that the rows depend on."""
-  return {
-    **config.prepare.to_dict(),
-    'tokenizer': _tokenizer_place(config),
-    'seed': config.seed,
+def _begin(source, config, workdir, claim=True):
+  """Enters the folder, held to all that its rows depend on."""
+  folder = pathlib.Path(workdir) / 'prepare'
+  settings = {
+    **reads('prepare', config),
+    'tokenizer': _tokenizer_place(config, folder),
     'source': files.read_json(source.folder / stage.SETTINGS),
   }
+  return stage.begin(
+    workdir,
+    'prepare',
+    settings,
+    absent=absent('prepare', config),
+    claim=claim,
+  )
 
 
 def _prepare(source, config, folder):
@@ -131,13 +133,13 @@ def _prepare(source, config, folder):
 
 def _tokenizer(source, config, folder):
   if not saved.exists(folder):
-    _new_tokenizer(source, config).save(folder)
+    _new_tokenizer(source, config, folder).save(folder)
   return saved.load(folder)
 
 
-def _new_tokenizer(source, config):
+def _new_tokenizer(source, config, folder):
   settings = config.prepare
-  if given := _given_tokenizer(config):
+  if given := _given_tokenizer(config, folder):
     return _load(given, settings)
   model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
   return sentencepiece_tokenizer.SentencePieceTokenizer(model)
@@ -162,15 +164,22 @@ def _check_vocabulary(coder, init):
     interface.check_vocab(coder, rows, init.hf)
 
 
-def _given_tokenizer(config):
+def _given_tokenizer(config, folder):
   """The tokenizer of the settings, or of where the parameters come from."""
-  beside = config.init.checkpoint and saved.beside(config.init.checkpoint)
-  return config.prepare.tokenizer or str(beside or '') or config.init.hf
+  checkpoint = config.init.checkpoint
+  if config.prepare.tokenizer:
+    return config.prepare.tokenizer
+  if checkpoint and not pathlib.Path(checkpoint).is_dir():
+    raise UserError(f'config.init.checkpoint={checkpoint}: there is no folder')
+  beside = checkpoint and saved.beside(checkpoint)
+  # Of this very folder, where a training of its goes on.
+  is_own = beside and beside.resolve() == folder.resolve()
+  return ('' if is_own else str(beside or '')) or config.init.hf
 
 
-def _tokenizer_place(config):
+def _tokenizer_place(config, folder):
   """Known by what it makes of text; it is copied, and may be gone later."""
-  given, content = _given_tokenizer(config), ''
+  given, content = _given_tokenizer(config, folder), ''
   if given:
     with contextlib.suppress(UserError):
       content = _load(given, config.prepare).hash

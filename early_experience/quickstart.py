@@ -1,4 +1,4 @@
-"""Stage `quickstart`: every stage in turn, several recipes side by side."""
+"""Runs every stage in turn, several recipes side by side."""
 
 import time
 
@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from early_experience import recipes
 from early_experience.collect import collect
+from early_experience.config import checked, settled
 from early_experience.evaluation import panel
 from early_experience.explore import explore
 from early_experience.reflect import reflect
@@ -15,6 +16,7 @@ from early_experience.runtime.progress import clock
 from early_experience.summarise import summarise
 
 
+@checked
 def quickstart(config: ConfigDict, workdir: str) -> dict:
   """Runs the loop; continues where it was stopped. Ends with the table."""
   # Here, for the workers of collect and explore import this module again, and
@@ -24,15 +26,19 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
   from early_experience.train import train
 
   start = time.monotonic()
+  chosen = {
+    name: recipes.select(config, name) for name in config.quickstart.recipes
+  }
+  for each in chosen.values():  # before any stage begins
+    settled(each)
   summaries = (summarise,) if config.summarise.enabled else ()
   for stage in (collect, explore, *summaries, reflect, prepare):
     stage(config, workdir)
   results = {}
-  for recipe in config.quickstart.recipes:
-    chosen = recipes.select(config, recipe)
+  for recipe, own in chosen.items():
     if recipe != 'random':
-      train(chosen, workdir)
-    results[recipe] = evaluate(chosen, workdir)
+      train(own, workdir)
+    results[recipe] = evaluate(own, workdir)
   report(config, workdir)
   print(table(results))
   print(f'page: {workdir}/report/index.html')

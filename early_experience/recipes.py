@@ -9,7 +9,8 @@ import copy
 
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice, stage
+from early_experience.config import stage
+from early_experience.runtime.errors import UserError
 
 # Row sets by name: the datasets of each, and whether it has the branches.
 ROWS = {
@@ -49,7 +50,10 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
   Raises:
     UserError: no such recipe.
   """
-  check_choice('name', recipe, tuple(RECIPES))
+  if recipe not in RECIPES:
+    raise UserError(
+      f'the recipe is {recipe!r}, not one of: {", ".join(RECIPES)}'
+    )
   config = copy.deepcopy(config)
   config.name = recipe
   config.train.stages = RECIPES[recipe](config.budget)

@@ -14,12 +14,12 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
+from early_experience.config import absent, checked, reads
 from early_experience.experience import records
 from early_experience.experience.records import Rationale, Trajectory
 from early_experience.language import accounting
 from early_experience.language.model import LanguageModel, identity
-from early_experience.reflection import checks, decision, openai_writer
+from early_experience.reflection import checks, openai_writer
 from early_experience.reflection.decision import (
   Decision,
   Draft,
@@ -27,11 +27,9 @@ from early_experience.reflection.decision import (
 )
 from early_experience.reflection.grounded import Grounded
 from early_experience.runtime import cli, files, stage
-from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside, workers
 
-WRITERS = ('grounded', 'openai')
 DROPPED = 'dropped'
 # Trajectories whose decisions are asked about at once: enough to keep an
 # endpoint busy, few enough to lose little to a kill.
@@ -50,6 +48,7 @@ class Writer(Protocol):
     """One draft for each decision."""
 
 
+@checked
 def reflect(config: ConfigDict, workdir: str) -> dict:
   """Adds rationales to the explored trajectories; writes WORKDIR/reflect.
 
@@ -59,11 +58,6 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
       used at all.
   """
   chosen = config.reflect
-  check_choice('reflect.writer', chosen.writer, WRITERS)
-  check_choice('reflect.invalid', chosen.invalid, decision.INVALID)
-  if chosen.k < 0:
-    raise UserError(f'config.reflect.k is {chosen.k}, below 0')
-  workers.check(config.cluster)
   source = stage.require(
     workdir, 'summarise' if config.summarise.enabled else 'explore'
   )
@@ -78,7 +72,17 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
       decisions = _decisions(config)
       chats = (writer.chat(d) for t in todo for d in decisions(t))
       accounting.announce('reflect', writer.model, chats, cli.confirmed())
-  folder = stage.begin(workdir, 'reflect', _settings(config, source))
+  settings = reads('reflect', config)
+  if 'openai' in settings:
+    prompt = {'prompt': openai_writer.PROMPT}
+    settings['openai'] = identity(chosen.openai) | prompt
+  explored = files.read_json(source / stage.SETTINGS)
+  folder = stage.begin(
+    workdir,
+    'reflect',
+    settings | {'explored': explored},
+    absent=absent('reflect', config),
+  )
   if writer:
     _reflect(writer, config, todo, len(trajectories), folder)
     stage.finish(folder, _summary(folder, writer.name))
@@ -124,25 +128,6 @@ def _writer(config, workdir):
   return openai_writer.OpenAIWriter(
     LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)
   )
-
-
-def _settings(config, source):
-  """All that the rationales depend on."""
-  chosen = config.reflect
-  settings = {
-    'seed': config.seed,
-    'writer': chosen.writer,
-    'k': chosen.k,
-    'max_steps': chosen.max_steps,
-    'per_alternative': chosen.per_alternative,
-    'invalid': chosen.invalid,
-    'explored': files.read_json(source / stage.SETTINGS),
-  }
-  if chosen.writer == 'openai':
-    settings['openai'] = identity(chosen.openai) | {
-      'prompt': openai_writer.PROMPT
-    }
-  return settings
 
 
 def _done(folder):

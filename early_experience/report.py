@@ -13,6 +13,7 @@ import string
 
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.reporting import report_data
 from early_experience.runtime import cli, files
 
@@ -27,6 +28,7 @@ SCRIPTS = (
 )
 
 
+@checked
 def report(config: ConfigDict, workdir: str) -> dict:
   """Gathers the workdir and writes its page.
 

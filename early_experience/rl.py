@@ -5,6 +5,7 @@ parameters it would have had, to the bit on the same machine.
 """
 
 import copy
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ import jax
 from ml_collections import ConfigDict
 
 from early_experience import config as config_lib
-from early_experience.config import check_choice
+from early_experience.config import absent, checked, reads
 from early_experience.envs import registry
 from early_experience.envs.interface import Environment
 from early_experience.evaluate import thinks
@@ -30,30 +31,9 @@ from early_experience.training import initial, origin
 from early_experience.training.checkpoint import Checkpoints
 
 INIT = 'init'
-# What may differ between the runs that make up one.
-FREE = ('checkpoint_every', 'keep_checkpoints')
-FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
-_LEAST = {
-  'iterations': 1,
-  'tasks': 1,
-  'group': 2,
-  'minibatches': 1,
-  'epochs': 1,
-  'batch_rows': 1,
-  'mixed_rows': 0,
-  'panel_every': 0,
-  'panel_tasks': 1,
-  'checkpoint_every': 1,
-  'keep_checkpoints': 1,
-  'invalid_penalty': 0,
-  'step_weight': 0,
-  'step_discount': 0,
-  'clip_low': 0,
-  'clip_high': 0,
-  'kl_weight': 0,
-}
 
 
+@checked
 def rl(config: ConfigDict, workdir: str) -> dict:
   """Improves the policy `config.name`; writes WORKDIR/rl/NAME.
 
@@ -69,6 +49,7 @@ def rl(config: ConfigDict, workdir: str) -> dict:
   return rl_in(lambda: registry.make(config.env), config, workdir)
 
 
+@checked
 def rl_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
@@ -83,22 +64,19 @@ def rl_in(
   name = f'rl/{config.name}'
   cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
   mixed = _mixed(config, workdir, tokenizer.hash)
-  held_to = {
-    'seed': config.seed,
-    'tokenizer': tokenizer.hash,
+  held_to = reads('rl', config) | {
     'env': registry.settings(config.env),
-    'evaluate': config.evaluate.to_dict(),
-    'model': _without(FREE_MODEL, config.model.to_dict()),
-    'rl': _without(FREE, settings.to_dict()),
-    'layout': config.prepare.layout,
-    'optimizer_dtype': config.train.optimizer_dtype,
-    'start': start,
+    'init': start,
+    'tokenizer': tokenizer.hash,
     'rows': {name: rows.manifest for name, rows in mixed.items()},
   }
   folder = pathlib.Path(workdir, name)
+  begin = functools.partial(
+    stage_lib.begin, workdir, name, held_to, absent=absent('rl', config)
+  )
   summary = stage_lib.finished(folder)
   if summary is not None:
-    stage_lib.begin(workdir, name, held_to)
+    begin()
     print(_sentence(summary))
     return summary
   mesh = sharding.make_mesh(config.mesh)
@@ -108,7 +86,7 @@ def rl_in(
   _check_lengths(config, cfg, mixed)
   with Sampler(make, config, cfg, tokenizer, mesh, slots) as sampler:
     tasks, panel = _tasks(sampler.first(), settings)
-    folder = stage_lib.begin(workdir, name, held_to)
+    begin()
     with (
       jax.set_mesh(mesh),
       Checkpoints(
@@ -127,20 +105,6 @@ def rl_in(
 
 def _check(config):
   settings = config.rl
-  if config.name in ('', '.', '..') or '/' in config.name:
-    raise UserError(f'config.name = {config.name!r} is no name of a folder')
-  check_choice('rl.reward', settings.reward, ('success', 'score'))
-  check_choice('prepare.layout', config.prepare.layout, ('tree', 'flat'))
-  for key, least in _LEAST.items():
-    if settings[key] < least:
-      raise UserError(f'config.rl.{key} = {settings[key]} is below {least}')
-  if not settings.clip_low < 1:
-    raise UserError(f'config.rl.clip_low = {settings.clip_low} is not below 1')
-  for key in ('dual_clip', 'importance_cap'):
-    if settings[key] and not settings[key] > 1:
-      raise UserError(
-        f'config.rl.{key} = {settings[key]} is neither 0 (off) nor above 1'
-      )
   if settings.kl_weight and not settings.keep_start:
     raise UserError('config.rl.kl_weight needs config.rl.keep_start=True')
   shares = [share for share in settings.rows.values() if share > 0]
@@ -240,10 +204,6 @@ def _tasks(environment, settings):
       f' {settings.tasks}'
     )
   return tasks, panel
-
-
-def _without(keys, settings):
-  return {key: value for key, value in settings.items() if key not in keys}
 
 
 def _sentence(summary):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
+from early_experience.config import absent, checked
 from early_experience.experience import records
 from early_experience.experience.records import Trajectory
 from early_experience.language import accounting, prompts
@@ -25,6 +26,7 @@ ANSWERS = 'answers'
 GROUP = 8
 
 
+@checked
 def summarise(config: ConfigDict, workdir: str) -> dict:
   """Adds summaries to the explored trajectories; writes WORKDIR/summarise.
 
@@ -49,9 +51,10 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
     workdir,
     'summarise',
     {
-      'openai': identity(settings) | {'prompt': PROMPT},
+      'openai': identity(config.summarise.openai) | {'prompt': PROMPT},
       'explored': files.read_json(source / stage.SETTINGS),
     },
+    absent=absent('summarise', config),
   )
   if model:
     _summarise(model, todo, len(trajectories), folder)

@@ -1,4 +1,4 @@
-"""Stage `train`: rows of tokens to a policy, over the stages of the config.
+"""Trains: rows of tokens to a policy, over the stages of the config.
 
 It can be stopped at any moment. It goes on from its newest checkpoint, and
 ends with the parameters it would have had, to the bit on the same machine.
@@ -10,6 +10,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from early_experience.config import absent, checked, reads
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
 from early_experience.model import sharding
@@ -22,27 +23,8 @@ from early_experience.training import initial, origin, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
 
-# What may differ between the runs that make up one training. A mesh and
-# microbatches change no more than the order of sums.
-FREE_TRAIN = (
-  'microbatches',
-  'checkpoint_every_steps',
-  'keep_checkpoints',
-  'keep_best_checkpoints',
-  'log_every_steps',
-  'max_loss_ratio',
-  'profile_steps',
-)
-_LEAST = {
-  'checkpoint_every_steps': 1,
-  'keep_checkpoints': 1,
-  'keep_best_checkpoints': 0,
-  'log_every_steps': 1,
-  'max_loss_ratio': 0,
-}
-FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 
-
+@checked
 def train(config: ConfigDict, workdir: str) -> dict:
   """Trains the policy `config.name`.
 
@@ -62,7 +44,11 @@ def train(config: ConfigDict, workdir: str) -> dict:
   folder = pathlib.Path(workdir, name)
   cfg, source = initial.resolve(config, tokenizer, folder)
   rows = _open_rows(config, workdir, tokenizer.hash)
-  settings = _settings(config, tokenizer.hash, rows, folder)
+  settings = reads('train', config) | {
+    'init': _init(config.init, folder),
+    'tokenizer': tokenizer.hash,
+    'rows': {name: source.manifest for name, source in rows.items()},
+  }
   if stage_lib.finished(folder) is None:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
@@ -72,7 +58,12 @@ def train(config: ConfigDict, workdir: str) -> dict:
     run = Run(config, cfg, source, rows, row_tokens, mesh)
   distributed.first_then_all(
     lambda: stage_lib.begin(
-      workdir, name, settings, claim=distributed.is_first()
+      workdir,
+      name,
+      settings,
+      absent=absent('train', config),
+      way_on=_way_on(config, pathlib.Path(workdir, name)),
+      claim=distributed.is_first(),
     )
   )
   summary = stage_lib.finished(folder)
@@ -107,8 +98,6 @@ def _open_rows(config, workdir, tokenizer):
     key = f'config.train.stages[{index}].rows'
     if stage.steps and not names:
       raise UserError(f'{key} has no share above 0')
-    if min(stage.rows.values(), default=0) < 0:
-      raise UserError(f'{key} has a share below 0')
     if stage.steps:
       rows |= {name: loader.open_rows(workdir, name) for name in names}
   for name, source in rows.items():
@@ -138,11 +127,6 @@ def _row_tokens(config, rows, cfg):
 
 def _check_settings(config):
   settings = config.train
-  if config.name in ('', '.', '..') or '/' in config.name:
-    raise UserError(f'config.name = {config.name!r} is no name of a folder')
-  for key, least in _LEAST.items():
-    if settings[key] < least:
-      raise UserError(f'config.train.{key} = {settings[key]} is below {least}')
   traced = tuple(settings.profile_steps)
   ordered = len(traced) == 2 and 1 <= traced[0] <= traced[1]
   if traced != (0, 0) and not ordered:
@@ -152,20 +136,6 @@ def _check_settings(config):
     )
   if not settings.stages:
     raise UserError('config.train.stages is empty')
-
-
-def _settings(config, tokenizer, rows, folder):
-  train_settings = config.train.to_dict()
-  stages = train_settings.pop('stages')
-  return {
-    'seed': config.seed,
-    'tokenizer': tokenizer,
-    'init': _init(config.init, folder),
-    'model': _without(FREE_MODEL, config.model.to_dict()),
-    'train': _without(FREE_TRAIN, train_settings),
-    'stages': {str(i): stage.to_dict() for i, stage in enumerate(stages)},
-    'rows': {name: source.manifest for name, source in rows.items()},
-  }
 
 
 def _init(init, folder):
@@ -180,11 +150,17 @@ def _init(init, folder):
     old = begun.get(key)
     if path and old and isinstance(old, str) and not os.path.exists(old):
       paths[key] = old
-  return paths | ({'round': True} if init.round else {})
+  return init.to_dict() | paths
 
 
-def _without(keys, settings):
-  return {key: value for key, value in settings.items() if key not in keys}
+def _way_on(config, folder):
+  """What to do where a training was begun with other settings."""
+  beside = ' --config.init.hf=' if config.init.hf else ''
+  return (
+    'to go on from what it learnt, with these: another --config.name and'
+    f'{beside} --config.init.checkpoint={folder}; to train anew: another'
+    ' --config.name or --workdir, or delete that folder'
+  )
 
 
 def _excerpt(rows):

@@ -1,4 +1,4 @@
-"""Compiles a config's train step for chips that are not here, and says whether
+r"""Compiles a config's train step for chips that are not here, and says whether
 it fits, what it sends, and how long it takes at least.
 
   pip install "early_experience[tpu-aot]"
@@ -23,7 +23,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from early_experience.aot import chips, compiling, report
-from early_experience.runtime import cli, files
+from early_experience.config import checked
+from early_experience.runtime import cli, files, paths
 
 TOPOLOGY = flags.DEFINE_string('topology', None, 'CHIP:SHAPE, as v5e:16x16')
 SLICES = flags.DEFINE_integer('slices', 1, 'of it; config.mesh.data spans them')
@@ -31,6 +32,7 @@ MARKDOWN = flags.DEFINE_bool('markdown', False, 'print a row of docs/AOT.md')
 HLO = flags.DEFINE_string('hlo', '', 'file to write the optimised HLO to')
 
 
+@checked
 def main(config: ConfigDict, workdir: str | None = None) -> None:
   """Prints the report; exits with 1 where the step does not fit."""
   target = chips.parse(TOPOLOGY.value or '', SLICES.value)
@@ -47,7 +49,7 @@ def main(config: ConfigDict, workdir: str | None = None) -> None:
   mesh = compiling.mesh(config.mesh, target)
   program = compiling.compile_step(config, mesh)
   if HLO.value and program.text:
-    files.write_atomic(HLO.value, program.text)
+    files.write_atomic(paths.given(HLO.value, '--hlo'), program.text)
   found = report.make(config, target, dict(mesh.shape), program)
   if MARKDOWN.value:
     print(report.row(found, _name({**given, **changes})), flush=True)

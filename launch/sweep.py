@@ -1,4 +1,4 @@
-"""Runs the sweep of a config file: here, on Slurm, on Kubernetes, or prints it.
+r"""Runs the sweep of a config file: here, on Slurm or Kubernetes, or prints it.
 
   python launch/sweep.py --config=configs/tiny.py --workdir=runs/sweep
   python launch/sweep.py --config=... --workdir=... --to=slurm -- \
@@ -16,7 +16,7 @@ import sys
 
 from absl import app, flags
 
-from early_experience.runtime import process
+from early_experience.runtime import paths, process
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder, here, submit, table
 from early_experience.sweeps.runs import STAGES as ALL_STAGES
@@ -56,7 +56,8 @@ def main(argv: list[str]) -> int:
   for flag in (CONFIG, WORKDIR):
     if not flag.value:
       raise UserError(f'--{flag.name} is missing; see --help')
-  workdir = pathlib.Path(WORKDIR.value)
+  config = paths.given(CONFIG.value, '--config')
+  workdir = pathlib.Path(paths.given(WORKDIR.value, '--workdir'))
   if TO.value not in ('slurm', 'xpk'):
     if argv[1:]:
       raise UserError(f'unexpected argument {argv[1]!r}')
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
   if TO.value == 'table':
     print(table.write(workdir))
     return 0
-  runs = expand(CONFIG.value)
+  runs = expand(config)
   jobs = folder.jobs(workdir, runs, STAGES.value, SHARED.value, _index())
   if TO.value == 'commands':
     for job in jobs:
@@ -73,9 +74,9 @@ def main(argv: list[str]) -> int:
     return 0
   scheduler = submit.Scheduler(HERE, _command, argv[1:], DRY_RUN.value)
   if TO.value == 'xpk':  # its disks are not here
-    return scheduler.xpk(jobs, CONFIG.value, WORKDIR.value)
+    return scheduler.xpk(jobs, config, WORKDIR.value)
   if not DRY_RUN.value:
-    folder.begin(workdir, CONFIG.value, runs)
+    folder.begin(workdir, config, runs)
   if TO.value == 'slurm':
     return scheduler.slurm(jobs)
   arguments = ['--yes'] * YES.value

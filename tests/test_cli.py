@@ -1,10 +1,15 @@
 """What a person types: every mistake is one line, and exit code 1."""
 
+import ast
+import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
+
+from early_experience.__main__ import STAGES, TOOLS
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = '--config=configs/tiny.py'
@@ -25,9 +30,23 @@ def run(stage, *arguments):
   [
     ([CONFIG], '--workdir is missing'),
     (['--workdir=W'], '--config is missing'),
+    ([CONFIG, '--workdir=gs://b/W'], '--workdir=gs://b/W is a URL: mount'),
+    (
+      [CONFIG, '--workdir=W', '--config.mesh.new.x=1'],
+      "--config: no key 'new'",
+    ),
+    (
+      [CONFIG, '--workdir=W', "--config.mesh={'dta': 2}"],
+      'did you mean "data"',
+    ),
+    ([CONFIG, '--workdir=W', '--config.seed=-1'], 'seed is -1, not a whole'),
+    (
+      [CONFIG, '--workdir=W', '--config.prepare.rows.joint.kk=1'],
+      'config.prepare.rows.joint.kk is no setting; there are: datasets, k',
+    ),
     (['--config=configs/none.py', '--workdir=W'], 'none.py: no such file'),
     ([f'{CONFIG}:magic', '--workdir=W'], "'magic', not one of: random"),
-    ([CONFIG, '--workdir=W', '--config.sed=1'], 'Did you mean "seed"'),
+    ([CONFIG, '--workdir=W', '--config.sed=1'], 'did you mean "seed"'),
     ([CONFIG, '--workdir=W', '--config.seed=x'], '--config.seed=x'),
     (['--config=W/one.py:joint', '--workdir=W'], 'get_config() takes 0 pos'),
     ([CONFIG, '--workdir=W', 'more'], "unexpected argument 'more'"),
@@ -93,6 +112,36 @@ def test_commands_with_flags_of_their_own_name_a_wrong_one(command):
   assert f'usage: python -m early_experience.{command}' in line
 
 
+def test_the_package_lists_its_stages_and_tools():
+  result = subprocess.run(
+    [sys.executable, '-m', 'early_experience'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  lines = result.stdout.splitlines()
+  for name in (*STAGES, *TOOLS):
+    assert any(re.match(rf'  {name} +[A-Z].*\.$', line) for line in lines), name
+  here = {path.stem for path in (ROOT / 'early_experience').glob('*.py')}
+  commands = {
+    name
+    for name in here
+    if '__main__' in (ROOT / f'early_experience/{name}.py').read_text('utf-8')
+  }
+  assert commands - {'__main__'} <= {*STAGES, *TOOLS}
+
+
+def test_what_help_shows_has_all_its_backslashes():
+  """A command that goes on in the next line is copied from there."""
+  for folder in ('early_experience', 'launch'):
+    for path in (ROOT / folder).rglob('*.py'):
+      text = path.read_text('utf-8')
+      doc = ast.get_docstring(ast.parse(text), clean=False) or ''
+      written = re.match(r'r?"""(.*?)"""', text, re.DOTALL)
+      if written:
+        assert doc == written[1], path
+
+
 def test_ctrl_c_is_no_fault(tmp_path):
   config = tmp_path / 'config.py'
   config.write_text('def get_config():\n  raise KeyboardInterrupt\n')
@@ -107,6 +156,52 @@ def test_an_override_reaches_the_stage(tmp_path):
   assert result.returncode == 0, result.stderr
   assert result.stdout.startswith('collect: 3 expert trajectories')
   assert len(result.stdout.splitlines()) == 1
+
+
+def test_free_dictionaries_take_new_keys_and_merge(tmp_path):
+  code = (
+    'from early_experience.runtime import cli\n'
+    'def show(config, workdir):\n'
+    '  print(config.env.kwargs.to_dict())\n'
+    '  print(config.prepare.template_kwargs.to_dict())\n'
+    '  print(config.mesh.to_dict(), workdir)\n'
+    'cli.run(show, needs_workdir=False)\n'
+  )
+  config = tmp_path / 'mine.py'
+  config.write_text(
+    'from early_experience.config import default\n'
+    'def get_config():\n'
+    '  config = default()\n'
+    "  config.env.kwargs.source = 'generated'\n"
+    '  config.env.kwargs.rooms = 3\n'
+    '  return config\n'
+  )
+  given = [
+    f'--config={config}',
+    '--workdir=~/x$NAME',
+    "--config.env.kwargs={'rooms': 5, 'seed': 3, 'deep': {'a': 1}}",
+    '--config.env.kwargs.more=x',
+    '--config.prepare.template_kwargs.enable_thinking=False',
+    "--config.prepare.template_kwargs.date='3'",
+    "--config.mesh={'data': 2}",
+  ]
+  said = subprocess.run(
+    [sys.executable, '-c', code, *given],
+    cwd=ROOT,
+    env=os.environ | {'HOME': '/home/me', 'NAME': 'y'},
+    capture_output=True,
+    text=True,
+  )
+  kwargs, template, mesh = said.stdout.splitlines()
+  assert ast.literal_eval(kwargs) == {
+    'deep': {'a': 1},
+    'more': 'x',
+    'rooms': 5,
+    'seed': 3,
+    'source': 'generated',
+  }
+  assert ast.literal_eval(template) == {'date': '3', 'enable_thinking': False}
+  assert mesh == "{'data': 2, 'fsdp': -1, 'tensor': 1} /home/me/xy"
 
 
 def test_a_stage_before_its_turn_names_what_to_run(tmp_path):

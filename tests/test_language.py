@@ -121,9 +121,6 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
 @pytest.mark.parametrize(
   'changes, said',
   [
-    ({'concurrency': 0}, 'config.x.concurrency is 0, below 1'),
-    ({'retries': -1}, 'config.x.retries is -1, below 0'),
-    ({'max_tokens': 0}, 'config.x.max_tokens is 0, below 1'),
     ({'max_cost': 2.0}, 'config.x.max_cost=2 limits nothing: input_price and'),
     ({'base_url': 'me:hush@host:1/v1'}, 'config.x.base_url does not begin'),
   ],
@@ -159,3 +156,57 @@ def test_a_talker_says_the_same_when_an_episode_is_played_again(tmp_path):
 def test_a_talkers_settings_are_checked(wrong, said):
   with pytest.raises(UserError, match=said):
     talker(wrong, 'config.env.kwargs.user')
+
+
+def picky(request):
+  """As the newest models of OpenAI answer."""
+  for key, said in (
+    (
+      'max_tokens',
+      "Unsupported parameter: 'max_tokens' is not supported with this model."
+      " Use 'max_completion_tokens' instead.",
+    ),
+    (
+      'temperature',
+      "Unsupported value: 'temperature' does not support 0.4 with this model.",
+    ),
+  ):
+    if key in request:
+      return 400, {'error': {'message': said, 'param': key}}
+  return f'{request["max_completion_tokens"]} tokens'
+
+
+def test_a_server_that_takes_neither_max_tokens_nor_a_temperature(tmp_path):
+  with FakeEndpoint(lambda *_: picky(server.requests[-1][-1])) as server:
+
+    def ask(**changes):
+      config = settings(base_url=server.url, temperature=0.4, **changes)
+      chats = [say('a', sample=sample) for sample in range(2)]
+      return LanguageModel(config, 'config.x', tmp_path).ask(chats)
+
+    with pytest.raises(UserError, match=r'; set config.x.token_limit=max_comp'):
+      ask()
+    named = {'token_limit': 'max_completion_tokens'}
+    with pytest.raises(UserError, match='; set config.x.sends_temperature=Fal'):
+      ask(**named)
+    first, second = ask(**named, sends_temperature=False)
+    assert first.text == second.text == '20 tokens'
+    assert not first.cached and not second.cached, "the chance is the server's"
+    assert set(server.requests[-1][-1]) == {
+      'model',
+      'messages',
+      'max_completion_tokens',
+    }
+
+
+def test_the_name_of_the_limit_makes_no_other_answer(tmp_path):
+  asks(tmp_path, echo, [say('a')])
+  named = {'token_limit': 'max_completion_tokens'}
+  _, sent = asks(tmp_path, echo, [say('a')], **named)
+  assert not sent
+
+
+def test_no_temperature_beside_several():
+  config = settings(temperatures=(0.1, 0.2), sends_temperature=False)
+  with pytest.raises(UserError, match='leave temperatures and checkpoint'):
+    LanguageModel(config, 'config.x')

@@ -23,7 +23,7 @@ LAYERS = (
   ('collect', 'summarise', 'prepare', 'reflect', 'train', 'reporting'),
   ('explore', 'evaluate', 'report', 'chats', 'convert', 'memory'),
   ('rl',),
-  ('quickstart', 'sweeps'),
+  ('quickstart', 'sweeps', '__main__'),
   ('aot', 'benchmark', 'analysis'),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

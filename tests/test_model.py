@@ -252,9 +252,9 @@ def test_initial_logits_are_near_uniform_and_follow_the_key():
   [
     ({'heads': 3}, 'config.model.kv_heads = 4'),
     ({'head_dim': 7}, 'config.model.head_dim = 7'),
-    ({'layers': 0}, 'config.model.layers = 0'),
-    ({'norm_eps': 0.0}, 'config.model.norm_eps = 0.0'),
-    ({'attention_block': -1}, 'config.model.attention_block = -1'),
+    ({'layers': 0}, 'config.model.layers is 0'),
+    ({'norm_eps': 0.0}, 'config.model.norm_eps is 0.0'),
+    ({'attention_block': -1}, 'config.model.attention_block is -1'),
     ({'dtype': 'float16'}, 'float32, bfloat16'),
     ({'remat': 'some'}, 'not one of: none, '),
     ({'lairs': 3}, 'config.model.lairs is unknown'),

@@ -5,7 +5,7 @@ import collections
 import pytest
 
 from early_experience import collect, explore
-from early_experience.config import default
+from early_experience.config import default, settled
 from early_experience.experience import records
 from early_experience.preparation import sources
 from early_experience.runtime.errors import UserError
@@ -237,7 +237,7 @@ def test_the_world_model_may_learn_from_some_proposers_alone(workdir):
   assert not {'sit', 'fly', 'jump'} & set(actions), "which are a model's alone"
   config.prepare.rows.world.proposers = ('me',)
   with pytest.raises(UserError, match="rows.world.proposers is 'me', not one"):
-    sources.find(workdir, config.prepare, summarised=False)
+    settled(config)
 
 
 def test_bad_input_ends_in_one_line_and_leaves_nothing(workdir, monkeypatch):

@@ -8,7 +8,6 @@ import pytest
 from early_experience import config as config_lib
 from early_experience.model import table
 from early_experience.model.sharding import put_batch
-from early_experience.runtime.errors import UserError
 from early_experience.training import optimizer, train_step
 from early_experience.training.checkpoint import Checkpoints, Position
 from tests.training_case import batch_of, mesh_of, model_of, rows_of, to_numpy
@@ -133,8 +132,3 @@ def test_small_updates_of_half_precision_parameters_are_lost():
     states = [trained(dtype, 'float32', n, slow)[0] for n in (0, 3)]
     norms = [state.params['layers']['mlp_norm'] for state in states]
     assert bool((norms[0] != norms[1]).any()) == moves
-
-
-def test_an_unknown_dtype_is_named():
-  with pytest.raises(UserError, match='train.optimizer_dtype.*float16'):
-    tx_of(model_of(), 'float16')

@@ -191,20 +191,20 @@ def change_manifest(workdir, **changes):
     ({'batch_rows': 6, 'microbatches': 4}, (1, 1, 1), 'batch_rows = 6'),
     ({'batch_rows': 8, 'microbatches': 4}, (2, 2, 1), 'multiple of 16'),
     ({}, (1, 1, 4), 'tensor = 4 does not divide kv_heads = 2'),
-    ({'checkpoint_every_steps': 0}, (1, 1, 1), 'every_steps = 0 is below 1'),
-    ({'log_every_steps': 0}, (1, 1, 1), 'log_every_steps = 0 is below 1'),
-    ({'keep_checkpoints': 0}, (1, 1, 1), 'keep_checkpoints = 0 is below 1'),
+    ({'checkpoint_every_steps': 0}, (1, 1, 1), 'every_steps is 0, not a'),
+    ({'log_every_steps': 0}, (1, 1, 1), 'log_every_steps is 0, not a'),
+    ({'keep_checkpoints': 0}, (1, 1, 1), 'keep_checkpoints is 0, not a'),
     ({'profile_steps': (3, 2)}, (1, 1, 1), r'profile_steps = \(3, 2\)'),
     ({'profile_steps': (3,)}, (1, 1, 1), r'profile_steps = \(3,\)'),
     ({'stages': []}, (1, 1, 1), 'stages is empty'),
     (
-      {'stages': [config_lib.stage(rows={'world': -1})]},
+      {'stages': [config_lib.stage(rows={'world': 0})]},
       (1, 1, 1),
       'no share above 0',
     ),
     (
       {'stages': [config_lib.stage(rows={'world': -1, 'expert': 1})]},
-      *((1, 1, 1), 'share below 0'),
+      *((1, 1, 1), 'rows.world is -1, not a number'),
     ),
   ],
 )
@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused_before_its_folder_is_begun(
 def test_a_name_that_leads_elsewhere_is_refused(workdir, name):
   config = config_of()
   config.name = name
-  with pytest.raises(UserError, match='config.name = '):
+  with pytest.raises(UserError, match='config.name is '):
     train(config, workdir)
 
 

@@ -31,7 +31,7 @@ def get_config():
   config.env.kwargs.tasks = 32
   config.rl.update(iterations=6, checkpoint_every=2, invalid_penalty=0.1)
   config.rl.mixed_rows, config.rl.rows = 1, {'expert': 1.0}
-  config.rl.weights = {'imitation': 0.1}
+  config.rl.weights.imitation = 0.1
   config.model.max_tokens = 128
   return config
 """

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from early_experience import chats, recipes
 from early_experience.collect import collect
+from early_experience.config import checked
 from early_experience.experience.chat_export import LAYOUTS, Variant
 from early_experience.explore import explore
 from early_experience.prepare import prepare
@@ -30,6 +31,7 @@ def main() -> None:
   cli.run(sharing, needs_workdir=False)
 
 
+@checked
 def sharing(config: ConfigDict, workdir: str | None = None) -> dict:
   """Prints and returns tokens flat and as trees, by source and row set.
 

@@ -26,7 +26,7 @@ from early_experience.envs import registry
 from early_experience.experience import records
 from early_experience.exploration import branching
 from early_experience.prepare import prepare
-from early_experience.runtime import commands, files, stage
+from early_experience.runtime import commands, files, paths, stage
 from early_experience.runtime.errors import UserError
 from early_experience.work import local, workers
 from early_experience.work.units import Failure, in_a_line
@@ -43,7 +43,8 @@ _HEAD = (
 @commands.one_line
 def main() -> None:
   parser = sample_lib.parser('envs', __doc__, trajectories=12)
-  parser.add_argument('--file', default='docs/ENVIRONMENTS.md')
+  file = paths.flag('--file')
+  parser.add_argument('--file', type=file, default='docs/ENVIRONMENTS.md')
   arguments = parser.parse_args(sys.argv[1:])
   for name in arguments.env or sorted(registry.ENVIRONMENTS):
     try:

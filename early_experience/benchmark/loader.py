@@ -1,4 +1,4 @@
-"""How fast rows are read, and how long training waits for them.
+r"""How fast rows are read, and how long training waits for them.
 
 python -m early_experience.benchmark loader --config=configs/quickstart.py \
     --workdir=WORKDIR
@@ -17,6 +17,7 @@ import time
 from absl import flags
 from ml_collections import ConfigDict
 
+from early_experience.config import checked
 from early_experience.experience import loader
 from early_experience.runtime import cli, stage
 from early_experience.train import train
@@ -32,6 +33,7 @@ def main() -> None:
   )
 
 
+@checked
 def run(
   config: ConfigDict, workdir: str, batches: int, updates: int
 ) -> dict[str, float]:

@@ -28,7 +28,7 @@ from early_experience.experience import conversation, render
 from early_experience.experience.answer_format import find_format
 from early_experience.exploration import branching
 from early_experience.exploration.proposers import contexts_of
-from early_experience.runtime import commands, files
+from early_experience.runtime import commands, files, paths
 from early_experience.runtime.errors import UserError
 from early_experience.work import workers
 from early_experience.work.units import Failure
@@ -75,7 +75,8 @@ def main() -> None:
   parser.add_argument(
     '--address', default='', help="as config.cluster.address: '' or local"
   )
-  parser.add_argument('--file', default='docs/SCALE.md')
+  file = paths.flag('--file')
+  parser.add_argument('--file', type=file, default='docs/SCALE.md')
   arguments = parser.parse_args(sys.argv[1:])
   run(arguments)
 

@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 
 from early_experience import recipes
 from early_experience.collect import collect
+from early_experience.config import checked
 from early_experience.experience import loader, records, rows
 from early_experience.explore import explore
 from early_experience.model import config as model_config
@@ -42,6 +43,7 @@ def main() -> None:
   cli.run(tree, needs_workdir=False)
 
 
+@checked
 def tree(config: ConfigDict, workdir: str | None = None) -> list[dict]:
   """Prints and returns the comparison for the config's and for long episodes.
 

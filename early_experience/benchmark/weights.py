@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 
-from early_experience.runtime import commands
+from early_experience.runtime import commands, paths
 from early_experience.runtime.errors import UserError
 
 _LAYERS = 16
@@ -43,7 +43,9 @@ _FILE_BYTES = 1_000_000_000
 def main() -> None:
   parser = commands.parser('benchmark weights', __doc__)
   parser.add_argument(
-    '--folder', help='for the checkpoints; default: a temporary one'
+    '--folder',
+    type=paths.flag('--folder'),
+    help='for the checkpoints; default: a temporary one',
   )
   parser.add_argument('--layers', type=int, default=_LAYERS)
   parser.add_argument('--measure', help=argparse.SUPPRESS)

@@ -1,6 +1,6 @@
-"""What a setting may be."""
+"""What a setting of an environment, or of a file, may be."""
 
-from early_experience.runtime.errors import UserError
+from early_experience.config.rules import among
 
 
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> str:
@@ -9,8 +9,4 @@ def check_choice(key: str, value: str, choices: tuple[str, ...]) -> str:
   Raises:
     UserError: it is none of the choices; the message names the key and them.
   """
-  if value not in choices:
-    raise UserError(
-      f'config.{key} is {value!r}, not one of: {", ".join(choices)}'
-    )
-  return value
+  return among(choices)(f'config.{key}', value)

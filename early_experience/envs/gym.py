@@ -24,6 +24,7 @@ class Gym(Environment):
   name, splits = 'gym', ('train', 'test')
   licence = "the user's"
   expert_name = 'demonstrations'
+  paths = ('demonstrations',)
 
   def __init__(
     self,

@@ -66,6 +66,7 @@ class Environment(abc.ABC):
     expert_probes: the expert tries what may be rejected, and goes on from the
       answer. Elsewhere a rejected action says that the expert and the
       environment have parted, and its episode is no data.
+    paths: those of the constructor's arguments that are files or folders.
     instruction: of the running task; set by `reset`.
   """
 
@@ -78,6 +79,7 @@ class Environment(abc.ABC):
   branching: str = 'replay'
   expert_name: str = 'scripted'
   expert_probes: bool = False
+  paths: tuple[str, ...] = ()
   instruction: str = ''
 
   @abc.abstractmethod

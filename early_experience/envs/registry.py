@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from early_experience.config import check_choice
 from early_experience.envs.interface import Environment
-from early_experience.runtime import files, stage
+from early_experience.runtime import files, paths, stage
 from early_experience.runtime.errors import UserError
 
 # name -> module:class. The modules import what an environment needs only when
@@ -126,6 +126,8 @@ def make(env: ConfigDict) -> Environment:
         f'config.env.kwargs.{key} is no argument of {name};'
         f' {hint}there are: {", ".join(known)}'
       )
+    if key in kind.paths and isinstance(kwargs[key], str):
+      kwargs[key] = paths.given(kwargs[key], f'config.env.kwargs.{key}')
   try:
     return kind(**kwargs)
   except ImportError as error:  # only part of it is there, or a namesake

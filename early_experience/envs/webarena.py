@@ -45,6 +45,7 @@ class WebArena(Environment):
   )
   branching = 'replay'
   expert_name = 'demonstrations'
+  paths = ('data', 'demonstrations')
 
   def __init__(self, *, data: str = '', demonstrations: str = ''):
     """Reads the tasks.

@@ -10,9 +10,9 @@ actions, and no thoughts: evaluation renders it by the same functions.
 import dataclasses
 from collections.abc import Sequence
 
+from early_experience.config import OBJECTIVES as OBJECTIVES
 from early_experience.experience.records import Trajectory
 
-OBJECTIVES = ('imitation', 'world_model', 'reflection')
 ROLES = ('system', 'task', 'observation', 'action', 'thought')
 
 WORLD_MODEL_INSTRUCTION = (

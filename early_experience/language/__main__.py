@@ -9,7 +9,7 @@ said through a model, where WORKDIR is the file that keeps it.
 import pathlib
 
 from early_experience.language.cache import FILE, Cache
-from early_experience.runtime import commands
+from early_experience.runtime import commands, paths
 from early_experience.runtime.errors import UserError
 
 _HEAD = ('model', 'prompt', 'answers', 'tokens in', 'tokens out')
@@ -50,7 +50,7 @@ def table(place: str) -> str:
 @commands.one_line
 def main() -> None:
   parser = commands.parser('language', __doc__)
-  parser.add_argument('workdir', metavar='WORKDIR')
+  parser.add_argument('workdir', type=paths.flag('WORKDIR'), metavar='WORKDIR')
   print(table(parser.parse_args().workdir))
 
 

@@ -71,7 +71,7 @@ class Endpoint:
         f'{KEY} is not set in the environment; a local endpoint that needs no'
         f' key is named by {where}.base_url'
       )
-    self._openai, self._settings = openai, settings
+    self._openai, self._settings, self._where = openai, settings, where
     self.name = settings.model
     kwargs = settings.template_kwargs.to_dict()
     self.request = {
@@ -135,14 +135,16 @@ class Endpoint:
 
   async def _ask(self, client, messages, temperature, waits=0):
     settings, failed = self._settings, self._failed
+    options = {settings.token_limit: settings.max_tokens}
+    if temperature is not None:
+      options['temperature'] = temperature
     # The library's own, each time that we waited and this time.
     retries = waits + (waits + 1) * settings.retries
     try:
       response = await client.chat.completions.with_raw_response.create(
         model=settings.model,
         messages=messages,
-        temperature=temperature,
-        max_tokens=settings.max_tokens,
+        **options,
         extra_body=self._extra,
       )
     except self._openai.APIStatusError as error:
@@ -159,7 +161,7 @@ class Endpoint:
         return await self._ask(client, messages, temperature, waits + 1)
       if status >= 500:
         return failed('server', error, retries)
-      return failed('refused', error)
+      return failed('refused', error, remedy=self._remedy(str(error)))
     except self._openai.APITimeoutError as error:
       return failed('timeout', error, retries)
     except self._openai.APIConnectionError as error:
@@ -198,10 +200,19 @@ class Endpoint:
       retries=retries,
     )
 
-  def _failed(self, reason, error, retries=0):
+  def _remedy(self, said):
+    """The setting for a server that does not take what others do."""
+    settings = self._settings
+    if 'max_completion_tokens' in said and settings.token_limit == 'max_tokens':
+      return f'; set {self._where}.token_limit=max_completion_tokens'
+    if "'temperature'" in said and settings.sends_temperature:
+      return f'; set {self._where}.sends_temperature=False'
+    return ''
+
+  def _failed(self, reason, error, retries=0, remedy=''):
     if isinstance(error, Exception):
       error = f'{type(error).__name__}: {error}'
-    said = in_one_line(self._without_key(error))
+    said = in_one_line(self._without_key(error)) + remedy
     return Failure(reason, said, retries=retries)
 
   def _without_key(self, text):

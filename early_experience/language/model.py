@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from early_experience.config import endpoint
+from early_experience.config import answers, check, define_endpoint, endpoint
 from early_experience.language import cache as cache_lib
 from early_experience.language.accounting import Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
@@ -15,13 +15,6 @@ from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
-
-# What answers do not depend on: where and how hard we knock, what it costs.
-_ASIDE = (
-  'base_url', 'cache', 'concurrency', 'retries', 'timeout_seconds',
-  'input_price', 'output_price', 'max_cost', 'max_total_tokens',
-)  # fmt: skip
-_LEAST = {'concurrency': 1, 'max_tokens': 1, 'retries': 0, 'temperature': 0.0}
 
 
 class Backend(Protocol):
@@ -50,14 +43,12 @@ class Backend(Protocol):
 
 def identity(settings: ConfigDict) -> dict:
   """What answers depend on, for the settings of a stage."""
-  settings = settings.to_dict()
-  for key in _ASIDE:
-    del settings[key]
-  if folder := settings['checkpoint']:
+  found = answers(settings)
+  if folder := found['checkpoint']:
     from early_experience.training import origin  # JAX, as for a `Decoder`
 
-    settings['checkpoint'] = stage.place(folder, origin.content(folder))
-  return settings
+    found['checkpoint'] = stage.place(folder, origin.content(folder))
+  return found
 
 
 class LanguageModel:
@@ -82,8 +73,10 @@ class LanguageModel:
     where: str,
     workdir: str | pathlib.Path | None = None,
   ):
-    _check_numbers(settings, where)
+    _check_limit(settings, where)
     self._temperatures = tuple(settings.temperatures) or (settings.temperature,)
+    if not settings.sends_temperature:
+      self._temperatures = (None,)
     self._backend: Backend = _backend(settings, where)
     self.name, self.where = self._backend.name, where
     self.prices = Prices.of(settings)
@@ -197,7 +190,7 @@ class LanguageModel:
         'messages': chat.messages,
         'prompt': chat.prompt,
         'temperature': temperature,
-        'sample': chat.sample if temperature else 0,
+        'sample': 0 if temperature == 0 else chat.sample,
       }
     )
 
@@ -216,12 +209,14 @@ def talker(settings: dict, where: str) -> LanguageModel:
   Raises:
     UserError: a setting is unknown, missing, or cannot be kept.
   """
-  whole = endpoint(temperature=0.0, max_tokens=512).lock()
+  own = {'temperature': 0.0, 'max_tokens': 512}
+  whole = endpoint(**own)
   try:
     whole.update(settings)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     said = ' '.join(str(error.args[0] if error.args else error).split())
     raise UserError(f'{where}: {said}') from None
+  check(define_endpoint(**own), whole, where)
   if whole.max_cost or whole.max_total_tokens:
     raise UserError(
       f'{where} has max_cost or max_total_tokens: what a talk will take is not'
@@ -235,10 +230,7 @@ def talker(settings: dict, where: str) -> LanguageModel:
   return LanguageModel(whole, where)
 
 
-def _check_numbers(settings, where):
-  for key, least in _LEAST.items():
-    if settings[key] < least:
-      raise UserError(f'{where}.{key} is {settings[key]}, below {least}')
+def _check_limit(settings, where):
   if settings.max_cost and not settings.input_price + settings.output_price:
     raise UserError(
       f'{where}.max_cost={settings.max_cost:g} limits nothing: input_price and'
@@ -247,6 +239,13 @@ def _check_numbers(settings, where):
 
 
 def _backend(settings, where):
+  if not settings.sends_temperature and (
+    settings.temperatures or settings.checkpoint
+  ):
+    raise UserError(
+      f'{where}.sends_temperature is False, for a server that takes none: leave'
+      ' temperatures and checkpoint empty'
+    )
   if settings.checkpoint and (settings.model or settings.base_url):
     raise UserError(
       f'{where} has a checkpoint beside model or base_url: leave one empty'

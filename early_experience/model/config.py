@@ -4,23 +4,10 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from early_experience.config import check, define_model
 from early_experience.model import precision
 from early_experience.runtime.errors import UserError
 
-_CHOICES = {
-  'remat': ('none', 'dots', 'attention', 'full'),
-  'rope_scaling': ('none', 'linear', 'llama3'),
-  'activation': ('silu', 'gelu_tanh'),
-}
-_MAY_BE_ZERO = (
-  'attention_block',
-  'rope_original_tokens',
-  'window',
-  'query_scale',
-  'attention_softcap',
-  'logit_softcap',
-  'lora_rank',
-)
 # The matrices of a layer.
 MATRICES = ('q', 'k', 'v', 'o', 'gate', 'up', 'down')
 # What no parameter and no output depends on, but for rounding.
@@ -99,10 +86,12 @@ def from_config(model: ConfigDict, vocab_size: int) -> ModelConfig:
   for key in set(model) ^ names:
     state = 'unknown' if key in model else 'missing'
     raise UserError(f'config.model.{key} is {state}')
+  check(define_model(), model, 'config.model')
+  for name in ('dtype', 'param_dtype'):
+    precision.check(f'model.{name}', model[name])
   values = dict(model) | {'lora_targets': tuple(model['lora_targets'])}
   values['vocab_size'] = model['vocab_size'] or vocab_size
   cfg = ModelConfig(**values)
-  _check_values(cfg)
   if vocab_size > cfg.vocab_size:
     raise UserError(
       f'the tokenizer has {vocab_size} ids, but the embedding only'
@@ -130,23 +119,3 @@ def from_config(model: ConfigDict, vocab_size: int) -> ModelConfig:
       "config.model.rope_scaling = 'llama3' needs rope_original_tokens"
     )
   return cfg
-
-
-def _check_values(cfg):
-  for name in ('dtype', 'param_dtype'):
-    precision.check(f'model.{name}', getattr(cfg, name))
-  for field in dataclasses.fields(cfg):
-    value = getattr(cfg, field.name)
-    key = f'config.model.{field.name} = {value!r}'
-    if field.name in _CHOICES and value not in _CHOICES[field.name]:
-      raise UserError(f'{key} is not one of: {_listed(field.name)}')
-    if field.type in (int, float):
-      zero = field.name in _MAY_BE_ZERO
-      least = 0 if zero else 1
-      small = value < 0 if zero else value <= 0
-      if value < least if field.type is int else small:
-        raise UserError(f'{key} is too small')
-
-
-def _listed(name):
-  return ', '.join(_CHOICES[name])

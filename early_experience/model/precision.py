@@ -4,10 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from early_experience.config import check_choice
 from early_experience.runtime.errors import UserError
-
-DTYPES = ('float32', 'bfloat16', 'float64')
 
 
 def check(key: str, dtype: str) -> None:
@@ -20,7 +17,6 @@ def check(key: str, dtype: str) -> None:
   Raises:
     UserError: it would; the message names the setting.
   """
-  check_choice(key, dtype, DTYPES)
   if dtype == 'float64' and not jax.config.jax_enable_x64:
     raise UserError(
       f'config.{key} = {dtype!r} needs JAX_ENABLE_X64=1 in the environment'

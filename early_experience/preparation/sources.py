@@ -13,14 +13,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience.config import check_choice
 from early_experience.experience import chat_record, records, render
 from early_experience.experience import tree as tree_lib
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers.interface import Tokenizer
 
-DATASETS = render.OBJECTIVES  # a dataset is named after the objective it feeds
 IMPORT = 'import'  # the folder of a workdir that `chats import` writes
 CHATS = 512  # in a group; bounds the memory
 
@@ -97,14 +95,6 @@ def find(workdir, settings: ConfigDict, summarised: bool) -> Source:
   Raises:
     UserError: what it takes is not there yet; the message has the command.
   """
-  check_choice('prepare.source', settings.source, ('trajectories', IMPORT))
-  for name, rows in settings.rows.items():
-    for dataset in rows.datasets:
-      check_choice(f'prepare.rows.{name}.datasets', dataset, DATASETS)
-    for proposer in rows.get('proposers', ()):
-      check_choice(
-        f'prepare.rows.{name}.proposers', proposer, records.PROPOSERS
-      )
   if settings.source == IMPORT:
     return Chats(workdir)
   return Trajectories(workdir, settings, summarised)

@@ -11,8 +11,6 @@ from early_experience.experience.records import (
 )
 from early_experience.language.answer import Answer, Failure
 
-INVALID = ('replace', 'keep')  # what becomes of ideas that cannot be done
-
 
 @dataclasses.dataclass(frozen=True)
 class Decision:

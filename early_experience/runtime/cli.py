@@ -9,12 +9,19 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
+from ml_collections.config_flags import config_path
 
-from early_experience.runtime import cluster, peers, process
+from early_experience.runtime import cluster, paths, peers, process
 from early_experience.runtime.errors import UserError, in_file, words
 
+# It is locked by `_merge`, and comes locked but for the dictionaries that take
+# new keys.
 CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'configs/NAME.py[:recipe]', lock_config=True
+  'config',
+  None,
+  'configs/NAME.py[:recipe]',
+  lock_config=False,
+  accept_new_attributes=True,
 )
 WORKDIR = flags.DEFINE_string('workdir', None, 'folder of this run')
 YES = flags.DEFINE_boolean(
@@ -100,8 +107,16 @@ def _await_verdict(error):
 
 def _parse(argv, required):
   """Lets absl parse, and turns its complaints into one line."""
+  begins = '--config='
+  argv = [
+    begins + paths.given(arg.removeprefix(begins), '--config')
+    if arg.startswith(begins)
+    else arg
+    for arg in argv
+  ]
   try:
     left = flags.FLAGS(argv)
+    _merge(flags.FLAGS['config'])
   except UserError:
     raise
   except Exception as error:
@@ -109,7 +124,9 @@ def _parse(argv, required):
     if where := in_file(error, [os.path.abspath(path) for path in configs]):
       _fail(where)
     if isinstance(error, (KeyError, AttributeError)):
-      _fail(f'--config has no key {words(error)}')
+      said = words(error)
+      said = said if said.startswith('Key') else f'no key {said}'
+      _fail(f'--config: {said}')
     if isinstance(error, (flags.Error, TypeError, ValueError, OSError)):
       while 'Error whilst parsing config file' in str(error):  # a traceback
         error = error.__context__
@@ -124,16 +141,32 @@ def _parse(argv, required):
   return left
 
 
+def _merge(flag):
+  """A dictionary on the command line changes the keys that it has alone."""
+  if not isinstance(flag.value, ConfigDict):
+    return
+  given = [
+    k for k, v in flag.override_values.items() if isinstance(v, ConfigDict)
+  ]
+  before = flag.parser.parse(flag.config_filename) if given else None
+  for key in given:
+    merged = config_path.get_value(key, before)
+    merged.update(config_path.get_value(key, flag.value))
+    config_path.set_value(key, flag.value, merged)
+  flag.value.lock()
+
+
 def _main(stage, argv, many_processes):
   if len(argv) > 1:
     raise UserError(f'unexpected argument {argv[1]!r}; {_USAGE}')
   if not isinstance(CONFIG.value, ConfigDict):
     raise UserError('get_config() of --config returns no ConfigDict')
-  if WORKDIR.value and 'jax' in sys.modules:
+  workdir = WORKDIR.value and paths.given(WORKDIR.value, '--workdir')
+  if workdir and 'jax' in sys.modules:
     # Compiled programs are kept beside the run, for the stages that follow.
     jax_config = sys.modules['jax'].config
     if not jax_config.jax_compilation_cache_dir:
-      cache = os.path.join(WORKDIR.value, 'jax_cache')
+      cache = os.path.join(workdir, 'jax_cache')
       jax_config.update('jax_compilation_cache_dir', cache)
   if many_processes:
     # jax, which others do without
@@ -148,7 +181,7 @@ def _main(stage, argv, many_processes):
       f'this stage runs in one process, but'
       f' {cluster.launched() or "--coordinator"} starts many: launch it once'
     )
-  stage(CONFIG.value, WORKDIR.value)
+  stage(CONFIG.value, workdir)
 
 
 def _fail(message):

@@ -12,6 +12,7 @@ import os
 import pathlib
 import socket
 import sys
+from collections.abc import Iterator
 
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
@@ -20,7 +21,13 @@ SETTINGS, SUMMARY, LOCK = 'settings.json', files.SUMMARY, '.lock'
 
 
 def begin(
-  workdir, name: str, settings: dict, claim: bool = True
+  workdir,
+  name: str,
+  settings: dict,
+  *,
+  absent: dict | None = None,
+  way_on: str = 'use another --workdir, or delete that folder',
+  claim: bool = True,
 ) -> pathlib.Path:
   """Creates or re-enters a stage's folder.
 
@@ -28,6 +35,8 @@ def begin(
     workdir: the run's folder.
     name: the stage's folder, e.g. `explore` or `train/joint`.
     settings: JSON-able; everything that the outputs depend on.
+    absent: what those mean that an older version did not write: the defaults.
+    way_on: what to do where the folder was begun with others.
     claim: keep other runs out of it for as long as this process lives.
 
   Raises:
@@ -37,15 +46,18 @@ def begin(
   folder = pathlib.Path(workdir) / name
   if claim and finished(folder) is None:
     _claim(folder)
-  settings = json.loads(json.dumps(settings))
+  settings, absent = json.loads(json.dumps([settings, absent or {}]))
   path = folder / SETTINGS
   if path.exists():
     old = files.read_json(path)
-    changed = sorted(_differences(old, settings))
+    changed = [
+      f'{key} was {was!r}, is {now!r}'
+      for key, was, now in differences(old, settings, absent)
+    ]
     if changed:
       raise UserError(
         f'{folder} was begun with other settings: {", ".join(changed)};'
-        ' use another --workdir, or delete that folder'
+        f' {way_on}'
       )
   else:
     files.write_json(path, settings)
@@ -122,17 +134,30 @@ def require(workdir, name: str) -> pathlib.Path:
   return folder
 
 
-def _differences(old, new, prefix=''):
+def differences(
+  old: dict, new: dict, absent: dict, prefix: str = ''
+) -> Iterator[tuple[str, object, object]]:
+  """Yields (key, old value, new value) of what differs, in order.
+
+  Args:
+    old: settings, nested.
+    new: likewise.
+    absent: what those of the new ones mean that are not in the old.
+    prefix: of the keys.
+  """
   for key in sorted(old.keys() | new.keys()):
-    a, b = old.get(key, '(absent)'), new.get(key, '(absent)')
-    if _is_place(a) or _is_place(b):
-      (a, was), (b, content) = _parts(a), _parts(b)
-      if a != b and not (was and was == content):
-        yield f'{prefix}{key} was {a!r}, is {b!r}'
-    elif isinstance(a, dict) and isinstance(b, dict):
-      yield from _differences(a, b, f'{prefix}{key}.')
-    elif a != b:
-      yield f'{prefix}{key} was {a!r}, is {b!r}'
+    default = absent.get(key, '(absent)')
+    was = old.get(key, default if key in new else '(absent)')
+    now = new.get(key, '(absent)')
+    if _is_place(was) or _is_place(now):
+      (was, held), (now, holds) = _parts(was), _parts(now)
+      if was != now and not (held and held == holds):
+        yield f'{prefix}{key}', was, now
+    elif isinstance(was, dict) and isinstance(now, dict):
+      below = default if isinstance(default, dict) else {}
+      yield from differences(was, now, below, f'{prefix}{key}.')
+    elif was != now:
+      yield f'{prefix}{key}', was, now
 
 
 def _is_place(value):

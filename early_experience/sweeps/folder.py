@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
-from early_experience.sweeps.runs import READS, Run, check_shared, shareable
+from early_experience.sweeps.runs import SHAREABLE, Run, check_shared, shareable
 
 SWEEP, FAILURE = 'sweep.json', 'failure.json'
 SHARED, RUNS, CACHE = 'shared', 'runs', 'jax_cache'
@@ -65,7 +65,7 @@ def jobs(
     UserError: there is no such stage or job, or it cannot be shared.
   """
   for one in stages:
-    known = (*READS, 'train', 'evaluate', 'report')
+    known = (*SHAREABLE, 'train', 'evaluate', 'report')
     if one not in known:
       raise UserError(f'--stages={one}: not one of {", ".join(known)}')
   folder = pathlib.Path(workdir) / SHARED

@@ -9,22 +9,22 @@ from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
-from early_experience.runtime.errors import UserError, in_file
+from early_experience.config import reads, settled
+from early_experience.runtime import stage as stage_lib
+from early_experience.runtime.errors import UserError, in_file, words
 from early_experience.sweeps.overrides import Overrides, name_of, parts
 
 RECIPE = 'recipe'
 
-# Settings that the stages before training read, besides those of the stages
-# before them: what leaves these alone leaves their outputs alone.
-READS = {
-  'collect': ('env', 'collect'),
-  'explore': ('seed', 'explore', 'prepare.answer_format'),
-  'summarise': ('summarise',),
-  'reflect': ('seed', 'reflect'),
-  'prepare': ('seed', 'prepare', 'init.hf'),
-}
+# Before training, in order. What leaves alone the settings of one and of those
+# before it leaves its outputs alone.
+SHAREABLE = ('collect', 'explore', 'summarise', 'reflect', 'prepare')
 # Of a run; summarise is one where --stages names it.
-STAGES = (*(name for name in READS if name != 'summarise'), 'train', 'evaluate')
+STAGES = (
+  *(name for name in SHAREABLE if name != 'summarise'),
+  'train',
+  'evaluate',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def expand(config: str) -> list[Run]:
 def shareable(runs: Sequence[Run]) -> list[str]:
   """The stages that come out the same in every run."""
   return list(
-    itertools.takewhile(lambda one: not _differing(runs, READS[one]), READS)
+    itertools.takewhile(lambda one: not _differing(runs, one), SHAREABLE)
   )
 
 
@@ -83,13 +83,13 @@ def check_shared(runs: Sequence[Run], shared: Sequence[str]) -> None:
     UserError: a stage is none of them, or an override changes it.
   """
   for stage in shared:
-    if stage not in READS:
+    if stage not in SHAREABLE:
       raise UserError(
-        f'--shared={stage}: only {", ".join(READS)} can be shared'
+        f'--shared={stage}: only {", ".join(SHAREABLE)} can be shared'
       )
-  last = max((list(READS).index(stage) for stage in shared), default=-1)
-  for stage, keys in list(READS.items())[: last + 1]:
-    if changed := _differing(runs, [key for key in keys if key != 'seed']):
+  last = max((list(SHAREABLE).index(stage) for stage in shared), default=-1)
+  for stage in list(SHAREABLE)[: last + 1]:
+    if changed := [key for key in _differing(runs, stage) if key != 'seed']:
       raise UserError(
         f'--shared={",".join(shared)}: the runs differ in {changed[0]}, which'
         f' {stage} reads; leave it out'
@@ -123,26 +123,41 @@ def _expand(path, recipe):
 def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
   settings = dict(overrides)
   recipe = settings.pop(RECIPE, recipe)
-  config = get_config(*filter(None, [recipe]))
+  config, arguments = get_config(*filter(None, [recipe])), []
   for key, value in settings.items():
-    _check_key(path, key, config)
+    _check_key(path, key, value, config)
     *parents, last = parts(key)
+    holder = _get(config, parents)
+    arguments.append(f'--config.{key}={_shown(holder, last, value)}')
     try:
-      _get(config, parents)[last] = value
-    except (TypeError, ValueError) as error:
+      if isinstance(value, dict) and last in holder:
+        holder[last].update(value)
+      else:
+        holder[last] = value
+    except (KeyError, TypeError, ValueError) as error:
       raise UserError(
-        f'sweep() of {path}: {key} = {value!r}: {" ".join(str(error).split())}'
+        f'sweep() of {path}: {key} = {value!r}: {words(error)}'
       ) from None
   config.lock()
+  try:
+    settled(config)
+  except UserError as error:
+    raise UserError(f'sweep() of {path}: {overrides}: {error}') from None
   source = f'{path}:{recipe}' if recipe else path
-  arguments = [f'--config.{key}={value}' for key, value in settings.items()]
   name = name_of(overrides)
   return Run(name, overrides, (f'--config={source}', *arguments), config)
 
 
-def _check_key(path, key, config):
-  found = _get(config, parts(key))
-  if found is not None and not isinstance(found, ConfigDict):
+def _check_key(path, key, value, config):
+  *parents, last = parts(key)
+  holder, found = _get(config, parents), _get(config, parts(key))
+  if isinstance(found, ConfigDict):
+    is_there = isinstance(value, dict)
+  elif isinstance(holder, ConfigDict):
+    is_there = last in holder or not holder.is_locked
+  else:
+    is_there = found is not None
+  if is_there:
     return
   keys = list(_flat(config.to_dict()))
   close = difflib.get_close_matches(key, keys, 1)
@@ -150,6 +165,12 @@ def _check_key(path, key, config):
     f'sweep() of {path} names {key!r}, which is no key of the config'
     + (f'; did you mean {close[0]!r}?' if close else '')
   )
+
+
+def _shown(holder, key, value):
+  """A value as the command line takes it."""
+  is_new = isinstance(holder, ConfigDict) and key not in holder
+  return repr(value) if is_new else value
 
 
 def _get(config, parts):
@@ -170,15 +191,8 @@ def _flat(value, prefix=''):
       yield f'{prefix}{key}'
 
 
-def _differing(runs, keys):
-  """Those of the keys, or what is below them, in which runs differ."""
-  return [
-    key
-    for key in keys
-    if any(_value(r, key) != _value(runs[0], key) for r in runs[1:])
-  ]
-
-
-def _value(run, key):
-  value = _get(run.config, parts(key))
-  return value.to_dict() if isinstance(value, ConfigDict) else value
+def _differing(runs, stage):
+  """What a stage reads that runs differ in."""
+  first, *others = (reads(stage, run.config) for run in runs)
+  found = (stage_lib.differences(first, one, {}) for one in others)
+  return list(dict.fromkeys(key for each in found for key, *_ in each))

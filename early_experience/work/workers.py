@@ -15,7 +15,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from early_experience.runtime.errors import UserError
 from early_experience.work import local
 from early_experience.work.units import Failure, attempt
 
@@ -44,7 +43,6 @@ def run(
   Raises:
     UserError: the cluster cannot be used.
   """
-  check(cluster)
   if cluster.address:
     from early_experience.work import ray  # an extra
 
@@ -65,15 +63,6 @@ def run_here(
       if not isinstance(result, Failure):
         break
     yield unit, result
-
-
-def check(cluster: ConfigDict) -> None:
-  """Raises UserError where a number of `config.cluster` makes no sense."""
-  if cluster.workers < 0:
-    raise UserError(f'config.cluster.workers is {cluster.workers}, below 0')
-  for key in ('tries', 'unit_timeout_seconds'):
-    if cluster[key] <= 0:
-      raise UserError(f'config.cluster.{key} is {cluster[key]}, not above 0')
 
 
 class _Waiting:

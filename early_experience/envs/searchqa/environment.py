@@ -38,6 +38,7 @@ class SearchQA(Environment):
   install = "pip install 'early_experience[searchqa]'"
   branching = 'clone'
   expert_name = 'decomposition'
+  paths = ('data', 'index', 'trajectories')
 
   def __init__(
     self,

@@ -37,6 +37,7 @@ class TravelPlanner(Environment):
   licence = "the user's data (TravelPlanner: MIT)"
   branching = 'clone'
   expert_name = 'annotated plans'
+  paths = ('data',)
 
   def __init__(self, *, data: str = '', held_out_days: int = 0):
     """Reads the queries.

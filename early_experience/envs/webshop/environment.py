@@ -47,6 +47,7 @@ class WebShop(Environment):
   install = "pip install 'early_experience[webshop]'"
   branching = 'clone'
   expert_name = 'scripted'
+  paths = ('data', 'index', 'trajectories')
 
   def __init__(
     self,

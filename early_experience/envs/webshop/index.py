@@ -10,15 +10,19 @@ import sys
 
 from early_experience.envs.retrieval import Index
 from early_experience.envs.webshop import catalogue
-from early_experience.runtime import commands
+from early_experience.runtime import commands, paths
 
 
 @commands.one_line
 def main(argv: list[str]) -> None:
   """Reads the flags and writes the index."""
   parser = commands.parser('envs.webshop.index', __doc__)
-  parser.add_argument('--data', required=True, help='official files')
-  parser.add_argument('--index', required=True, help='folder to write')
+  parser.add_argument(
+    '--data', type=paths.flag('--data'), required=True, help='official files'
+  )
+  parser.add_argument(
+    '--index', type=paths.flag('--index'), required=True, help='folder to write'
+  )
   parser.add_argument(
     '--products', type=int, default=0, help='the first; 0=all'
   )
