@@ -69,7 +69,8 @@ def evaluate_in(
 def _evaluate(make, renew, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
-  how.think = thinks(how, workdir)
+  random = how.policy == 'random'
+  how.think = bool(how.think) if random else thinks(how.think, workdir)
   environment = make()
   tasks = _tasks(environment, how)
   # What both train/NAME and rl/NAME came to, side by side.
@@ -129,10 +130,10 @@ def _evaluate(make, renew, config, workdir):
   return summary
 
 
-def thinks(how: ConfigDict, workdir) -> bool:
+def thinks(think: bool | None, workdir) -> bool:
   """Whether the policy is to think: as it is set, else as it was trained."""
-  if how.think is not None or how.policy == 'random':
-    return bool(how.think)
+  if think is not None:
+    return think
   prepared = stage.finished(stage.require(workdir, 'prepare'))
   return prepared.get('thinks', False)
 

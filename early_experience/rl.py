@@ -59,7 +59,7 @@ def rl_in(
   _check(config)
   prepared = stage_lib.require(workdir, 'prepare')
   tokenizer = saved.load(prepared)
-  config.evaluate.think = thinks(config.evaluate, workdir)
+  config.evaluate.think = thinks(config.evaluate.think, workdir)
   start = _start(config, workdir)
   name = f'rl/{config.name}'
   cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
