@@ -21,7 +21,7 @@ from tests.test_rl import config_of, make
 from tests.training_case import mesh_of, to_numpy
 
 ROOT = pathlib.Path(__file__).parent.parent
-KILLS = 5
+DONE = (0, 1, 3, 3, 5)
 CONFIG = """
 from tests.test_rl import config_of
 
@@ -115,15 +115,19 @@ def changes(workdir):
   return found
 
 
-def kill(process, workdir, after):
-  """Kills when the folder has changed so often since it was started."""
+def kill(process, workdir, done, after):
+  """Kills when so many lines are written and the folder changed so often."""
+  log = workdir / 'rl' / 'joint' / 'metrics.jsonl'
+  written = lambda: log.read_bytes().count(b'\n') if log.exists() else 0
+  ended = lambda: process.poll() is not None
+  waiting.until(lambda: written() >= done or ended(), 'line', poll=0.002)
   seen, count = changes(workdir), 0
 
   def look():
     nonlocal seen, count
     now = changes(workdir)
     count, seen = count + (now != seen), now
-    return count >= after or process.poll() is not None
+    return count >= after or ended()
 
   waiting.until(look, 'change', poll=0.002)
   process.kill()
@@ -132,8 +136,9 @@ def kill(process, workdir, after):
 
 def test_kills_leave_no_trace(trained, straight, tmp_path):
   workdir, rng = copy(trained, tmp_path), random.Random(0)
-  for _ in range(KILLS):
-    kill(start(workdir), workdir, rng.randint(1, 40))
+  # Checkpoints are of 2, 4 and 6 iterations: before the first, and after each.
+  for done in DONE:
+    kill(start(workdir), workdir, done, rng.randint(1, 12))
   end(start(workdir))
   assert rollouts(workdir) == rollouts(straight)
   assert lines(workdir) == lines(straight)
