@@ -37,6 +37,7 @@ ENVIRONMENTS = {
 }
 EXTRAS = {
   'hf': HF,
+  'gguf': [*HF, 'gguf>=0.17'],
   # A TPU's compiler, for launch/aot.py on machines without one.
   'tpu-aot': ['jax[tpu]>=0.10'],
   'alfworld': ['alfworld==0.4.2', 'textworld[pddl]==1.7.0'],
@@ -51,6 +52,7 @@ EXTRAS = {
   'parity': ['torch', 'transformers[serving]>=5', 'peft'],
   'test': [
     *HF,
+    'gguf>=0.17',
     'transformers>=5',
     'pytest>=8',
     'pytest-timeout',

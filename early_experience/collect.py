@@ -7,7 +7,7 @@ import functools
 from ml_collections import ConfigDict
 
 from early_experience.config import absent, checked, reads
-from early_experience.envs import own, registry
+from early_experience.envs import apart, own, registry
 from early_experience.envs.guard import Guarded, Misbehaves, check_record
 from early_experience.envs.interface import Environment, Task
 from early_experience.experience import records
@@ -29,7 +29,7 @@ def collect(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: as `collect_from`.
   """
-  with contextlib.closing(registry.make(config.env)) as env:
+  with contextlib.closing(apart.Apart(config)) as env:
     play = functools.partial(
       play_in_own, config.env.to_json(), config.collect.max_steps
     )

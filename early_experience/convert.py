@@ -3,6 +3,8 @@
 python -m early_experience.convert from_hf --hf=DIR --out=OUT
   writes OUT/checkpoints and OUT/tokenizer, for config.init.checkpoint. Weights
   that --param_dtype does not hold are refused, or rounded with --round.
+python -m early_experience.convert from_gguf --gguf=FILE --out=OUT
+  makes of a file of llama.cpp such a DIR, for config.init.hf.
 python -m early_experience.convert to_hf --checkpoint=DIR --out=OUT
   writes what transformers and vLLM load; DIR is WORKDIR/train/NAME, or what
   from_hf wrote. Adapters are merged, or with --adapters written alone, in
@@ -16,7 +18,7 @@ import sys
 import jax
 
 from early_experience import config as config_lib
-from early_experience.hf import architecture, read, write
+from early_experience.hf import architecture, gguf, read, write
 from early_experience.hf.tensor_file import NAMES
 from early_experience.model import config as model_config
 from early_experience.model import sharding
@@ -64,6 +66,22 @@ def from_hf(
       checkpoints.save_params(params)
   count = sum(x.size for x in jax.tree.leaves(params))
   return f'{out}: {count:,} parameters in {param_dtype}'
+
+
+def from_gguf(path: str, out: str) -> str:
+  """Writes the folder of a Hugging Face checkpoint, in float32.
+
+  Args:
+    path: of a GGUF file, quantised or not.
+    out: folder to be made.
+
+  Returns:
+    A sentence for the user.
+
+  Raises:
+    UserError: as `hf.gguf.convert`.
+  """
+  return f'{out}: {gguf.convert(path, out):,} parameters in float32'
 
 
 def to_hf(
@@ -171,6 +189,9 @@ def _run(argv):
     '--param_dtype', choices=('float32', 'bfloat16'), default='float32'
   )
   command.add_argument('--round', action='store_true')
+  command = verbs.add_parser('from_gguf')
+  command.add_argument('--gguf', type=paths.flag('--gguf'), required=True)
+  command.add_argument('--out', **out)
   command = verbs.add_parser('to_hf')
   checkpoint = paths.flag('--checkpoint')
   command.add_argument('--checkpoint', type=checkpoint, required=True)
@@ -181,6 +202,8 @@ def _run(argv):
   given = parser.parse_args(argv)
   if given.command == 'from_hf':
     return from_hf(given.hf, given.out, given.param_dtype, given.round)
+  if given.command == 'from_gguf':
+    return from_gguf(given.gguf, given.out)
   return to_hf(
     given.checkpoint, given.out, given.dtype, given.adapters, given.base
   )

@@ -4,35 +4,43 @@ import collections
 import contextlib
 import copy
 import dataclasses
+import functools
+import operator
 import pathlib
 from collections.abc import Callable
 
-import jax
 from ml_collections import ConfigDict
 
 from early_experience.config import absent, checked, reads
-from early_experience.envs import registry
+from early_experience.envs import apart, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
-from early_experience.evaluation import agent, panel, rollouts, world_model
+from early_experience.evaluation import panel, rollouts
 from early_experience.experience import records
 from early_experience.language import accounting
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.work import set_aside
+from early_experience.work import hosts, local, set_aside
 
 
+@checked
 def evaluate(config: ConfigDict, workdir: str) -> dict:
-  """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME."""
-  return evaluate_in(lambda: registry.make(config.env), config, workdir)
+  """Plays held-out tasks with a policy; writes WORKDIR/evaluate/NAME.
+
+  Raises:
+    UserError: as `evaluate_in`.
+  """
+  count = local.count(config.cluster)
+  with contextlib.closing(apart.seats(config, count)) as seats:
+    return _evaluate(seats, config, workdir)
 
 
 @checked
 def evaluate_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
-  """Evaluates a policy in an environment.
+  """Likewise in environments of this process.
 
   The tasks and the held-out states are the same for every policy.
 
@@ -46,42 +54,31 @@ def evaluate_in(
     UserError: there is no such split, a stage before this is not done, or no
       episode can be played.
   """
-  opened = []
-
-  def make_one():
-    opened.append(Guarded(make(), config.env.max_observation_chars))
-    return opened[-1]
-
-  def renew(environment):
-    opened.remove(environment)
-    with contextlib.suppress(Exception):  # it may be why it is renewed
-      environment.close()
-    return make_one()
-
-  try:
-    return _evaluate(make_one, renew, config, workdir)
-  finally:
-    with contextlib.ExitStack() as closing:
-      for environment in opened:
-        closing.callback(environment.close)
+  longest = config.env.max_observation_chars
+  with contextlib.closing(
+    hosts.Here(lambda: Guarded(make(), longest))
+  ) as seats:
+    return _evaluate(seats, config, workdir)
 
 
-def _evaluate(make, renew, config, workdir):
+def _evaluate(seats, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   random = how.policy == 'random'
   how.think = bool(how.think) if random else thinks(how.think, workdir)
-  environment = make()
-  tasks = _tasks(environment, how)
+  source, tasks = _tasks(seats, config)
   # What both train/NAME and rl/NAME came to, side by side.
   called = f'{config.name}_rl' if how.policy == 'rl' else config.name
   label = panel.folder_name(called, how.panel)
   name = f'evaluate/{label}'
   settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
-  if how.policy in agent.FOLDERS:
-    trained = stage.require(
-      workdir, f'{agent.FOLDERS[how.policy]}/{config.name}'
-    )
+  if 'init' in settings['beside']:
+    from early_experience.training import origin  # JAX: processes do without
+
+    settings['beside']['init'] = origin.noted(config.init)
+  if how.policy in rollouts.FOLDERS:
+    trained_by = rollouts.FOLDERS[how.policy]
+    trained = stage.require(workdir, f'{trained_by}/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
   # All that can be wrong is found before the folder is begun with it.
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
@@ -94,7 +91,8 @@ def _evaluate(make, renew, config, workdir):
   if summary is None or (folder / panel.FILE).exists():
     asked = panel.keep(folder, tasks)
   if summary is None:
-    _play(tasks, environment, make, renew, slots, policy, how, folder)
+    _play(tasks, seats, slots, policy, config, folder)
+    seats.close()  # what follows does without
     found = collections.defaultdict(list)
     for _, record in files.read_jsonl(folder, panel.STEM):
       found[record['split']].append(record)
@@ -104,7 +102,7 @@ def _evaluate(make, renew, config, workdir):
         'name': called,
         'policy': how.policy,
         'panel': how.panel,
-        'source': environment.source,
+        'source': source,
         'settings': how.to_dict(),
         'splits': {
           split: panel.summarise(found[split], asked[split])
@@ -138,28 +136,32 @@ def thinks(think: bool | None, workdir) -> bool:
   return prepared.get('thinks', False)
 
 
-def _tasks(environment, how):
-  tasks = {}
+def _tasks(seats, config):
+  """Where the tasks are from, and those to play, by split."""
+  ask = functools.partial(apart.ask, seats, config.env.name)
+  name, source = ask(operator.attrgetter('name', 'source'))
+  tasks, how = {}, config.evaluate
   for split in how.splits:
-    there = environment.tasks(split)
+    there = ask(operator.methodcaller('tasks', split))
     if strays := {task.split for task in there} - {split}:
       raise UserError(
-        f'{environment.name} lists tasks of split {min(strays)!r} in split'
-        f' {split!r}'
+        f'{name} lists tasks of split {min(strays)!r} in split {split!r}'
       )
     tasks[split] = panel.choose(there, how.tasks, how.panel)
     if not tasks[split]:
       of = '' if how.panel == panel.ALL else f' of panel {how.panel!r}'
-      raise UserError(f'{environment.name} has no tasks{of} in split {split!r}')
+      raise UserError(f'{name} has no tasks{of} in split {split!r}')
   if not tasks:
     raise UserError('config.evaluate.splits is empty')
-  return tasks
+  return source, tasks
 
 
 def _policy(config, workdir, slots):
   how = config.evaluate
   if how.policy == 'random':
     return rollouts.RandomPolicy(config.seed)
+  from early_experience.evaluation import agent  # JAX: processes do without
+
   decoding = agent.Decoding(
     seed=config.seed,
     **{
@@ -171,7 +173,7 @@ def _policy(config, workdir, slots):
   return agent.load(config, workdir, how.policy, config.name, decoding, slots)
 
 
-def _play(tasks, environment, make, renew, slots, policy, how, folder):
+def _play(tasks, seats, slots, policy, config, folder):
   """Plays what is not yet on disk; a record is written as its episode ends."""
   todo = [task for some in tasks.values() for task in some]
   # The writer repairs a torn last line.
@@ -182,14 +184,16 @@ def _play(tasks, environment, make, renew, slots, policy, how, folder):
     }
     done |= set_aside.ids(folder)
     left = [task for task in todo if _id(task.split, task.id) not in done]
-    environments = [environment]
-    environments += (make() for _ in range(min(slots, len(left)) - 1))
     label = f'evaluate {folder.name}'
     progress = Progress(label, len(todo), 'episodes', done=len(done))
-
     played = set_aside.sift(
       rollouts.run(
-        left, environments, policy, max_steps=how.max_steps, renew=renew
+        left,
+        seats,
+        policy,
+        slots=min(slots, len(left)),
+        max_steps=config.evaluate.max_steps,
+        tries=config.cluster.tries,
       ),
       folder,
       lambda task: _id(task.split, task.id),
@@ -218,6 +222,10 @@ def _world_model(policy, config, workdir):
   if stage.finished(explored) is None:
     explored = stage.require(workdir, 'collect')
   trajectories = [t for t in records.read(explored) if t.task_id in held_out]
+  import jax
+
+  from early_experience.evaluation import world_model
+
   with jax.set_mesh(policy.mesh):
     return world_model.measure(
       policy.params,

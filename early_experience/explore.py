@@ -13,7 +13,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from early_experience.config import absent, checked, reads
-from early_experience.envs import own, registry
+from early_experience.envs import apart, own
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
 from early_experience.experience import records
@@ -25,6 +25,7 @@ from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside, workers
+from early_experience.work.units import Failure, attempt
 
 # Trajectories whose states are proposed for together: enough for a policy to
 # fill its batch. Fixed, so that a continued run asks the same questions.
@@ -41,7 +42,7 @@ def explore(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: as `explore_in`.
   """
-  with contextlib.closing(registry.make(config.env)) as env:
+  with contextlib.closing(apart.Apart(config)) as env:
     branch = functools.partial(branch_in_own, config.env.to_json())
     return _explore(
       env, config, workdir, lambda *args: workers.run(branch, *args)
@@ -89,6 +90,8 @@ def _explore(env, config, workdir, run):
       for name, share in shares.items()
     }
     trajectories = list(records.read(source))
+    tasks = _tasks(env, trajectories)
+    proposers.check_admissible(shares, trajectories)
     if 'openai' in named:
       _announce(named, env, config, trajectories, workdir)
   folder = stage.begin(
@@ -98,7 +101,7 @@ def _explore(env, config, workdir, run):
     absent=absent('explore', config),
   )
   if named:
-    _write(env, named, config, trajectories, folder, run)
+    _write(env, named, config, trajectories, tasks, folder, run)
     stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
   print(
@@ -124,11 +127,16 @@ def _announce(named, env, config, trajectories, workdir):
     chat
     for trajectory in trajectories
     if trajectory.task_id not in done
-    for chat in proposer.chats(
-      proposers.contexts_of(trajectory, env.without), limit
-    )
+    for chat in proposer.chats(_contexts(env, trajectory)[0], limit)
   )
   accounting.announce('explore', proposer.model, chats, cli.confirmed())
+
+
+def _contexts(env, trajectory):
+  """What is known in each state; and the `Failure` of `without`, or None."""
+  plain = proposers.contexts_of(trajectory)
+  found = attempt(lambda t: proposers.contexts_of(t, env.without), trajectory)
+  return (plain, found) if isinstance(found, Failure) else (found, None)
 
 
 def _done(folder):
@@ -154,8 +162,7 @@ def _policy_place(path, workdir):
   return stage.place(path, origin.content(workdir / path))
 
 
-def _write(env, named, config, trajectories, folder, run):
-  tasks = _tasks(env, trajectories)
+def _write(env, named, config, trajectories, tasks, folder, run):
   with (
     files.JsonlWriter(folder, records.STEM) as writer,
     files.JsonlWriter(folder, ANSWERS) as aside,
@@ -180,23 +187,24 @@ def _write(env, named, config, trajectories, folder, run):
 def _units(env, named, k, trajectories, tasks, done):
   """Yields (task, trajectory, its proposals, what a language model answered).
 
+  In place of proposals there may be the `Failure` that the environment's own
+  words for a state or an action ended in: it is the trajectory's.
   The next group's proposals are asked for while workers branch.
   """
   for start in range(0, len(trajectories), GROUP):
     group = trajectories[start : start + GROUP]
     if done.issuperset(t.task_id for t in group):
       continue
-    contexts = [
-      context
-      for t in group
-      for context in proposers.contexts_of(t, env.without)
-    ]
+    known, failed = zip(*(_contexts(env, t) for t in group), strict=True)
+    contexts = list(itertools.chain(*known))
     experts = [step.action for t in group for step in t.steps]
     proposals = iter(
       proposers.alternatives(contexts, experts, named, k, env.canonical)
     )
-    for trajectory in group:
+    for trajectory, failure in zip(group, failed, strict=True):
       own = list(itertools.islice(proposals, len(trajectory.steps)))
+      faults = (one for one in (failure, *own) if isinstance(one, Failure))
+      own = next(faults, own)
       heard = None
       if 'openai' in named:
         heard = named['openai'][0].heard(trajectory.task_id)

@@ -1,6 +1,5 @@
 """Prepares a tokenizer, and rows of training tokens."""
 
-import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -13,18 +12,13 @@ from ml_collections import ConfigDict
 
 from early_experience.config import absent, checked, reads
 from early_experience.experience import render, rows, tree
-from early_experience.hf import architecture as hf_architecture
-from early_experience.preparation import show, sources
+from early_experience.preparation import show, sources, vocabulary
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.tokenizers import (
-  interface,
   saved,
-  sentencepiece_tokenizer,
-  tokenizer_files,
 )
-from early_experience.training import architecture
 
 
 @checked
@@ -37,7 +31,12 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   """
   source = _source(config, workdir)
   is_new = not (pathlib.Path(workdir) / 'prepare').exists()
-  folder = _begin(source, config, workdir)
+  folder = stage.begin(
+    workdir,
+    'prepare',
+    _settings(source, config),
+    absent=absent('prepare', config),
+  )
   summary = stage.finished(folder)
   if summary is None:
     try:
@@ -75,7 +74,9 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
   """
   source, folder = _source(config, workdir), pathlib.Path(workdir) / 'prepare'
   if (folder / stage.SETTINGS).exists():
-    _begin(source, config, workdir, claim=False)  # refuses other settings
+    settings = _settings(source, config)
+    unsaid = absent('prepare', config)  # refuses others
+    stage.begin(workdir, 'prepare', settings, absent=unsaid, claim=False)
   row_sets = config.prepare.rows
   one, _, name = which.rpartition(':')
   if name not in row_sets:
@@ -83,7 +84,7 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
     name = max(sorted(row_sets), key=lambda n: len(row_sets[n].datasets))
   source.split(config.prepare.held_out, config.seed)
   made = saved.exists(folder)
-  coder = saved.load(folder) if made else _new_tokenizer(source, config, folder)
+  coder = saved.load(folder) if made else vocabulary.tokenizer(source, config)
   group = source.pick(one, row_sets[name], coder)
   others = ', '.join(sorted(set(row_sets) - {name}))
   print(f'rows {name} (others: {others or "none"})')
@@ -92,26 +93,19 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
 
 
 def _source(config, workdir):
-  if not config.prepare.rows:
+  settings = config.prepare
+  if not settings.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
-  return sources.find(workdir, config.prepare, config.summarise.enabled)
+  return sources.find(workdir, settings, config.summarise.enabled)
 
 
-def _begin(source, config, workdir, claim=True):
-  """Enters the folder, held to all that its rows depend on."""
-  folder = pathlib.Path(workdir) / 'prepare'
-  settings = {
+def _settings(source, config):
+  """All that the rows depend on."""
+  return {
     **reads('prepare', config),
-    'tokenizer': _tokenizer_place(config, folder),
+    'tokenizer': vocabulary.place(source, config),
     'source': files.read_json(source.folder / stage.SETTINGS),
   }
-  return stage.begin(
-    workdir,
-    'prepare',
-    settings,
-    absent=absent('prepare', config),
-    claim=claim,
-  )
 
 
 def _prepare(source, config, folder):
@@ -119,7 +113,7 @@ def _prepare(source, config, folder):
   held_out = source.split(settings.held_out, config.seed)
   files.write_json(folder / 'split.json', {'held_out': held_out})
   coder = _tokenizer(source, config, folder)
-  _check_vocabulary(coder, config.init)
+  vocabulary.check(coder, config.init)
   return {
     'tokenizer': {'vocab_size': coder.vocab_size, 'hash': coder.hash},
     'thinks': source.thinks(),
@@ -133,57 +127,8 @@ def _prepare(source, config, folder):
 
 def _tokenizer(source, config, folder):
   if not saved.exists(folder):
-    _new_tokenizer(source, config, folder).save(folder)
+    vocabulary.tokenizer(source, config).save(folder)
   return saved.load(folder)
-
-
-def _new_tokenizer(source, config, folder):
-  settings = config.prepare
-  if given := _given_tokenizer(config, folder):
-    return _load(given, settings)
-  model = sentencepiece_tokenizer.train(source.texts(), settings.vocab_size)
-  return sentencepiece_tokenizer.SentencePieceTokenizer(model)
-
-
-def _load(folder, settings):
-  kwargs = settings.template_kwargs.to_dict()
-  if settings.date:
-    kwargs[tokenizer_files.CLOCK] = settings.date
-  return saved.load(
-    folder, answer_format=settings.answer_format, template_kwargs=kwargs
-  )
-
-
-def _check_vocabulary(coder, init):
-  """Before rows are made that no training of these parameters can read."""
-  if init.checkpoint:
-    cfg, _ = architecture.read(pathlib.Path(init.checkpoint) / 'checkpoints')
-    interface.check_vocab(coder, cfg.vocab_size, init.checkpoint)
-  elif init.hf and pathlib.Path(init.hf, hf_architecture.CONFIG).exists():
-    rows = hf_architecture.read(init.hf)['vocab_size']
-    interface.check_vocab(coder, rows, init.hf)
-
-
-def _given_tokenizer(config, folder):
-  """The tokenizer of the settings, or of where the parameters come from."""
-  checkpoint = config.init.checkpoint
-  if config.prepare.tokenizer:
-    return config.prepare.tokenizer
-  if checkpoint and not pathlib.Path(checkpoint).is_dir():
-    raise UserError(f'config.init.checkpoint={checkpoint}: there is no folder')
-  beside = checkpoint and saved.beside(checkpoint)
-  # Of this very folder, where a training of its goes on.
-  is_own = beside and beside.resolve() == folder.resolve()
-  return ('' if is_own else str(beside or '')) or config.init.hf
-
-
-def _tokenizer_place(config, folder):
-  """Known by what it makes of text; it is copied, and may be gone later."""
-  given, content = _given_tokenizer(config, folder), ''
-  if given:
-    with contextlib.suppress(UserError):
-      content = _load(given, config.prepare).hash
-  return stage.place(given, content)
 
 
 @dataclasses.dataclass

@@ -4,33 +4,18 @@ It goes on from any training. It can be stopped at any moment, and ends with the
 parameters it would have had, to the bit on the same machine.
 """
 
+import contextlib
 import copy
-import functools
-import pathlib
 from collections.abc import Callable
 
-import jax
 from ml_collections import ConfigDict
 
-from early_experience import config as config_lib
-from early_experience.config import absent, checked, reads
-from early_experience.envs import registry
+from early_experience.config import checked
+from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
 from early_experience.evaluate import thinks
-from early_experience.evaluation import panel as panels
-from early_experience.experience import loader
-from early_experience.model import sharding
-from early_experience.reinforcement.run import Run
-from early_experience.reinforcement.sampling import Sampler
-from early_experience.runtime import cli, files
-from early_experience.runtime import stage as stage_lib
-from early_experience.runtime.errors import UserError
-from early_experience.runtime.progress import clock
-from early_experience.tokenizers import saved
-from early_experience.training import initial, origin
-from early_experience.training.checkpoint import Checkpoints
-
-INIT = 'init'
+from early_experience.reinforcement import members
+from early_experience.runtime import cli
 
 
 @checked
@@ -46,183 +31,28 @@ def rl(config: ConfigDict, workdir: str) -> dict:
     Preempted, Interrupted: it was told to stop, and saved; the same command
       goes on.
   """
-  return rl_in(lambda: registry.make(config.env), config, workdir)
+  with contextlib.closing(members.seats(config)) as seats:
+    return _rl(seats, config, workdir)
 
 
 @checked
 def rl_in(
   make: Callable[[], Environment], config: ConfigDict, workdir: str
 ) -> dict:
-  """As `rl`, in environments that `make` makes."""
+  """As `rl`, in environments of this process, which `make` makes."""
+  longest = config.env.max_observation_chars
+  seats = members.here(lambda: Guarded(make(), longest))
+  with contextlib.closing(seats):
+    return _rl(seats, config, workdir)
+
+
+def _rl(seats, config, workdir):
+  # JAX: the processes of environments do without.
+  from early_experience.reinforcement import learn
+
   config = copy.deepcopy(config)
-  settings = config.rl
-  _check(config)
-  prepared = stage_lib.require(workdir, 'prepare')
-  tokenizer = saved.load(prepared)
   config.evaluate.think = thinks(config.evaluate.think, workdir)
-  start = _start(config, workdir)
-  name = f'rl/{config.name}'
-  cfg, source = initial.resolve(config, tokenizer, pathlib.Path(workdir, name))
-  mixed = _mixed(config, workdir, tokenizer.hash)
-  held_to = reads('rl', config) | {
-    'env': registry.settings(config.env),
-    'init': start,
-    'tokenizer': tokenizer.hash,
-    'rows': {name: rows.manifest for name, rows in mixed.items()},
-  }
-  folder = pathlib.Path(workdir, name)
-  begin = functools.partial(
-    stage_lib.begin, workdir, name, held_to, absent=absent('rl', config)
-  )
-  summary = stage_lib.finished(folder)
-  if summary is not None:
-    begin()
-    print(_sentence(summary))
-    return summary
-  mesh = sharding.make_mesh(config.mesh)
-  run = Run(config, _stage(settings), cfg, source, tokenizer, mixed, mesh)
-  sharding.check_rows(settings.batch_rows, mesh)
-  slots = min(config.evaluate.batch_tasks, settings.tasks * settings.group)
-  _check_lengths(config, cfg, mixed)
-  with Sampler(make, config, cfg, tokenizer, mesh, slots) as sampler:
-    tasks, panel = _tasks(sampler.first(), settings)
-    begin()
-    with (
-      jax.set_mesh(mesh),
-      Checkpoints(
-        folder / initial.FOLDER,
-        cfg,
-        tokenizer.hash,
-        settings.keep_checkpoints,
-        source=source,
-      ) as checkpoints,
-    ):
-      summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel)
-  stage_lib.finish(folder, summary)
-  print(_sentence(summary))
-  return summary
-
-
-def _check(config):
-  settings = config.rl
-  if settings.kl_weight and not settings.keep_start:
-    raise UserError('config.rl.kl_weight needs config.rl.keep_start=True')
-  shares = [share for share in settings.rows.values() if share > 0]
-  if bool(shares) != bool(settings.mixed_rows):
-    raise UserError(
-      f'config.rl.mixed_rows = {settings.mixed_rows} and config.rl.rows ='
-      f' {settings.rows.to_dict()} do not go together: so many rows are drawn'
-      ' by these shares'
-    )
-
-
-def _start(config, workdir):
-  """Points `config.init` to where the run starts; returns what that is."""
-  init = config.init
-  if config.rl.start == INIT:
-    paths = {'hf': init.hf, 'checkpoint': init.checkpoint}
-    return {
-      key: stage_lib.place(path, path and origin.content(path))
-      for key, path in paths.items()
-    }
-  trained = stage_lib.require(
-    workdir, f'train/{config.rl.start or config.name}'
-  )
-  init.checkpoint = str(trained.absolute())
-  if not origin.has_adapters(trained):  # else hf is where their base is now
-    init.hf = ''
-  return files.read_json(trained / stage_lib.SETTINGS)
-
-
-def _stage(settings):
-  """The settings that a stage of training has."""
-  updates = settings.iterations * settings.minibatches * settings.epochs
-  shared = (
-    'lr_peak',
-    'warmup_steps',
-    'decay',
-    'b2',
-    'weight_decay',
-    'clip_norm',
-  )
-  return config_lib.stage(
-    rows=settings.rows.to_dict(),
-    weights=settings.weights.to_dict(),
-    steps=updates,
-    **{key: settings[key] for key in shared},
-  )
-
-
-def _mixed(config, workdir, tokenizer):
-  """The prepared rows that are in every update."""
-  names = [name for name, share in config.rl.rows.items() if share > 0]
-  found = {name: loader.open_rows(workdir, name) for name in names}
-  for name, rows in found.items():
-    if rows.manifest['tokenizer'] != tokenizer:
-      raise UserError(
-        f'rows {name!r} in {workdir} were made with tokenizer'
-        f' {rows.manifest["tokenizer"]}, but that of prepare/ is {tokenizer};'
-        ' prepare them again'
-      )
-  return found
-
-
-def _check_lengths(config, cfg, mixed):
-  """A row holds every episode, and all rows are of one length."""
-  length = config.rl.row_tokens or cfg.max_tokens
-  if length < cfg.max_tokens:
-    raise UserError(
-      f'config.rl.row_tokens = {length} cannot hold an episode of'
-      f' config.model.max_tokens = {cfg.max_tokens}'
-    )
-  for name, rows in mixed.items():
-    theirs = rows.manifest['row_tokens']
-    if theirs != length:
-      raise UserError(
-        f'rows {name!r} have {theirs} tokens, those of rl {length}: set'
-        ' config.rl.row_tokens, config.model.max_tokens and'
-        ' config.prepare.row_tokens alike'
-      )
-
-
-def _tasks(environment, settings):
-  """What is learnt from, and the panel, which is kept from it."""
-  panel = []
-  if settings.panel_every:
-    every = environment.tasks(settings.panel_split)
-    panel = panels.choose(every, settings.panel_tasks, 'dev')
-  kept = {(task.split, task.id) for task in panel}
-  tasks = [
-    task
-    for task in environment.tasks(settings.split)
-    if (task.split, task.id) not in kept
-  ]
-  if len(tasks) < settings.tasks:
-    raise UserError(
-      f'{environment.name} has {len(tasks)} tasks in split {settings.split!r}'
-      f' beside the {len(panel)} of the panel, fewer than config.rl.tasks ='
-      f' {settings.tasks}'
-    )
-  return tasks, panel
-
-
-def _sentence(summary):
-  def told(name, line):
-    low, high = line[f'{name}/low'], line[f'{name}/high']
-    return f'{line[f"{name}/rate"]:.1%} [{low:.1%}, {high:.1%}]'
-
-  solved = ' to '.join(
-    told('success', summary[key]) for key in ('first', 'last')
-  )
-  panel = ' to '.join(told('panel', line) for line in summary['panel'])
-  return (
-    f'rl {summary["name"]}: {summary["steps"]} updates in'
-    f' {summary["iterations"]} iterations, {summary["episodes"]} episodes'
-    f' ({summary["episodes_failed"]} failed), {summary["environment_steps"]}'
-    f' environment steps, {clock(summary["seconds"])}; groups without variance'
-    f' {summary["groups_even"]}; solved {solved}'
-    f'{panel and f"; panel {panel}"}'
-  )
+  return learn.learn(seats, config, workdir)
 
 
 if __name__ == '__main__':

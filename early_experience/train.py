@@ -138,21 +138,6 @@ def _check_settings(config):
     raise UserError('config.train.stages is empty')
 
 
-def _init(init, folder):
-  """Where parameters come from; what adapters stand beside, they know."""
-  path = folder / stage_lib.SETTINGS
-  begun = files.read_json(path)['init'] if path.exists() else {}
-  paths = {'hf': '' if init.checkpoint else init.hf}
-  paths['checkpoint'] = init.checkpoint
-  for key, path in paths.items():
-    paths[key] = stage_lib.place(path, path and origin.content(path))
-    # Older settings are a path alone. Checkpoints know what they stand beside.
-    old = begun.get(key)
-    if path and old and isinstance(old, str) and not os.path.exists(old):
-      paths[key] = old
-  return init.to_dict() | paths
-
-
 def _way_on(config, folder):
   """What to do where a training was begun with other settings."""
   beside = ' --config.init.hf=' if config.init.hf else ''
@@ -161,6 +146,19 @@ def _way_on(config, folder):
     f'{beside} --config.init.checkpoint={folder}; to train anew: another'
     ' --config.name or --workdir, or delete that folder'
   )
+
+
+def _init(init, folder):
+  """Where parameters come from; what adapters stand beside, they know."""
+  path = folder / stage_lib.SETTINGS
+  begun = files.read_json(path)['init'] if path.exists() else {}
+  found = origin.noted(init)
+  for key in ('hf', 'checkpoint'):
+    # Older settings are a path alone.
+    old = begun.get(key)
+    if found[key] and isinstance(old, str) and old and not os.path.exists(old):
+      found[key] = old
+  return found
 
 
 def _excerpt(rows):

@@ -42,13 +42,13 @@ INDEX = flags.DEFINE_string(
   'index',
   '',
   'only this run: its number, `shared`, or the name of an environment variable'
-  ' with the number, as SLURM_ARRAY_TASK_ID',
+  ' with the number, as SLURM_ARRAY_TASK_ID or SLURM_ARRAY_TASK_ID+1001',
 )
 JOBS = flags.DEFINE_integer('jobs', 1, 'local runs side by side', lower_bound=1)
 YES = flags.DEFINE_bool('yes', False, 'to give the stages')
 DRY_RUN = flags.DEFINE_bool('dry_run', False, 'print what would be submitted')
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def main(argv: list[str]) -> int:
@@ -88,20 +88,32 @@ def _index():
   given = INDEX.value
   if not given or given == 'shared' or given.isdigit():
     return given
-  if not os.environ.get(given):
+  name, _, more = given.partition('+')
+  number = os.environ.get(name, '')
+  if not number:
     raise UserError(f'--index={given}: no number, and no variable of this name')
-  return os.environ[given]
+  if not number.isdecimal() or (more and not more.isdecimal()):
+    raise UserError(f'--index={given}: {name} = {number!r} gives no number')
+  return str(int(number) + int(more or 0))
 
 
 def _command(index, python=sys.executable):
+  """That does a job, in this repository where `python` is that of another.
+
+  A job of Slurm runs in it too, and a line may be pasted anywhere.
+  """
   given = [
     f'--{flag.name}={",".join(flag.value)}'
     for flag in (STAGES, SHARED)
     if flag.present
   ]
   given += ['--yes'] * YES.value
-  own = [f'--config={CONFIG.value}', f'--workdir={WORKDIR.value}']
-  return [python, 'launch/sweep.py', *own, *given, f'--index={index}']
+  script, config, workdir = 'launch/sweep.py', CONFIG.value, WORKDIR.value
+  if python == sys.executable and pathlib.Path.cwd() != HERE.parent:
+    script = str(HERE / 'sweep.py')
+    config, workdir = map(os.path.abspath, (config, workdir))
+  own = [f'--config={config}', f'--workdir={workdir}']
+  return [python, script, *own, *given, f'--index={index}']
 
 
 if __name__ == '__main__':

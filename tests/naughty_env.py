@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 import time
 import urllib.error
 
@@ -19,12 +20,29 @@ class NaughtyEnv(ToyEnv):
     faults: task id -> what goes wrong; see `_go_wrong`.
     once: a folder, where each fault leaves a mark and never happens again.
     branching: of this instance.
+    fault: goes wrong wherever an environment is made,
+    at: or `tasks`, where it is called.
   """
 
-  def __init__(self, faults=None, once='', branching='clone', tasks=8):
+  def __init__(
+    self,
+    faults=None,
+    once='',
+    branching='clone',
+    tasks=8,
+    fault='',
+    at='__init__',
+  ):
     super().__init__(tasks=tasks)
     self._faults, self._once = dict(faults or {}), once
-    self.branching = branching
+    self.branching, self._fault, self._at = branching, fault, at
+    if fault and at == '__init__':
+      self._go_wrong(fault, None)
+
+  def tasks(self, split):
+    if self._fault and self._at == 'tasks':
+      self._go_wrong(self._fault, None)
+    return super().tasks(split)
 
   def reset(self, task):
     self._task = task
@@ -45,6 +63,12 @@ class NaughtyEnv(ToyEnv):
   def _go_wrong(self, fault, turn):
     if fault == 'hang':
       time.sleep(600)
+    if fault == 'dawdle':
+      time.sleep(1.5)
+      return turn
+    if fault == 'kill later':  # while others are served, or nobody is
+      threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+      return turn
     if fault == 'kill':
       os.kill(os.getpid(), signal.SIGKILL)
     if fault == 'crash':

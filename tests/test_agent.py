@@ -1,6 +1,5 @@
 """The agent decides as if it read each history anew; its cache is no memory."""
 
-import dataclasses
 import functools
 
 import jax
@@ -16,6 +15,8 @@ from early_experience.tokenizers.sentencepiece_tokenizer import (
   SentencePieceTokenizer,
   train,
 )
+from early_experience.work import hosts
+from tests.close import FLOAT64
 from tests.toy_env import ToyEnv
 from tests.training_case import mesh_of, model_of
 
@@ -31,15 +32,21 @@ TEXTS = [
 ]
 
 
+@pytest.fixture(scope='module', autouse=True)
+def float64():  # where no two tokens are as likely as each other
+  with jax.enable_x64():
+    yield
+
+
 @functools.cache
 def coder():
   return SentencePieceTokenizer(train(TEXTS * 20, 320))
 
 
 @functools.cache
-def policy(mesh, max_tokens):
+def policy(mesh, max_tokens, spare=0):
   # Sharper than a fresh model, which is at a tie nearly everywhere.
-  cfg = model_of(coder().vocab_size, max_tokens=max_tokens)
+  cfg = model_of(coder().vocab_size + spare, max_tokens=max_tokens, **FLOAT64)
   with jax.set_mesh(mesh):
     init = jax.jit(
       lambda key: jax.tree.map(lambda x: 2 * x, table.init_params(key, cfg)),
@@ -48,9 +55,9 @@ def policy(mesh, max_tokens):
     return init(jax.random.key(0)), cfg
 
 
-def make(slots, max_tokens=256, sizes=(1, 1, 1), **decoding):
+def make(slots, max_tokens=256, sizes=(1, 1, 1), spare=0, **decoding):
   mesh = mesh_of(sizes)
-  params, cfg = policy(mesh, max_tokens)
+  params, cfg = policy(mesh, max_tokens, spare)
   decoding = {'max_action_tokens': 12, 'max_thought_tokens': 8, **decoding}
   return Agent(params, cfg, coder(), mesh, Decoding(**decoding), slots)
 
@@ -68,13 +75,14 @@ class Watched:
 
 
 def play(agent, slots, tasks=5, max_steps=4):
-  environments = [ToyEnv(tasks=tasks) for _ in range(slots)]
+  make = lambda: ToyEnv(tasks=tasks)
   played = rollouts.run(
-    environments[0].tasks('test'),
-    environments,
+    make().tasks('test'),
+    hosts.Here(make),
     agent,
+    slots=slots,
     max_steps=max_steps,
-    renew=None,
+    tries=1,
   )
   return {record['task_id']: record for _, record in played}
 
@@ -128,6 +136,17 @@ def test_constrained_actions_are_admissible_and_free_ones_need_not_be():
   assert all(s['valid'] for r in constrained.values() for s in r['steps'])
   free = play(make(3), 3)
   assert not all(s['valid'] for r in free.values() for s in r['steps'])
+
+
+@pytest.mark.parametrize('temperature', [0.0, 2.0])
+def test_ids_that_the_tokenizer_lacks_are_never_written(temperature):
+  """As where a checkpoint rounds its embedding up: most rows are no token's."""
+  agent = make(3, spare=4000, think=True, temperature=temperature)
+  assert len(play(agent, 3)) == 5
+  (proposals,) = agent.propose([(TEXTS[0], [TEXTS[1]], [])], 6, 2.0, seed=0)
+  assert len(proposals) == 6
+  held = {i for row in agent._contexts.held for i in row}
+  assert max(held) < coder().vocab_size
 
 
 def test_thoughts_come_first_and_leave_the_context():
@@ -187,9 +206,35 @@ def test_proposals_are_samples_of_what_it_would_do():
   assert agent.propose(histories[:1], 2, 0.0, 0) == [[decision.action] * 2]
 
 
-def test_actions_that_cannot_be_written_are_one_error():
-  agent = make(1, constrained=True)
-  with pytest.raises(UserError, match='max_action_tokens=12.*open box 1, '):
-    agent.act([start(admissible=('open box 1, box 2, box 3 and there is',))])
-  with pytest.raises(UserError, match='constrained=True.* at a/0'):
-    agent.act([dataclasses.replace(start(), admissible=None)])
+def test_a_state_whose_actions_cannot_be_written_holds_nobody_up():
+  agent, fine = make(4, constrained=True), start('d/0')
+  long = 'open box 1, box 2, box 3 and there is'
+  unlisted, none = start('b/0', None), start('c/0', ())
+  asked = [start('a/0', ('look', long)), unlisted, none, fine]
+  *failures, decision = agent.act(asked)
+  assert decision == make(4, constrained=True).act([fine] * 4)[0]
+  reasons = [failure.reason for failure in failures]
+  assert reasons == ['action too long', *['nothing admissible'] * 2]
+  assert 'max_action_tokens=12 cannot hold' in failures[0].error
+  assert long in failures[0].error and 'a/0' in failures[0].error
+  assert 'constrained=True needs' in failures[1].error
+
+
+def test_a_history_that_a_template_refuses_holds_nobody_up(monkeypatch):
+  agent, fine = make(2), start()
+  odd = Request('b/0', render.opening('Fly.', TEXTS[1]), None)
+  write = agent.tokenizer.encode_prompt
+
+  def refuses(script, role):
+    if script == odd.script:
+      raise UserError('the chat template refuses')
+    return write(script, role)
+
+  monkeypatch.setattr(agent.tokenizer, 'encode_prompt', refuses)
+  failure, decision = agent.act([odd, fine])
+  assert failure.reason == 'cannot be shown'
+  assert decision == make(2).act([fine, fine])[0]
+  (none, some) = agent.propose(
+    [('Fly.', [TEXTS[1]], []), (TEXTS[0], [TEXTS[1]], [])], 2, 1.0, seed=0
+  )
+  assert none == [] and len(some) == 2

@@ -60,7 +60,7 @@ class Talk:
 
   def say(self, active=(True,) * B, seed=0, temperature=0.0, **settings):
     """What each row generates, as lists."""
-    settings = {'max_tokens': 5, **settings}
+    settings = {'max_tokens': 5, 'vocab': VOCAB, **settings}
     tokens_BM, counts_B, logp_BM, self.cache = decode.generate(
       self.params,
       self.cache,
@@ -191,6 +191,18 @@ def test_a_trie_that_cannot_be_followed_is_refused(params, cfg):
     talk.say(trie=Trie.build([[[5, STOP]]] * 3 + [[]]))
 
 
+@pytest.mark.parametrize('temperature', [0.0, 1.0, 100.0])
+def test_rows_of_the_embedding_that_no_token_has_are_never_said(
+  params, cfg, temperature
+):
+  talk = Talk(params, cfg)
+  talk.feed([5, 6, 7], [8], [9, 10, 11, 12], [3, 3])
+  talk.logits_BV = np.where(np.arange(VOCAB) < 30, talk.logits_BV, 1e9)
+  said = talk.say(temperature=temperature, vocab=30, max_tokens=20)
+  assert max(sum(said, [])) < 30
+  assert all(said)
+
+
 def test_sampling_follows_the_key_and_the_temperature(params, cfg):
   def sample(seed, temperature):
     talk = Talk(params, cfg)
@@ -225,6 +237,7 @@ def test_sampled_frequencies_are_the_softmax_of_the_logits(params, cfg):
     np.ones(rows, bool),
     cfg=cfg,
     stop_ids=(STOP,),
+    vocab=VOCAB,
     max_tokens=4,
     temperature=1.0,
   )

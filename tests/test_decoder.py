@@ -98,6 +98,7 @@ def test_an_answer_is_what_the_policy_of_the_checkpoint_would_say(checkpoint):
         np.array([True]),
         cfg=cfg,
         stop_ids=words.stop_ids,
+        vocab=words.vocab_size,
         max_tokens=13,
         temperature=0.0,
       )

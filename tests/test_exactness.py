@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from early_experience.experience import rows, tree
-from early_experience.model import sharding, table
+from early_experience.model import sharding
 from early_experience.training import loss
 from tests.close import FLOAT64, assert_exact
 from tests.sequences import random_sequences
-from tests.training_case import mesh_of, model_of
+from tests.training_case import fresh, mesh_of, model_of
 
 MODEL = {'qkv_bias': True, 'qk_norm': True, 'attention_block': 0, **FLOAT64}
 ROW, BATCH = 64, 4
@@ -31,7 +31,7 @@ def mesh():
 @functools.cache
 def model():
   cfg = model_of(vocab_size=50, **MODEL)
-  return table.init_params(jax.random.key(0), cfg), cfg
+  return fresh(cfg), cfg
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -23,9 +23,9 @@ def settings(k=2, **shares):
   return config
 
 
-def explored(workdir, config=None, env=None):
+def explored(workdir, config=None, env=None, lists=True):
   config = config or settings()
-  collect.collect_from(ToyEnv(), config, workdir)
+  collect.collect_from(ToyEnv(lists=lists), config, workdir)
   summary = explore.explore_in(env or ToyEnv(), config, workdir)
   return summary, list(records.read(workdir / 'explore'))
 
@@ -215,6 +215,45 @@ def test_a_state_with_another_admissible_list_is_not_the_recorded(tmp_path):
 
   with pytest.raises(UserError, match='step 0: the admissible list'):
     explored(tmp_path, env=Lists())
+
+
+def test_what_an_environment_cannot_put_in_words_costs_its_own_trajectory(
+  tmp_path,
+):
+  """One state lists nothing, an action has no form, a tool no description."""
+
+  class Odd(ToyEnv):
+    def canonical(self, action):
+      if action == 'hop':
+        raise ValueError('no such form')
+      return super().canonical(action)
+
+    def without(self, instruction, action):
+      return 1 / 0 if action.endswith('coin from box 1') else instruction
+
+    def reset(self, task):
+      self.silent = task.id == 'train-2'
+      return super().reset(task)
+
+    def admissible(self):
+      hop = ('hop',) if self._coin == 2 else ()
+      first = not self._open and self.silent
+      return None if first else (*super().admissible(), *hop)
+
+  config = settings(exhaustive=1.0)
+  config.collect.trajectories = 3
+  collect.collect_from(Odd(), config, tmp_path)
+  summary = explore.explore_in(Odd(), config, tmp_path)
+  (kept,) = records.read(tmp_path / 'explore')
+  assert kept.task_id == 'train-2' and not kept.steps[0].alternatives
+  assert all(step.alternatives for step in kept.steps[1:])
+  aside = files.read_jsonl(tmp_path / 'explore', 'set_aside')
+  errors = {line['task_id']: line['error'] for _, line in aside}
+  assert summary['set_aside'] == {'error': 2}
+  assert 'ZeroDivisionError' in errors['train-0']
+  assert 'ValueError: no such form' in errors['train-1']
+  with pytest.raises(UserError, match='does not list its actions in any st'):
+    explored(tmp_path / 'none', env=ToyEnv(lists=False), lists=False)
 
 
 def test_bad_input_ends_in_one_line(tmp_path):

@@ -41,6 +41,7 @@ def test_greedy_continuation(imported):  # noqa: F811
       np.ones(ROWS, bool),
       cfg=cfg,
       stop_ids=(never,),
+      vocab=cfg.vocab_size,
       max_tokens=NEW + 1,
       temperature=0.0,
     )

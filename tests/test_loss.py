@@ -13,7 +13,7 @@ from early_experience.model import table
 from early_experience.model.sharding import put_batch, spec
 from early_experience.training import loss
 from tests.close import FLOAT64, assert_exact, assert_rounded
-from tests.training_case import batch_of, mesh_of, model_of, rows_of
+from tests.training_case import batch_of, fresh, mesh_of, model_of, rows_of
 
 MESHES = ((1, 1, 1), (2, 2, 2))
 V = 32
@@ -217,7 +217,7 @@ def test_compiled_step_has_no_array_of_all_logits():
   cfg = model_of(vocab_size=1000, loss_chunk=16)
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
-    params = table.init_params(jax.random.key(0), cfg)
+    params = table.abstract_params(cfg, mesh)
     batch = put_batch(batch_of(rows_of(8, cfg)), mesh)
     text = (
       jax.jit(jax.grad(lambda p, b: loss.sums(p, b, cfg).nll_O.sum()))
@@ -260,7 +260,7 @@ def test_a_position_predicts_all_its_branches():
     )
   mesh = mesh_of((1, 1, 1))
   with jax.set_mesh(mesh):
-    params = table.init_params(jax.random.key(0), cfg)
+    params = fresh(cfg)
     sums = jax.jit(loss.sums, static_argnums=2)
     parts = [sums(params, put_batch(row, mesh), cfg) for row in flat]
     got = sums(params, put_batch(tree, mesh), cfg)
@@ -272,7 +272,7 @@ def test_a_position_predicts_all_its_branches():
 def test_the_cap_of_the_model_reaches_its_loss():
   cfg = model_of(logit_softcap=1e-4)
   with jax.set_mesh(mesh_of((1, 1, 1))):
-    params = table.init_params(jax.random.key(0), cfg)
+    params = fresh(cfg)
     batch = put_batch(batch_of(rows_of(4, cfg)), jax.sharding.get_mesh())
     got = jax.jit(loss.sums, static_argnums=2)(params, batch, cfg)
   # So low a cap makes all tokens equally likely.

@@ -21,6 +21,7 @@ from tests.model_case import (
   make_tree,
 )
 from tests.textbook import GEMMA3, LLAMA3_ROPE, reference
+from tests.training_case import fresh
 
 
 @pytest.fixture(autouse=True)
@@ -146,24 +147,6 @@ def test_packed_trees_equal_themselves_alone():
     start = end
 
 
-def test_recomputation_changes_no_gradient():
-  tokens_BT = np.arange(24).reshape(2, 12)
-  gradients, kept = {}, {}
-  for remat in ('none', 'full', 'dots'):
-    cfg = make_cfg(remat=remat, **FLOAT64)
-
-    def loss(params, cfg=cfg):
-      return jnp.sin(hidden(params, tokens_BT, *flat(tokens_BT), cfg)).sum()
-
-    params = make_params(cfg)
-    gradients[remat] = jax.jit(jax.grad(loss))(params)
-    residuals = jax.vjp(loss, params)[1]
-    kept[remat] = sum(x.size for x in jax.tree.leaves(residuals))
-  assert kept['full'] < kept['dots'] < kept['none']
-  for remat in ('full', 'dots'):
-    assert_exact(gradients[remat], gradients['none'])
-
-
 def test_dtypes_are_the_configured_ones():
   cfg = make_cfg(dtype='bfloat16', param_dtype='float32')
   params = make_params(cfg)
@@ -218,12 +201,9 @@ def test_beside_adapters_nothing_else_is_trained():
 def test_fresh_adapters_change_nothing():
   tokens_BT = np.arange(12)[None]
   plain, adapted = make_cfg(**FLOAT64), make_cfg(lora_rank=3, **FLOAT64)
-  fresh = [
-    table.init_params(jax.random.key(0), cfg) for cfg in (plain, adapted)
-  ]
   outs = [
-    logits(params, cfg, tokens_BT, *flat(tokens_BT))
-    for params, cfg in zip(fresh, (plain, adapted), strict=True)
+    logits(fresh(cfg), cfg, tokens_BT, *flat(tokens_BT))
+    for cfg in (plain, adapted)
   ]
   assert_exact(*outs)
 

@@ -7,7 +7,9 @@ import pytest
 
 from early_experience import collect, explore
 from early_experience.runtime.errors import UserError
+from early_experience.work import workers
 from tests import waiting
+from tests.test_suspects import dies_at_first
 from tests.test_workers import set_aside, settings, start, written
 from tests.toy_env import ToyEnv
 
@@ -72,6 +74,14 @@ def test_what_hangs_or_kills_its_worker_each_time_is_set_aside(
   assert summary['set_aside'] == {'crash': 1, 'hang': 1}
   assert list(set_aside(tmp_path / 'collect')) == ['train-0', 'train-1']
   assert summary['trajectories'] == 4
+
+
+def test_a_unit_whose_workers_are_killed_is_tried_alone(tmp_path, address):
+  cluster = settings().cluster
+  cluster.update(address=address, tries=2)
+  units = [(tmp_path, 2, number) for number in range(4)]
+  found = list(workers.run(dies_at_first, units, cluster, 4))
+  assert found == [(unit, unit[2]) for unit in units]
 
 
 def test_no_cluster_is_said_in_one_line(tmp_path):

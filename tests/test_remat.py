@@ -6,11 +6,10 @@ import re
 import jax
 import pytest
 
-from early_experience.model import table
 from early_experience.model.sharding import put_batch
 from early_experience.training import loss
 from tests.close import FLOAT64, assert_exact
-from tests.training_case import batch_of, mesh_of, model_of, rows_of
+from tests.training_case import batch_of, fresh, mesh_of, model_of, rows_of
 
 BY_MEMORY = ('full', 'attention', 'dots', 'none')
 BLOCK = 8
@@ -22,7 +21,7 @@ def compiled(remat):
   mesh = mesh_of((1, 1, 1))
   with jax.enable_x64(), jax.set_mesh(mesh):
     cfg = model_of(attention_block=BLOCK, layers=8, remat=remat, **FLOAT64)
-    params = jax.jit(lambda: table.init_params(jax.random.key(0), cfg))()
+    params = fresh(cfg)
     batch = put_batch(batch_of(rows_of(4, cfg)), mesh)
     step = jax.jit(
       jax.value_and_grad(lambda p, b: loss.sums(p, b, cfg).nll_O.sum())

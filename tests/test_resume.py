@@ -123,7 +123,7 @@ def test_it_leaves_between_stages_and_has_nothing_to_leave_at_the_end(
 ):
   @contextlib.contextmanager
   def announced_once():
-    yield lambda update: update in (4, 7)
+    yield lambda update: Preempted if update in (4, 7) else None
 
   monkeypatch.setattr(distributed, 'preemption', announced_once)
   with pytest.raises(Preempted):

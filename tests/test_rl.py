@@ -11,7 +11,14 @@ import pytest
 
 from early_experience import collect, evaluate, prepare, rl, train
 from early_experience.model import sharding
-from early_experience.reinforcement import advantages, batches, rows, sampling
+from early_experience.reinforcement import (
+  advantages,
+  batches,
+  learn,
+  members,
+  rows,
+  sampling,
+)
 from early_experience.reinforcement.run import token_logp
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
@@ -78,13 +85,13 @@ def episodes(workdir, iteration, name='joint'):
 
 
 def test_every_iteration_is_a_file_of_whole_groups(workdir):
-  panel = rl._tasks(make(), config_of().rl)[1]
+  panel = learn._tasks(members.here(make), config_of())[1]
   played = set()
   for iteration in range(4):
     found = episodes(workdir, iteration)
     groups = {record['task_id'] for record in found}
-    members = {(record['task_id'], record['member']) for record in found}
-    assert len(found) == len(members) == GROUP * TASKS
+    named = {(record['task_id'], record['member']) for record in found}
+    assert len(found) == len(named) == GROUP * TASKS
     assert len(groups) == TASKS and not groups & {task.id for task in panel}
     played |= groups
     for record in found:
@@ -138,13 +145,11 @@ def test_and_so_it_is_in_free_text(workdir, think):
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     params = initial.policy(trained, cfg, mesh)
-    sampler = sampling.Sampler(make, config, cfg, tokenizer, mesh, 4)
-    with sampler:
-      tasks = make().tasks('train')[:3]
-      found = list(sampler.group_records(params, tasks, GROUP, 0))
-    again = sampling.Sampler(make, config, cfg, tokenizer, mesh, 3)
-    with again:
-      other = list(again.group_records(params, tasks[::-1], GROUP, 0))
+    seats, tasks = members.here(make), make().tasks('train')[:3]
+    sampler = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 4)
+    found = list(sampler.group_records(params, tasks, GROUP, 0))
+    again = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 3)
+    other = list(again.group_records(params, tasks[::-1], GROUP, 0))
     kept = advantages.of_groups(found, config.rl).kept
     made = rows.make(kept, tokenizer, cfg.max_tokens)
     scores = batches.Scores()
@@ -162,6 +167,17 @@ def test_and_so_it_is_in_free_text(workdir, think):
   assert len(set(map(str, told(found).values()))) > len(tasks)
   roles = [said['role'] for said in found[0]['steps'][0]['said']]
   assert roles == (['thought', 'action'] if think else ['action'])
+
+
+def test_an_embedding_may_have_more_rows_than_the_tokenizer(workdir, tmp_path):
+  """Nor need anything be trained before."""
+  copied(workdir, tmp_path, 'prepare', 'collect')
+  config = config_of(rl__start='init', evaluate__constrained=False)
+  config.model.vocab_size = 400
+  config.rl.iterations, config.rl.invalid_penalty = 1, 0.1
+  rl.rl_in(make, config, tmp_path)
+  line = lines(tmp_path)[0]
+  assert line['updates'] == 1 and line['gap_max'] < 1e-4
 
 
 def test_a_policy_is_evaluated_beside_the_one_it_came_from(workdir):
@@ -190,7 +206,7 @@ def test_a_failed_episode_costs_its_group_and_is_counted(
       return super().reset(task)
 
   chosen = episodes(workdir, 0)[0]['task_id']
-  config = config_of(rl__iterations=1)
+  config = config_of(rl__iterations=1, cluster__tries=1)
   copied(workdir, tmp_path, 'prepare', 'train', 'collect')
   summary = rl.rl_in(lambda: Fails(tasks=32), config, tmp_path)
   assert (summary['episodes_failed'], summary['groups_failed']) == (1, 1)

@@ -5,7 +5,8 @@ import pytest
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.rollouts import Decision
 from early_experience.experience import render
-from early_experience.runtime.errors import UserError
+from early_experience.work import hosts
+from early_experience.work.units import Failure
 from tests.toy_env import ToyEnv
 
 
@@ -28,15 +29,16 @@ class Expert:
 
 
 def play(policy, slots=3, tasks=8, max_steps=9, **env):
-  environments = [ToyEnv(tasks=tasks, **env) for _ in range(slots)]
+  make = lambda: ToyEnv(tasks=tasks, **env)
   played = rollouts.run(
-    environments[0].tasks('test'),
-    environments,
+    make().tasks('test'),
+    hosts.Here(make),
     policy,
+    slots=slots,
     max_steps=max_steps,
-    renew=None,
+    tries=1,
   )
-  return {record['task_id']: record for _, record in played}
+  return {task.id: result for task, result in played}
 
 
 def test_every_task_is_played_once_and_recorded_as_it_went():
@@ -140,5 +142,21 @@ def test_random_picks_every_admissible_action_and_no_other():
   counts = [actions.count(f'open box {i}') for i in (1, 2, 3)]
   assert all(0.15 < count / len(actions) < 0.4 for count in counts)
   assert all(s['valid'] for r in play(policy).values() for s in r['steps'])
-  with pytest.raises(UserError, match='test-0/0'):
-    play(policy, lists=False)
+  failures = play(policy, lists=False)
+  assert len(failures) == 8
+  assert failures['test-3'].reason == 'nothing admissible'
+  assert "policy='random' needs an env" in failures['test-3'].error
+  assert failures['test-3'].error.endswith('none at test-3/0')
+
+
+def test_a_decision_that_cannot_be_taken_costs_its_own_episode():
+  class Stumbles(Expert):
+    def decide(self, request):
+      if request.key == 'test-1/1':
+        return Failure('dizzy', 'at step 1')
+      return super().decide(request)
+
+  whole, found = play(Expert()), play(Stumbles())
+  assert found.pop('test-1') == Failure('dizzy', 'at step 1')
+  del whole['test-1']
+  assert found == whole

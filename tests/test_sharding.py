@@ -74,25 +74,6 @@ def value_and_gradient(mesh, **settings):
   return jax.device_get((h, gradient))
 
 
-@pytest.fixture(scope='module')
-def unsharded():
-  return value_and_gradient(make_mesh())
-
-
-@pytest.mark.parametrize(
-  'sizes, settings',
-  [
-    ((8, 1, 1), {}),
-    ((1, 8, 1), {'remat': 'full'}),
-    ((2, 2, 2), {'attention_block': 5}),
-    ((1, 2, 4), {'remat': 'dots'}),
-  ],
-)
-def test_sharded_equals_unsharded(unsharded, sizes, settings):
-  sharded = value_and_gradient(make_mesh(*sizes), **settings)
-  assert_exact(sharded, unsharded)
-
-
 def test_sharded_equals_unsharded_with_every_setting():
   meshes = make_mesh(), make_mesh(2, 2, 2)
   assert_exact(*(value_and_gradient(mesh, **EVERYTHING) for mesh in meshes))

@@ -128,6 +128,19 @@ def test_a_preempted_training_of_two_processes_goes_on(tmp_path):
   assert len(lines) == len(set(lines)) >= 12
 
 
+def test_a_task_has_the_cpus_of_its_job(tmp_path):
+  show = ['bash', '-c', 'echo has $SLURM_CPUS_PER_TASK']
+  for flags, processes, each in (['--cpus-per-task=2'], 'node', 2), ([], 2, 1):
+    log = tmp_path / f'log-{processes}'
+    job = ask(
+      *('launch/slurm.sh', 'submit', f'--output={log}', *flags),
+      *(f'--processes={processes}', f'--ntasks-per-node={2 // each}'),
+      *('--', *show),
+    )
+    until(job, 'COMPLETED')
+    assert log.read_text().split() == ['has', str(each)] * (2 // each)
+
+
 def test_a_cancelled_job_stays_cancelled(tmp_path):
   save = f'trap "touch {tmp_path}/saved; exit 75" TERM; touch {tmp_path}/up;'
   loop = 'while :; do sleep 0.1; done'

@@ -27,6 +27,15 @@ class Slow(ToyEnv):
     time.sleep(0.3)
     return super().step(action)
 """
+CONFIG = """
+from configs import tiny
+
+def get_config():
+  config = tiny.get_config()
+  config.env.name, config.env.kwargs = 'slow:Slow', {'tasks': 99}
+  config.cluster.workers, config.collect.trajectories = 4, 40
+  return config
+"""
 
 
 def start(*command, **more):
@@ -41,9 +50,9 @@ def start(*command, **more):
   )
 
 
-def stage(name, workdir, *flags):
+def stage(name, workdir, *flags, config='configs/tiny.py'):
   return (
-    *('-m', f'early_experience.{name}', '--config=configs/tiny.py'),
+    *('-m', f'early_experience.{name}', f'--config={config}'),
     *(f'--workdir={workdir}', *flags),
   )
 
@@ -76,9 +85,10 @@ def test_a_stage_ends_in_one_line_whenever_it_is_asked_to(
   """While it imports, while its workers start, while they are at work."""
   (tmp_path / 'slow.py').write_text(SLOW)
   env = {**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'}
-  flags = ('--config.env.name=slow:Slow', '--config.env.kwargs={"tasks": 99}')
-  flags += ('--config.cluster.workers=4', '--config.collect.trajectories=40')
-  process = start(*stage('collect', tmp_path / 'w', *flags), env=env)
+  config = tmp_path / 'config.py'
+  config.write_text(CONFIG)
+  command = stage('collect', tmp_path / 'w', config=config)
+  process = start(*command, env=env)
   time.sleep(seconds)
   os.killpg(process.pid, number)
   said, code = SAID[number]

@@ -20,7 +20,8 @@ from tests.training_case import (
 
 ALL = {'imitation': 1.0, 'world_model': 0.5, 'reflection': 2.0}
 CFG = model_of()
-WIDE = {'kv_heads': 4, 'tied': False}  # four ways over `tensor`
+# Four ways over `tensor`.
+WIDE = {'kv_heads': 4, 'tied': False, 'qk_norm': True, 'qkv_bias': True}
 ROWS = rows_of(8, CFG)
 
 
@@ -34,7 +35,7 @@ def run(stage, batch, sizes=(1, 1, 1), microbatches=1, updates=2, **model):
   """The state and the metrics after some updates on one batch, in float64."""
   mesh = mesh_of(sizes)
   with jax.enable_x64(), jax.set_mesh(mesh):
-    cfg = model_of(**FLOAT64, **model)
+    cfg = model_of(**FLOAT64, **WIDE, **model)
     tx = optimizer.make_optimizer(stage, cfg, 'float64')
     state = train_step.init_state(jax.random.key(0), cfg, tx, mesh)
     step = train_step.make_train_step(cfg, tx, stage, microbatches)
@@ -63,14 +64,17 @@ def test_loss_is_the_weighted_sum_of_means_over_scored_tokens(plain):
   assert_exact(metrics['loss'], metrics['nll'] / scored @ [1, 0.5, 2])
 
 
-@pytest.fixture(scope='module')
-def wide():
-  return run(stage_of(), batch_of(ROWS), **WIDE)
-
-
-@pytest.mark.parametrize('sizes', [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)])
-def test_loss_and_gradients_are_those_of_one_device(wide, sizes):
-  assert_same(run(stage_of(), batch_of(ROWS), sizes, **WIDE), wide)
+@pytest.mark.parametrize(
+  'sizes, parts, how',
+  [
+    ((8, 1, 1), 1, {}),
+    ((1, 8, 1), 1, {'remat': 'full'}),
+    ((2, 2, 2), 2, {'attention_block': 5}),
+    ((1, 2, 4), 1, {'remat': 'dots'}),
+  ],
+)
+def test_loss_and_gradients_are_those_of_one_device(plain, sizes, parts, how):
+  assert_same(run(stage_of(), batch_of(ROWS), sizes, parts, **how), plain)
 
 
 def test_microbatches_of_unequal_token_counts_add_up_to_the_whole(plain):
@@ -93,10 +97,6 @@ def test_one_microbatch_is_no_loop(parts, loops):
     (call,) = jax.make_jaxpr(step)(state, batch).eqns
   names = [eqn.primitive.name for eqn in call.params['jaxpr'].eqns]
   assert names.count('scan') == len(loops)
-
-
-def test_sharded_update_equals_the_unsharded(plain):
-  assert_same(run(stage_of(), batch_of(ROWS), (2, 2, 2), 2), plain)
 
 
 def test_objective_without_lambda_or_without_tokens_contributes_nothing():
@@ -179,7 +179,9 @@ def test_lambdas_are_constant_or_interpolated_over_the_stage():
   ],
 )
 def test_bad_settings_are_named(changes, named):
-  stage = stage_of(**changes)
+  stage, config = stage_of(**changes), config_lib.default()
+  config.train.stages = [stage]
   with pytest.raises(UserError, match=named):
+    config_lib.settled(config)
     tx = optimizer.make_optimizer(stage, CFG)
     train_step.make_train_step(CFG, tx, stage, 1)

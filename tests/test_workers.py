@@ -67,9 +67,9 @@ def test_results_come_in_the_order_of_the_units_which_are_drawn_late():
 
 def test_no_more_workers_start_than_results_are_wanted(tmp_path, monkeypatch):
   started, run = [], workers.run
-  others = len(multiprocessing.active_children())
 
   def watched(function, units, cluster, most):
+    others = len(multiprocessing.active_children())
     for result in run(function, units, cluster, most):
       started.append(len(multiprocessing.active_children()) - others)
       yield result

@@ -141,7 +141,7 @@ def test_the_states_are_a_fixed_choice(trajectories, coder):
 def test_an_outcome_is_exact_when_every_token_is_the_likeliest(
   trajectories, coder, monkeypatch
 ):
-  def all_but_some_ends(params, batch, cfg):
+  def all_but_some_ends(params, batch, cfg, vocab):
     ids = np.asarray(batch['tokens'])
     missed = (ids == coder.stop_ids[0]) & (np.asarray(batch['depth']) % 2 == 0)
     return {'nll': np.zeros(ids.shape), 'right': ~missed}

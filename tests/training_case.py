@@ -1,11 +1,14 @@
 """Tiny models, rows and stages that the training tests share."""
 
+import functools
+
 import jax
 import numpy as np
 
 from early_experience import config as config_lib
 from early_experience.experience import rows as rows_lib
 from early_experience.model import config as model_config
+from early_experience.model import table
 from early_experience.model.sharding import make_mesh
 from early_experience.runtime import stage
 from early_experience.tokenizers import sentencepiece_tokenizer
@@ -26,6 +29,12 @@ def model_of(vocab_size=64, **changes):
   settings = config_lib.default().model
   settings.update(_MODEL | changes)
   return model_config.from_config(settings, vocab_size)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def fresh(cfg):
+  """Parameters, made by one program."""
+  return table.init_params(jax.random.key(0), cfg)
 
 
 def mesh_of(sizes):

@@ -17,7 +17,7 @@ import time
 
 from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.sample import Sample
-from early_experience.envs import registry
+from early_experience.envs import apart, registry
 from early_experience.exploration import branching
 from early_experience.runtime import commands
 from early_experience.runtime.errors import UserError
@@ -99,20 +99,25 @@ def naive(sample: Sample, seed: int, seconds: float) -> tuple[dict, float]:
     for action, _ in alternatives
   ]
   random.Random(seed).shuffle(todo)
+  replay = functools.partial(_replay, todo=todo, seconds=seconds)
+  with contextlib.closing(apart.Apart(sample.config)) as env:
+    return env.call(replay)
+
+
+def _replay(env, todo, seconds):
   found, count = {}, 0
-  with contextlib.closing(registry.make(sample.config.env)) as env:
-    env.reset(todo[0][0])  # what is made once is made
-    start = time.perf_counter()
-    for task, trajectory, index, action in itertools.cycle(todo):
-      if time.perf_counter() - start > seconds:
-        break
-      env.reset(task)
-      for step in trajectory.steps[:index]:
-        env.step(step.action)
-      turn = env.step(action)
-      found[task.id, index, action] = (turn.observation, turn.done, turn.valid)
-      count += 1
-    return found, count / (time.perf_counter() - start)
+  env.reset(todo[0][0])  # what is made once is made
+  start = time.perf_counter()
+  for task, trajectory, index, action in itertools.cycle(todo):
+    if time.perf_counter() - start > seconds:
+      break
+    env.reset(task)
+    for step in trajectory.steps[:index]:
+      env.step(step.action)
+    turn = env.step(action)
+    found[task.id, index, action] = (turn.observation, turn.done, turn.valid)
+    count += 1
+  return found, count / (time.perf_counter() - start)
 
 
 def ours(sample: Sample, seconds: float) -> tuple[dict, float]:

@@ -22,7 +22,7 @@ from early_experience.benchmark import sample as sample_lib
 from early_experience.benchmark.branching import ours
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
-from early_experience.envs import registry
+from early_experience.envs import apart, registry
 from early_experience.experience import records
 from early_experience.exploration import branching
 from early_experience.prepare import prepare
@@ -88,18 +88,24 @@ def measure(name: str, how: argparse.Namespace) -> dict:
 
 def steps_per_s(sample: Sample, seconds: float) -> float:
   """Steps of the expert in one process, actions listed, resets included."""
+  units = [(task, t) for task, t, _ in sample.units]
+  play = functools.partial(_play, units=units, seconds=seconds)
+  with contextlib.closing(apart.Apart(sample.config)) as env:
+    return env.call(play)
+
+
+def _play(env, units, seconds):
   count = 0
-  with contextlib.closing(registry.make(sample.config.env)) as env:
-    env.reset(sample.units[0][0])
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-      task, trajectory, _ = sample.units[count % len(sample.units)]
-      env.reset(task)
-      for step in trajectory.steps:
-        env.admissible()
-        env.step(step.action)
-        count += 1
-    return count / (time.perf_counter() - start)
+  env.reset(units[0][0])
+  start = time.perf_counter()
+  while time.perf_counter() - start < seconds:
+    task, trajectory = units[count % len(units)]
+    env.reset(task)
+    for step in trajectory.steps:
+      env.admissible()
+      env.step(step.action)
+      count += 1
+  return count / (time.perf_counter() - start)
 
 
 def _counts(sample, k, workdir):

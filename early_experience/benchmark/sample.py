@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from early_experience.collect import play_in_own
 from early_experience.config import default
-from early_experience.envs import registry
+from early_experience.envs import apart, registry
 from early_experience.envs.interface import Environment
 from early_experience.experience import records
 from early_experience.experience.records import Trajectory
@@ -102,8 +102,9 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
   wanted = config.collect.trajectories
   if min(wanted, k) < 1:
     raise UserError(f'--trajectories={wanted} --k={k}: not 1 or more')
-  with contextlib.closing(registry.make(config.env)) as env:
-    tasks, source = env.tasks(env.splits[0]), env.source
+  kind = registry.kind_of(config.env.name)
+  with contextlib.closing(apart.Apart(config)) as env:
+    tasks, source = env.call(_first_split), env.source
   # More than are wanted, for some fail.
   spread = min(len(tasks), 4 * wanted)
   chosen = [tasks[i * len(tasks) // spread] for i in range(spread)]
@@ -128,7 +129,11 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
     raise UserError(f'the expert had no success; the last one: {why}')
   elsewhere = sorted({step.action for _, t in played for step in t.steps})
   units = [(task, t, _proposals(t, elsewhere, k, seed)) for task, t in played]
-  return Sample(config, registry.kind_of(config.env.name), source, units)
+  return Sample(config, kind, source, units)
+
+
+def _first_split(env):
+  return env.tasks(env.splits[0])
 
 
 def _listed(record):

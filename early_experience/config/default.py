@@ -52,16 +52,17 @@ def define() -> ConfigDict:
   # A longer one is a fault.
   config.env.max_observation_chars = number(100_000, '[1, inf)')
 
-  # Who does the work of collect and explore; see work/.
+  # Who does the work of collect and explore, and plays for evaluate; see work/.
   config.cluster = ConfigDict()
-  # Of a Ray cluster; '' = processes of this machine.
+  # Of a Ray cluster; '' = processes of this machine, as always in evaluate.
   config.cluster.address = ''
   # Of this machine; 0 = one for each core.
   config.cluster.workers = number(0, '[0, inf)')
   # Of a task or trajectory, all its branches included, and of making the
-  # environment before a process's first one: a hang is ended then.
+  # environment before a process's first one: a hang is ended then. In evaluate
+  # it is the environment's time in an episode.
   config.cluster.unit_timeout_seconds = number(1800.0, '(0, inf)')
-  # Of a unit; then it is set aside.
+  # Of a unit; then it is set aside. If its process died, as many alone first.
   config.cluster.tries = number(3, '[1, inf)')
 
   config.collect = ConfigDict()

@@ -73,7 +73,7 @@ def _explore(config):
     explore['answer_format'] = config.prepare.answer_format
   if config.explore.proposers.get('policy'):
     found['beside'] = {
-      'init': config.init.to_dict(),
+      'pretrained': bool(config.init.hf or config.init.checkpoint),
       'model': config.model.to_dict(),
       'max_action_tokens': config.evaluate.max_action_tokens,
     }
@@ -92,7 +92,7 @@ def _reflect(config):
 
 
 def _prepare(config):
-  init = config.init.hf or config.init.checkpoint
+  init = config.init.checkpoint or config.init.hf
   return {
     **config.prepare.to_dict(),
     'tokenizer': config.prepare.tokenizer or init,

@@ -41,7 +41,7 @@ class Contexts:
     rows: int,
   ):
     self._params, self._cfg, self._mesh = params, cfg, mesh
-    self._stop_ids = tokenizer.stop_ids
+    self._stop_ids, self._vocab = tokenizer.stop_ids, tokenizer.vocab_size
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     self.rows = -(-rows // ways) * ways
     self._cache = decode.init_cache(cfg, self.rows, cfg.max_tokens)
@@ -139,6 +139,7 @@ class Contexts:
       active,
       cfg=self._cfg,
       stop_ids=self._stop_ids,
+      vocab=self._vocab,
       max_tokens=max_tokens,
       temperature=temperature,
       trie=trie,

@@ -102,6 +102,7 @@ def generate(
   *,
   cfg: ModelConfig,
   stop_ids: tuple[int, ...],
+  vocab: int,
   max_tokens: int,
   temperature: float,
   trie: Trie | None = None,
@@ -117,6 +118,8 @@ def generate(
     active_B: bool; the other rows change in nothing and get a count of 0.
     cfg: static.
     stop_ids: each ends a row. The first is forced as the last of `max_tokens`.
+    vocab: ids of the tokenizer; the embedding may have rows beyond, which are
+      never said.
     max_tokens: tokens a row may generate, the stop included.
     temperature: of sampling; 0 takes the likeliest.
     trie: what each row may say; None: anything.
@@ -148,6 +151,7 @@ def generate(
     trie and (trie.parent_BE, trie.token_BE, trie.child_BE),
     cfg=cfg,
     stop_ids=stop_ids,
+    vocab=vocab,
     max_tokens=max_tokens,
     greedy=temperature == 0,
   )
@@ -163,7 +167,7 @@ def _extend(params, k, v, length_B, tokens_BT, counts_B, *, cfg):
 
 @functools.partial(
   jax.jit,
-  static_argnames=('cfg', 'stop_ids', 'max_tokens', 'greedy'),
+  static_argnames=('cfg', 'stop_ids', 'vocab', 'max_tokens', 'greedy'),
   donate_argnames=('k', 'v'),
 )
 def _generate(
@@ -179,6 +183,7 @@ def _generate(
   *,
   cfg,
   stop_ids,
+  vocab,
   max_tokens,
   greedy,
 ):
@@ -212,7 +217,7 @@ def _generate(
   def say(state):
     step, logits_BV, node_B, running_B, said, counts_B, *cache = state
     if edges is None:
-      token_B, logp_B = choose(logits_BV, step)
+      token_B, logp_B = choose(logits_BV[:, :vocab], step)
     else:
       token_B, logp_B, node_B = choose_edge(logits_BV, node_B, step)
     free_B = running_B & (step < max_tokens - 1)

@@ -2,12 +2,14 @@
 
   {"task": "17", "actions": ["look", "take key"], "thoughts": ["Dark.", null]}
 
-`thoughts` may be absent. A task has one demonstration.
+`thoughts` may be absent. A task has one demonstration. A line of a task that
+the environment does not have is left unplayed: a file may serve several
+settings. Where a task has no line, its error says how many such there are.
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Turn
@@ -38,13 +40,14 @@ class Demonstrations:
   Args:
     path: of a JSONL file.
     key: the setting that names it, for errors.
+    tasks: ids of those that the environment has.
 
   Raises:
     UserError: there is no such file.
   """
 
-  def __init__(self, path: str, key: str):
-    self._path = pathlib.Path(path)
+  def __init__(self, path: str, key: str, tasks: Collection[str]):
+    self._path, self._tasks = pathlib.Path(path), tasks
     if not self._path.is_file():
       raise UserError(f'{key}: there is no file {path}')
     self._by_task = None  # read when the first is asked for
@@ -89,10 +92,17 @@ class Demonstrations:
       self._by_task, self._lost = _read(self._path)
     if task_id in self._by_task:
       return self._by_task[task_id]
-    lost = ''
+    said = f'{self._path} has none'
     if self._lost:
-      lost = f' (lines without a task: {len(self._lost)}, as {self._lost[0]})'
-    raise Misbehaves('no demonstration', f'{self._path} has none{lost}')
+      said += f' (lines without a task: {len(self._lost)}, as {self._lost[0]})'
+    others = [task for task in self._by_task if task not in self._tasks]
+    if others:
+      where = self._by_task[others[0]].where.removeprefix(f'{self._path} ')
+      said += (
+        f' (lines of tasks that are not in the config: {len(others)}, as'
+        f' {where}: {others[0][:80]!r})'
+      )
+    raise Misbehaves('no demonstration', said)
 
 
 def _read(path):

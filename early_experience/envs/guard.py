@@ -43,8 +43,13 @@ class Guarded:
     return self._check(self._env.step(action))
 
   def admissible(self) -> tuple[str, ...] | None:
+    """All actions possible now.
+
+    Raises:
+      Misbehaves: one of them is no text that can be kept.
+    """
     found = self._env.admissible()
-    return None if found is None else tuple(found)
+    return None if found is None else check_actions(tuple(found))
 
   def clone(self) -> 'Guarded | None':
     twin = self._env.clone()
@@ -105,6 +110,20 @@ def check_text(what: str, text: object) -> None:
       'invalid UTF-8',
       f'the {what} holds {text[error.start]!r} at character {error.start}',
     ) from None
+
+
+def check_actions(actions: tuple) -> tuple[str, ...]:
+  """Passes actions that are text.
+
+  Raises:
+    Misbehaves: one is not.
+  """
+  try:
+    '\n'.join(actions).encode()  # all at once, for most are
+  except (TypeError, UnicodeEncodeError):
+    for action in actions:
+      check_text('admissible action', action)
+  return actions
 
 
 def check_record(record: dict) -> dict:

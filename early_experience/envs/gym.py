@@ -74,9 +74,8 @@ class Gym(Environment):
     self.source = make
     self._demonstrations = None
     if demonstrations:
-      self._demonstrations = Demonstrations(
-        demonstrations, 'config.env.kwargs.demonstrations'
-      )
+      key = 'config.env.kwargs.demonstrations'
+      self._demonstrations = Demonstrations(demonstrations, key, self._starts)
     self._success, self._win_reward = success, win_reward
     self._instruction, self._admissible = instruction, admissible
     self._valid, self._copyable = valid, copyable
@@ -134,8 +133,8 @@ class Gym(Environment):
       twin._env = copy.deepcopy(self._env)
     except Exception as error:  # whatever a user's own class may hold
       raise UserError(
-        f'{self.source} cannot be copied: {gym_arguments.told(error)}; set'
-        ' config.env.kwargs.copyable=False'
+        f'{self.source} cannot be copied: {gym_arguments.told(error)}; explore'
+        ' with --config.env.kwargs.copyable=False'
       ) from None
     return twin
 
@@ -153,8 +152,8 @@ class Gym(Environment):
     if self._seen is not None and self._seen != self.fingerprint():
       raise Misbehaves(
         'copies not independent',
-        f'what a copy of {self.source} did changed the original; set'
-        ' config.env.kwargs.copyable=False',
+        f'what a copy of {self.source} did changed the original; explore with'
+        ' --config.env.kwargs.copyable=False',
       )
 
   def close(self) -> None:

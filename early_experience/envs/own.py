@@ -32,10 +32,15 @@ def environment(settings: str) -> Iterator[Guarded]:
     raise
 
 
+def make(settings: str) -> Guarded:
+  """Makes an environment, guarded, from `config.env` as JSON text."""
+  settings = ConfigDict(json.loads(settings))
+  return Guarded(registry.make(settings), settings.max_observation_chars)
+
+
 @functools.lru_cache(maxsize=1)
 def _made(settings):
-  settings = ConfigDict(json.loads(settings))
-  env = Guarded(registry.make(settings), settings.max_observation_chars)
+  env = make(settings)
   atexit.register(_close, env)  # again is no harm
   return env
 

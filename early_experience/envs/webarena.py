@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -62,7 +63,9 @@ class WebArena(Environment):
     self._expert = None
     if demonstrations:
       key = 'env.kwargs.demonstrations'
-      self._expert = Demonstrations(demonstrations, key)
+      rows = itertools.chain(*self._rows.values())
+      known = {str(original(row)) for row in rows}
+      self._expert = Demonstrations(demonstrations, key, known)
     version = importlib.metadata.version('browsergym-core')
     self.source = f'WebArena-Lite in {data}, browsergym {version}'
     self._browser = None

@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 from early_experience.decoding import decode
 from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation.rollouts import (
+  FOLDERS,
   Decision,
   Request,
   Said,
-  need_admissible,
+  nothing_admissible,
 )
 from early_experience.experience import render
 from early_experience.model import config as model_config
@@ -24,12 +25,12 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.training import architecture, initial
+from early_experience.work import units
+from early_experience.work.units import Failure
 
 # Share of the slots that must be read before any is answered: generating takes
 # as long for one as for all, so few should wait for another turn.
 _PATIENCE = 0.5
-# The stages that train policies, by what `config.evaluate` calls these.
-FOLDERS = {'trained': 'train', 'rl': 'rl'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,24 +118,24 @@ class Agent:
     with jax.set_mesh(mesh):
       self._contexts = Contexts(params, cfg, tokenizer, mesh, slots)
 
-  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
+  def act(
+    self, requests: Sequence[Request | None]
+  ) -> list[Decision | Failure | None]:
     """Decides for every slot whose context is read by now.
 
     A slot that has much to read (an episode's opening) may be answered None
-    while others go on; it is to be asked again.
-
-    Raises:
-      UserError: actions are constrained, and a state lists none, or one that
-        is longer than `max_action_tokens`.
+    while others go on; it is to be asked again. It fails where its texts cannot
+    be written down for the model; or where actions are constrained, and its
+    state lists none, or one that is longer than `max_action_tokens`.
     """
     how, contexts = self._decoding, self._contexts
     scripts = [request and request.script for request in requests]
     keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
-    thoughts, over, patience = [None] * len(requests), set(), _PATIENCE
+    thoughts, ends, patience = [None] * len(requests), {}, _PATIENCE
     said: list[tuple[Said, ...]] = [()] * len(requests)
     with jax.set_mesh(self.mesh):
       if how.think:
-        thoughts, over = self._think(scripts, keys)
+        thoughts, ends = self._think(scripts, keys)
         said = [(Said('thought', *s),) for s in contexts.said[: len(scripts)]]
         scripts = [
           script + (render.Turn('thought', thought),)
@@ -145,15 +146,20 @@ class Agent:
         patience = 1.0  # an action follows on its thought in the same call
       prompts, more = self._prompts(scripts, 'action')
       logits_BV, ready = contexts.read(prompts, patience)
-      actions, acts = self._write_actions(
+      actions, choices = self._write_actions(
         requests, scripts, logits_BV, ready, keys
       )
-    over |= more | {i for i in np.flatnonzero(ready) if contexts.overflows(i)}
-    decisions: list[Decision | None] = [None] * len(requests)
+    ends |= more
+    ends |= {i: None for i in np.flatnonzero(ready) if contexts.overflows(i)}
+    decisions: list[Decision | Failure | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
-      decisions[i] = Decision(actions[i], thoughts[i], said=(*said[i], acts[i]))
-    for i in over:
-      decisions[i] = Decision(None, thoughts[i], 'out_of_context')
+      decisions[i] = actions[i]
+      if not isinstance(actions[i], Failure):
+        ids, logps = contexts.said[i]
+        act = Said('action', ids, logps, _allowed(choices[i], ids))
+        decisions[i] = Decision(actions[i], thoughts[i], said=(*said[i], act))
+    for i, failure in ends.items():
+      decisions[i] = failure or Decision(None, thoughts[i], 'out_of_context')
     return decisions
 
   def propose(
@@ -191,23 +197,25 @@ class Agent:
     return proposals
 
   def _prompts(self, scripts, role):
-    """Ids for each row to read (None: nothing), and rows that are too long."""
-    prompts = [
-      script and self.tokenizer.encode_prompt(script, role)
-      for script in scripts
-    ]
-    over = {
-      i
-      for i, prompt in enumerate(prompts)
-      if prompt and len(prompt) >= self.cfg.max_tokens
-    }
-    prompts = [None if i in over else p for i, p in enumerate(prompts)]
-    return prompts + [None] * (self._contexts.rows - len(prompts)), over
+    """Ids for each row to read (None: nothing), and the rows that end.
+
+    These are given with their `Failure`; None where a context is too long.
+    """
+    encode = lambda script: self.tokenizer.encode_prompt(script, role)
+    prompts = [script and units.attempt(encode, script) for script in scripts]
+    ends = {}
+    for i, prompt in enumerate(prompts):
+      if isinstance(prompt, Failure):
+        ends[i] = dataclasses.replace(prompt, reason='cannot be shown')
+      elif prompt and len(prompt) >= self.cfg.max_tokens:
+        ends[i] = None
+    prompts = [None if i in ends else p for i, p in enumerate(prompts)]
+    return prompts + [None] * (self._contexts.rows - len(prompts)), ends
 
   def _think(self, scripts, keys):
-    """A thought for each slot that is read; and who is out of context."""
+    """A thought for each slot that is read; and the slots that end."""
     how = self._decoding
-    prompts, over = self._prompts(scripts, 'thought')
+    prompts, ends = self._prompts(scripts, 'thought')
     logits_BV, ready = self._contexts.read(prompts, _PATIENCE)
     texts = self._contexts.write(
       logits_BV,
@@ -219,49 +227,67 @@ class Agent:
     thoughts = [None] * len(scripts)
     for i in np.flatnonzero(ready):
       thoughts[i] = self.tokenizer.decode_answer(texts[i], 'thought')
-    return thoughts, over
+    return thoughts, ends
 
   def _write_actions(self, requests, scripts, logits_BV, ready, keys):
-    """Action texts of the rows that are ready, and how they were sampled."""
-    how, contexts = self._decoding, self._contexts
+    """For the rows that are ready an action's text, or a `Failure`.
+
+    And among which actions, by their ids, it was chosen; None: all.
+    """
+    how = self._decoding
+    rows = range(self._contexts.rows)
     if not how.constrained:
-      texts = contexts.write(
+      texts = self._contexts.write(
         logits_BV, ready, keys, how.max_action_tokens, how.temperature
       )
-      acts = [Said('action', *said) for said in contexts.said]
       decode_answer = self.tokenizer.decode_answer
-      return [decode_answer(ids, 'action') for ids in texts], acts
-    choices = [
+      return [decode_answer(ids, 'action') for ids in texts], [
+        None for _ in rows
+      ]
+    found = [
       self._choices(requests[row], scripts[row]) if ready[row] else {}
-      for row in range(contexts.rows)
+      for row in rows
     ]
+    failed = [isinstance(found[row], Failure) for row in rows]
+    choices = [{} if failed[row] else found[row] for row in rows]
     trie = decode.Trie.build([list(choice) for choice in choices])
-    contexts.write(
-      logits_BV, ready, keys, how.max_action_tokens, how.temperature, trie
+    active = ready & ~np.array(failed)
+    texts = self._contexts.write(
+      logits_BV, active, keys, how.max_action_tokens, how.temperature, trie
     )
-    texts, acts = [], []
-    for choice, (ids, logps) in zip(choices, contexts.said, strict=True):
-      texts.append(choice.get(tuple(ids)))
-      acts.append(Said('action', ids, logps, _allowed(choice, ids)))
-    return texts, acts
+    stop = self.tokenizer.stop_ids[0]
+    return [
+      found[row] if failed[row] else choices[row].get((*texts[row], stop))
+      for row in rows
+    ], choices
 
   def _choices(self, request, script):
     """The admissible actions by their ids, written after a script."""
-    actions = need_admissible(request, 'evaluate.constrained=True')
-    write = self.tokenizer.encode_answer
-    choices = {tuple(write(script, 'action', a)): a for a in actions}
-    longest = max(choices, key=len)
-    if len(longest) > self._decoding.max_action_tokens:
-      raise UserError(
-        f'config.evaluate.max_action_tokens={self._decoding.max_action_tokens}'
-        f' cannot hold the admissible action {choices[longest]!r}:'
-        f' {len(longest)} tokens'
+    if not request.admissible:
+      return nothing_admissible(request, 'evaluate.constrained=True')
+    write = lambda action: self.tokenizer.encode_answer(
+      script, 'action', action
+    )
+    choices = units.attempt(
+      lambda actions: {tuple(write(a)): a for a in actions}, request.admissible
+    )
+    if isinstance(choices, Failure):
+      return dataclasses.replace(choices, reason='cannot be shown')
+    longest, most = max(choices, key=len), self._decoding.max_action_tokens
+    if len(longest) > most:
+      return Failure(
+        'action too long',
+        f'config.evaluate.max_action_tokens={most} cannot hold an admissible'
+        f' action of {len(longest)} tokens at {request.key}:'
+        f' {choices[longest][:80]!r}',
       )
     return choices
 
 
 def _allowed(choices, ids):
-  """For each token of an answer, what could be said there, in order."""
+  """For each token of an answer, what could be said there; None: anything."""
+  if choices is None:
+    return None
   return [
     sorted({other[i] for other in choices if other[:i] == tuple(ids[:i])})
     for i in range(len(ids))

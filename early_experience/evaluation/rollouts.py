@@ -1,19 +1,28 @@
 """Episodes side by side: a policy meets tasks, and what happened is recorded.
 
 A policy is a function of what it is shown. `act` gets one request a slot, or
-None for an empty slot, and answers with a decision, or with None where it
-needs to be asked again before it can tell.
+None for a slot with nothing to decide, and answers with a decision, or with
+None where it needs to be asked again before it can tell. Environments live
+elsewhere, each in the seat of its slot: see `work/hosts.py`.
 """
 
+import collections
 import dataclasses
 import random
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol
 
-from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.envs.guard import check_record, check_text
+from early_experience.envs.interface import Environment, Task
 from early_experience.experience import render
-from early_experience.runtime.errors import UserError
-from early_experience.work import units
+from early_experience.work import hosts, units
+from early_experience.work.hosts import Call
+from early_experience.work.units import Failure
+
+# A turn that takes longer is not waited for: the other episodes go on.
+_PATIENCE_SECONDS = 10.0
+# The stages that train policies, by what `config.evaluate` calls these.
+FOLDERS = {'trained': 'train', 'rl': 'rl'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +79,15 @@ class Decision:
 class Policy(Protocol):
   """Whoever acts."""
 
-  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
-    """Decides for each slot; None is the answer to None, or `ask again`."""
+  def act(
+    self, requests: Sequence[Request | None]
+  ) -> list[Decision | Failure | None]:
+    """Decides for each slot.
+
+    Returns:
+      For each: None is the answer to None, or `ask again`; a `Failure` says
+      why this episode cannot go on.
+    """
 
 
 class RandomPolicy:
@@ -80,134 +96,208 @@ class RandomPolicy:
   def __init__(self, seed: int):
     self._seed = seed
 
-  def act(self, requests: Sequence[Request | None]) -> list[Decision | None]:
+  def act(
+    self, requests: Sequence[Request | None]
+  ) -> list[Decision | Failure | None]:
     return [request and self._decide(request) for request in requests]
 
   def _decide(self, request):
-    need_admissible(request, "evaluate.policy='random'")
+    if not request.admissible:
+      return nothing_admissible(request, "evaluate.policy='random'")
     rng = random.Random(f'{self._seed}/{request.key}')
     return Decision(rng.choice(request.admissible))
 
 
-def need_admissible(request: Request, setting: str) -> tuple[str, ...]:
-  """The admissible actions.
+def nothing_admissible(request: Request, setting: str) -> Failure:
+  """Of a setting that needs actions to choose from, where there are none."""
+  return Failure(
+    'nothing admissible',
+    f'config.{setting} needs an environment that lists its admissible actions;'
+    f' there are none at {request.key}',
+  )
 
-  Raises:
-    UserError: there are none to choose from; the message names the setting.
+
+def begin(env: Environment, task: Task) -> tuple:
+  """Starts an episode: the instruction, the turn, and what is admissible."""
+  turn = env.reset(task)
+  return env.instruction, turn, env.admissible()
+
+
+def act(env: Environment, action: str, last: bool) -> tuple:
+  """One turn: the action as it was executed, the turn, what is admissible then.
+
+  At the episode's end what language models said in it, in place of actions.
   """
-  if not request.admissible:
-    raise UserError(
-      f'config.{setting} needs an environment that lists its admissible'
-      f' actions; there are none at {request.key}'
-    )
-  return request.admissible
+  action = env.canonical(action)
+  check_text('action', action)
+  turn = env.step(action)
+  over = turn.done or last
+  return action, turn, env.answers() if over else env.admissible()
+
+
+def leave(env: Environment) -> dict | None:
+  """Ends an episode that does not go on."""
+  return env.answers()
 
 
 class _Episode:
-  """A task being played in one environment."""
+  """A task being played.
 
-  def __init__(self, task, environment):
-    self.task = task
-    self.environment = environment
-    self.turn: Turn = environment.reset(task)
-    self.script = render.opening(environment.instruction, self.turn.observation)
-    self.steps = []
-    self.request = self._ask()
+  Attributes:
+    request: the decision to take now; None while the environment is called.
+    end: why it ends; the policy's `Failure`, where it can take no decision.
+  """
 
-  def _ask(self):
-    return Request(
-      f'{self.task.id}/{len(self.steps)}',
-      self.script,
-      self.environment.admissible(),
-    )
+  def __init__(self, task, max_steps):
+    self.task, self.request, self.end = task, None, ''
+    self._max_steps, self._steps = max_steps, []
 
-  def apply(self, decision):
-    before = self.turn.observation
-    action = self.environment.canonical(decision.action)
-    self.turn = self.environment.step(action)
-    self.script += render.exchange(action, self.turn.observation)
-    self.steps.append(
-      {
-        'observation': before,
-        'thought': decision.thought,
-        'action': action,
-        'valid': self.turn.valid,
-      }
-    )
-    if not self.turn.done:
-      self.request = self._ask()
+  def open(self):
+    return self._call(begin, self.task)
 
-  def record(self, end):
-    said = self.environment.answers()
-    return {
+  def decide(self, decision):
+    """The call that follows on a decision."""
+    self._decision = decision
+    if isinstance(decision, Failure) or decision.action is None:
+      failed = isinstance(decision, Failure)
+      self.end = decision if failed else decision.why
+      return self._call(leave)
+    last = len(self._steps) + 1 == self._max_steps
+    return self._call(act, decision.action, last)
+
+  def _call(self, function, *args):
+    self.request = None
+    self._called = function
+    return Call(function, args, first=function is begin)
+
+  def hear(self, answer):
+    """Takes what the call returned; the result, where the episode is over."""
+    if isinstance(answer, Failure):
+      return answer
+    if self._called is leave:
+      return self.end if self.end is self._decision else self._record(answer)
+    if self._called is begin:
+      self._instruction, self._turn, admissible = answer
+      self._script = render.opening(self._instruction, self._turn.observation)
+    else:
+      before = self._turn.observation
+      action, self._turn, admissible = answer
+      self._script += render.exchange(action, self._turn.observation)
+      self._steps.append(
+        {
+          'observation': before,
+          'thought': self._decision.thought,
+          'action': action,
+          'valid': self._turn.valid,
+        }
+      )
+      if self._turn.done or len(self._steps) == self._max_steps:
+        self.end = 'done' if self._turn.done else 'max_steps'
+        return self._record(admissible)
+    key = f'{self.task.id}/{len(self._steps)}'
+    self.request = Request(key, self._script, admissible)
+    return None
+
+  def _record(self, said):
+    record = {
       'task_id': self.task.id,
       'split': self.task.split,
       'task_type': self.task.type,
-      'instruction': self.environment.instruction,
-      'success': self.turn.success,
-      'score': self.turn.score,
-      'end': end,
-      'steps': self.steps,
-      'final_observation': self.turn.observation,
+      'instruction': self._instruction,
+      'success': self._turn.success,
+      'score': self._turn.score,
+      'end': self.end,
+      'steps': self._steps,
+      'final_observation': self._turn.observation,
     } | ({} if said is None else {'answers': said})
+    return units.attempt(check_record, record)
 
 
 def run(
   tasks: Iterable[Task],
-  environments: Sequence[Environment],
+  seats: hosts.Hosts | hosts.Here,
   policy: Policy,
   *,
+  slots: int,
   max_steps: int,
-  renew: Callable[[Environment], Environment],
-) -> Generator[tuple[Task, dict | units.Failure]]:
-  """Plays every task once; a slot whose episode ends takes the next task.
+  tries: int,
+) -> Generator[tuple[Task, dict | Failure]]:
+  """Plays every task to its end; a slot whose episode ends takes the next one.
+
+  A task on which the environment fails is played anew. Where it hung, or its
+  process died, it waits until all others are done, and then has its tries with
+  nothing beside it.
 
   Args:
     tasks: to play, in order.
-    environments: one a slot.
+    seats: environments, one for each slot.
     policy: acts in all slots at once.
+    slots: episodes side by side.
     max_steps: decisions an episode.
-    renew: makes an environment in place of one that failed.
+    tries: of a task.
 
   Yields:
     A task and its record, as its episode ends; or the `Failure` of its
-    environment. The record's `end` says why it did: `done`, `max_steps`, or a
-    decision's `why`.
+    environment, or the policy's. The record's `end` says why it did: `done`,
+    `max_steps`, or a decision's `why`.
   """
-  tasks, environments = iter(tasks), list(environments)
-  slots: list[_Episode | None] = [None] * len(environments)
+  suspects = []
+  for task, result in _play(tasks, seats, policy, slots, max_steps, tries):
+    if result is None:
+      suspects.append(task)
+    else:
+      yield task, result
+  for task in suspects:
+    for _ in range(tries):
+      seats.close()  # a new process, and no other
+      ((_, result),) = _play([task], seats, policy, 1, max_steps, 1, True)
+      if not isinstance(result, Failure):
+        break
+    yield task, result
 
-  def start(i):
-    slots[i] = None
-    for task in tasks:
-      found = units.attempt(lambda t: _Episode(t, environments[i]), task)
-      if not isinstance(found, units.Failure):
-        slots[i] = found
-        return
-      environments[i] = renew(environments[i])
-      yield task, found
 
-  for i in range(len(slots)):
-    yield from start(i)
-  while any(slots):
-    decisions = policy.act([episode and episode.request for episode in slots])
-    for i, decision in enumerate(decisions):
-      episode = slots[i]
-      if episode is None or decision is None:
+def _play(tasks, seats, policy, slots, max_steps, tries, alone=False):
+  """As `run`; the result is None where a task is to be played `alone`."""
+  line, failed = collections.deque(tasks), collections.Counter()
+  episodes: list[_Episode | None] = [None] * slots
+  calls = {}
+
+  def start(slot):
+    episodes[slot] = _Episode(line.popleft(), max_steps) if line else None
+    if episodes[slot]:
+      calls[slot] = episodes[slot].open()
+
+  def settled(episode, result):
+    """What to yield of its task; nothing, where it is to be played again."""
+    task, lost = episode.task, result is hosts.LOST
+    if not isinstance(result, Failure) or result is episode.end:
+      return [(task, result)]
+    if result.reason in ('hang', 'crash') and not lost and not alone:
+      return [(task, None)]
+    failed[task, lost] += 1
+    if failed[task, lost] < tries:
+      line.append(task)
+      return []
+    return [(task, None if lost and not alone else result)]
+
+  for slot in range(slots):
+    start(slot)
+  while any(episodes):
+    seats.send(calls)
+    calls.clear()
+    idle = not any(e and e.request for e in episodes)
+    answers = seats.receive(_PATIENCE_SECONDS, need=idle)
+    for slot, answer in sorted(answers.items()):
+      episode = episodes[slot]
+      if episode is None:  # its process ended when its tasks were done
         continue
-      failure = end = None
-      if decision.action is None:
-        end = decision.why
-      else:
-        failure = units.attempt(episode.apply, decision)
-        if len(episode.steps) >= max_steps:
-          end = 'max_steps'
-        if episode.turn.done:
-          end = 'done'
-      if failure:
-        environments[i] = renew(environments[i])
-        yield episode.task, failure
-      elif end:
-        yield episode.task, episode.record(end)
-      if failure or end:
-        yield from start(i)
+      result = episode.hear(answer)
+      if result is not None:
+        yield from settled(episode, result)
+        start(slot)
+    requests = [episode and episode.request for episode in episodes]
+    if calls or not any(requests):
+      continue  # what has begun is decided with the others
+    for slot, decision in enumerate(policy.act(requests)):
+      if decision is not None:
+        calls[slot] = episodes[slot].decide(decision)

@@ -68,7 +68,7 @@ def measure(
       rows.append(row)
     branches += len(sequences)
   nll, tokens, wrong = np.zeros((3, branches))
-  for batch, scored in _score(params, rows, cfg, mesh):
+  for batch, scored in _score(params, rows, cfg, tokenizer.vocab_size, mesh):
     target = batch['branch'] >= 0
     index = batch['branch'][target]
     np.add.at(nll, index, scored['nll'][target])
@@ -142,7 +142,7 @@ def _rows(sequences, row_tokens) -> Iterator[dict[str, np.ndarray]]:
       }
 
 
-def _score(params, rows, cfg, mesh):
+def _score(params, rows, cfg, vocab, mesh):
   """Yields (batch, what `_token_scores` says of its rows)."""
   ways = mesh.shape['data'] * mesh.shape['fsdp']
   size = -(-_ROWS // ways) * ways
@@ -158,13 +158,16 @@ def _score(params, rows, cfg, mesh):
       for name, value in batch.items()
       if name != 'branch'
     }
-    scored = _token_scores(params, sharding.put_batch(whole, mesh), cfg)
+    scored = _token_scores(params, sharding.put_batch(whole, mesh), cfg, vocab)
     yield batch, {k: np.asarray(v)[: len(some)] for k, v in scored.items()}
 
 
-@functools.partial(jax.jit, static_argnames='cfg')
-def _token_scores(params, batch, cfg):
-  """Each token's nll in nats, and whether it was the likeliest: [B, T]."""
+@functools.partial(jax.jit, static_argnames=('cfg', 'vocab'))
+def _token_scores(params, batch, cfg, vocab):
+  """Each token's nll in nats, and whether it was the likeliest: [B, T].
+
+  Rows of the embedding beyond the tokenizer's `vocab` ids are never decoded.
+  """
   h_BTD = transformer.hidden(
     params, batch['tokens'], batch['depth'], batch['span'], cfg
   )
@@ -190,11 +193,13 @@ def _token_scores(params, batch, cfg):
     )
     logits_BtV = transformer.capped(logits_BtV, cfg)
     # A masked sum, for the vocabulary may be split over devices.
-    is_own_BtV = tokens_Bt[..., None] == jnp.arange(cfg.vocab_size)[None, None]
+    ids_11V = jnp.arange(cfg.vocab_size)[None, None]
+    is_own_BtV = tokens_Bt[..., None] == ids_11V
     own_Bt = jnp.where(is_own_BtV, logits_BtV, 0).sum(-1)
     top_Bt = logits_BtV.max(-1)
     rest_Bt = jnp.exp(logits_BtV - top_Bt[..., None]).sum(-1)
-    return top_Bt + jnp.log(rest_Bt) - own_Bt, own_Bt == top_Bt
+    said_Bt = jnp.where(ids_11V < vocab, logits_BtV, -jnp.inf).max(-1)
+    return top_Bt + jnp.log(rest_Bt) - own_Bt, own_Bt == said_Bt
 
   scored = jax.lax.map(score, (chunks(h_BTD), chunks(batch['tokens'])))
   nll_BT, right_BT = (

@@ -17,6 +17,7 @@ from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.experience import records
 from early_experience.experience.records import Alternative, Trajectory
 from early_experience.exploration import fork
+from early_experience.work.units import Failure, Fault
 
 # For each step, (action, proposer) of each alternative.
 Proposals = list[list[tuple[str, str]]]
@@ -41,6 +42,8 @@ def branch_in_own(
 def branch_in(env: Environment, unit: tuple) -> dict:
   """Likewise in a given environment."""
   task, trajectory, proposals, *_ = unit
+  if isinstance(proposals, Failure):  # none could be made
+    raise Fault(proposals.reason, proposals.error)
   return check_record(records.to_json(branch(env, task, trajectory, proposals)))
 
 

@@ -5,12 +5,15 @@ environment, so all states of many trajectories can be asked at once.
 """
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from early_experience.experience.records import PROPOSERS, Trajectory
 from early_experience.runtime.errors import UserError
+from early_experience.work import units
+from early_experience.work.units import Failure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Uniform:
 
   def _shuffled(self, context):
     rng = random.Random(f'{self._seed}/{context.task_id}/{context.step}')
-    actions = list(_admissible(context))
+    actions = list(context.admissible or ())  # one state may list none
     rng.shuffle(actions)
     return actions
 
@@ -97,7 +100,7 @@ class Exhaustive:
 
   def propose(self, contexts, k):
     del k
-    return [list(_admissible(context)) for context in contexts]
+    return [list(context.admissible or ()) for context in contexts]
 
 
 class Policy:
@@ -148,7 +151,7 @@ def alternatives(
   proposers: dict[str, tuple[Proposer, float]],
   k: int,
   canonical: Callable[[str], str],
-) -> list[list[tuple[str, str]]]:
+) -> list[list[tuple[str, str]] | Failure]:
   """Chooses up to k distinct alternatives a state from several proposers.
 
   A proposer is asked for as many as its limit, see `limits`. What several
@@ -163,23 +166,21 @@ def alternatives(
     canonical: makes equal actions equal text.
 
   Returns:
-    For each state, (action, its proposers joined by `+`), as proposed.
+    For each state, (action, its proposers joined by `+`), as proposed; or the
+    `Failure` that `canonical` ended in.
   """
-  chosen = [{} for _ in contexts]
+  chosen, failed = [{} for _ in contexts], [None] * len(contexts)
   shares = {name: share for name, (_, share) in proposers.items()}
   for name, limit in limits(shares, k).items():
     if not limit:
       continue
     proposals = proposers[name][0].propose(contexts, limit)
-    for actions, expert, taken in zip(proposals, experts, chosen, strict=True):
-      for action in map(canonical, actions):
-        if len(taken) >= limit:
-          break
-        if action and action != expert:
-          taken.setdefault(action, {})[name] = None
+    for place, state in enumerate(zip(proposals, experts, strict=True)):
+      fill = functools.partial(_fill, chosen[place], limit, name, *state)
+      failed[place] = failed[place] or units.attempt(fill, canonical)
   return [
-    [(action, '+'.join(names)) for action, names in taken.items()]
-    for taken in chosen
+    failure or [(action, '+'.join(names)) for action, names in taken.items()]
+    for taken, failure in zip(chosen, failed, strict=True)
   ]
 
 
@@ -195,10 +196,26 @@ def check_shares(shares: dict[str, float]) -> dict[str, float]:
   return shares
 
 
-def _admissible(context):
-  if context.admissible is None:
+def check_admissible(
+  shares: dict[str, float], trajectories: Sequence[Trajectory]
+) -> None:
+  """Refuses to choose among actions that no state lists.
+
+  Raises:
+    UserError: a proposer needs them.
+  """
+  listed = (step.admissible for t in trajectories for step in t.steps)
+  if {'uniform', 'exhaustive'} & shares.keys() and not any(listed):
     raise UserError(
-      f'task {context.task_id}: the environment does not list its actions;'
-      ' give config.explore.proposers shares of policy or openai alone'
+      'the environment does not list its actions in any state; give'
+      ' config.explore.proposers shares of policy or openai alone'
     )
-  return context.admissible
+
+
+def _fill(taken, limit, name, actions, expert, canonical):
+  """Takes actions up to the limit; they bear the name of who proposed them."""
+  for action in map(canonical, actions):
+    if len(taken) >= limit:
+      break
+    if action and action != expert:
+      taken.setdefault(action, {})[name] = None

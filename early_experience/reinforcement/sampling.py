@@ -4,20 +4,20 @@ Each episode's chance depends on the seed, the iteration, the task and its
 number in the group alone.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from early_experience.envs.guard import Guarded
-from early_experience.envs.interface import Environment, Task, Turn
+from early_experience.envs.interface import Task
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.model.config import ModelConfig
+from early_experience.reinforcement import members
 from early_experience.tokenizers.interface import Tokenizer
+from early_experience.work import hosts
 from early_experience.work.units import Failure
 
 
@@ -41,7 +41,7 @@ class Sampler:
   """Plays tasks with a policy that changes between calls.
 
   Args:
-    make: makes an environment.
+    seats: of `members`, with environments.
     config: `evaluate` says how a policy acts.
     cfg: of the model.
     tokenizer: of the model.
@@ -51,20 +51,15 @@ class Sampler:
 
   def __init__(
     self,
-    make: Callable[[], Environment],
+    seats: hosts.Hosts | hosts.Here,
     config: ConfigDict,
     cfg: ModelConfig,
     tokenizer: Tokenizer,
     mesh: Mesh,
     slots: int,
   ):
-    self._make, self._config, self._slots = make, config, slots
+    self._seats, self._config, self._slots = seats, config, slots
     self._cfg, self._tokenizer, self._mesh = cfg, tokenizer, mesh
-    self._open: list[Guarded] = []
-
-  def first(self) -> Environment:
-    """An environment to ask for its tasks."""
-    return self._open[0] if self._open else self._renew(None)
 
   def group_records(
     self, params: dict, tasks: Sequence[Task], size: int, iteration: int
@@ -82,16 +77,11 @@ class Sampler:
       and in each step what was `said`; or `task_id`, `member`, and `reason` and
       `error` of what kept it from its end.
     """
-    members = [
-      Task(f'{task.id}#{i}', task.split, task.type)
-      for task in tasks
-      for i in range(size)
-    ]
     seed = f'{self._config.seed}/{iteration}'
     policy = _Noted(self._agent(params, seed, 1.0))
-    for member, result in self._play(members, policy):
-      task, _, number = member.id.rpartition('#')
-      named = {'task_id': task, 'member': int(number)}
+    for member, result in self._play(members.of_group(tasks, size), policy):
+      task, number = members.named(member.id)
+      named = {'task_id': task, 'member': number}
       if isinstance(result, Failure):
         yield named | dataclasses.asdict(result)
         continue
@@ -128,38 +118,14 @@ class Sampler:
     )
 
   def _play(self, tasks, policy):
-    slots = min(self._slots, len(tasks))
-    while len(self._open) < slots:
-      self._renew(None)
-    environments = [_Members(one) for one in self._open[:slots]]
     return rollouts.run(
       tasks,
-      environments,
+      self._seats,
       policy,
+      slots=min(self._slots, len(tasks)),
       max_steps=self._config.evaluate.max_steps,
-      renew=lambda failed: _Members(self._renew(failed.inner)),
+      tries=self._config.cluster.tries,
     )
-
-  def _renew(self, failed):
-    if failed is not None:
-      self._open.remove(failed)
-      with contextlib.suppress(Exception):  # it may be why it is renewed
-        failed.close()
-    most = self._config.env.max_observation_chars
-    self._open.append(Guarded(self._make(), most))
-    return self._open[-1]
-
-  def close(self) -> None:
-    """Ends all environments."""
-    with contextlib.ExitStack() as closing:
-      while self._open:
-        closing.callback(self._open.pop().close)
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    self.close()
 
 
 class _Noted:
@@ -172,23 +138,9 @@ class _Noted:
   def act(self, requests):
     decisions = self._policy.act(requests)
     for request, decision in zip(requests, decisions, strict=True):
-      if request and decision and decision.action is not None:
+      if request and isinstance(decision, rollouts.Decision):
         self.said[request.key] = decision.said
     return decisions
-
-
-class _Members:
-  """An environment that knows a task by its name in a group too."""
-
-  def __init__(self, inner):
-    self.inner = inner
-
-  def reset(self, task: Task) -> Turn:
-    task_id = task.id.rpartition('#')[0] or task.id
-    return self.inner.reset(dataclasses.replace(task, id=task_id))
-
-  def __getattr__(self, name):
-    return getattr(self.inner, name)
 
 
 def _without_none(said):

@@ -161,13 +161,13 @@ def _main(stage, argv, many_processes):
     raise UserError(f'unexpected argument {argv[1]!r}; {_USAGE}')
   if not isinstance(CONFIG.value, ConfigDict):
     raise UserError('get_config() of --config returns no ConfigDict')
-  workdir = WORKDIR.value and paths.given(WORKDIR.value, '--workdir')
-  if workdir and 'jax' in sys.modules:
+  if workdir := WORKDIR.value and paths.given(WORKDIR.value, '--workdir'):
     # Compiled programs are kept beside the run, for the stages that follow.
-    jax_config = sys.modules['jax'].config
-    if not jax_config.jax_compilation_cache_dir:
-      cache = os.path.join(workdir, 'jax_cache')
-      jax_config.update('jax_compilation_cache_dir', cache)
+    cache = os.path.join(workdir, 'jax_cache')
+    if 'jax' not in sys.modules:  # it reads this where it is imported
+      os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', cache)
+    elif not sys.modules['jax'].config.jax_compilation_cache_dir:
+      sys.modules['jax'].config.update('jax_compilation_cache_dir', cache)
   if many_processes:
     # jax, which others do without
     from early_experience.runtime import distributed

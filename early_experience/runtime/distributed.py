@@ -154,4 +154,10 @@ def preemption() -> Iterator[Callable[[int], type[BaseException] | None]]:
       by_hand = signal.SIGINT in asked
       return cluster.Interrupted if by_hand else cluster.Preempted
 
-    yield leaves
+    try:
+      yield leaves
+    except (cluster.Interrupted, cluster.Preempted) as stopped:
+      if many and stopped.args:
+        # Together: jax ends those whose first process is gone.
+        jax.distributed.shutdown()
+      raise

@@ -35,13 +35,6 @@ def start() -> None:
     return
   _started = True
   _keep_streams()
-  pipe, into = os.pipe()
-  os.set_blocking(into, False)
-  signal.set_wakeup_fd(into, warn_on_full_buffer=False)
-  for number in ASKING:
-    if _heard(number):
-      signal.signal(number, _obey)
-  threading.Thread(target=_watch, args=(pipe,), daemon=True).start()
   before = sys.excepthook
 
   def hook(kind, error, trace):
@@ -50,6 +43,13 @@ def start() -> None:
     before(kind, error, trace)
 
   sys.excepthook = hook
+  pipe, into = os.pipe()
+  os.set_blocking(into, False)
+  signal.set_wakeup_fd(into, warn_on_full_buffer=False)
+  for number in ASKING:
+    if _heard(number):
+      signal.signal(number, _obey)
+  threading.Thread(target=_watch, args=(pipe,), daemon=True).start()
 
 
 @contextlib.contextmanager

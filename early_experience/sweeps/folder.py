@@ -18,6 +18,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.sweeps.runs import SHAREABLE, Run, check_shared, shareable
 
 SWEEP, FAILURE = 'sweep.json', 'failure.json'
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SHARED, RUNS, CACHE = 'shared', 'runs', 'jax_cache'
 
 
@@ -106,10 +107,13 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
     {'name': r.name, 'policy': r.config.name, 'overrides': r.overrides}
     for r in runs
   ]
-  new = {'config': os.path.normpath(config), 'runs': own}
+  new = {'config': _named(config), 'runs': own}
   new = json.loads(json.dumps(new))
   if path.exists():
     old = files.read_json(path)
+    # As it was called from the folder that it was begun in.
+    if old['config'] == os.path.normpath(config):
+      new['config'] = old['config']
     if old == new:
       return
     names = {run.name for run in runs}
@@ -126,6 +130,15 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
       f'{workdir} is the workdir of a single run; use another --workdir'
     )
   files.write_json(path, new)
+
+
+def _named(config):
+  """A config file, from whichever folder it is called: as from the repository's
+  where it lies there.
+  """
+  path = pathlib.Path(os.path.abspath(config))
+  here = path.is_relative_to(_REPOSITORY)
+  return str(path.relative_to(_REPOSITORY) if here else path)
 
 
 def link(workdir, job: Job) -> None:

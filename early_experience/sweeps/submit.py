@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 from early_experience.sweeps.folder import SHARED, Job, is_finished
 
+_MAX_ARRAY_SIZE = 1001  # of Slurm, where its settings say nothing
+
 
 @dataclasses.dataclass(frozen=True)
 class Scheduler:
@@ -36,7 +38,7 @@ class Scheduler:
     ]
 
   def slurm(self, jobs: Sequence[Job]) -> int:
-    """Submits the runs that are not finished as one array.
+    """Submits the runs that are not finished as one array, or as few as can be.
 
     Returns:
       The exit code of the last submission.
@@ -55,11 +57,17 @@ class Scheduler:
       after = [f'--dependency=afterok:{number}', '--kill-on-invalid-dep=yes']
     if not jobs:
       return 0
-    array = f'--array={",".join(job.index for job in jobs)}'
-    command = self._submit(
-      'slurm.sh', 'submit', [array, *after], 'SLURM_ARRAY_TASK_ID'
-    )
-    return subprocess.run(command).returncode
+    most, arrays = _most_tasks(), {}
+    for job in jobs:
+      block, place = divmod(int(job.index), most)
+      arrays.setdefault(block, []).append(str(place))
+    for block, places in arrays.items():
+      index = 'SLURM_ARRAY_TASK_ID' + f'+{block * most}' * (block > 0)
+      array = f'--array={",".join(places)}'
+      command = self._submit('slurm.sh', 'submit', [array, *after], index)
+      if code := subprocess.run(command).returncode:
+        return code
+    return 0
 
   def xpk(self, jobs: Sequence[Job], config: str, workdir: str) -> int:
     """Submits each run as a workload; nothing orders workloads.
@@ -88,3 +96,15 @@ class Scheduler:
       if code := subprocess.run(command).returncode:
         return code
     return 0
+
+
+def _most_tasks() -> int:
+  """One more than the last number that a task of an array may have."""
+  try:
+    done = subprocess.run(
+      ['scontrol', 'show', 'config'], capture_output=True, text=True
+    )
+  except OSError:  # a dry run, elsewhere
+    return _MAX_ARRAY_SIZE
+  found = re.search(r'^MaxArraySize\s*=\s*([1-9]\d*)', done.stdout, re.M)
+  return int(found[1]) if found else _MAX_ARRAY_SIZE

@@ -9,8 +9,11 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
 from early_experience.hf import architecture as hf_architecture
 from early_experience.hf import read
+from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.training import architecture, restore
 
@@ -40,6 +43,16 @@ def content(folder) -> str:
   except UserError:
     pass
   return ''
+
+
+def noted(init: ConfigDict) -> dict:
+  """`config.init` as the folder of a stage holds it."""
+  found = init.to_dict()
+  # Checkpoints know what their adapters stand beside.
+  found['hf'] = '' if init.checkpoint else init.hf
+  for key in ('hf', 'checkpoint'):
+    found[key] = stage.place(found[key], found[key] and content(found[key]))
+  return found
 
 
 def begun(source: dict, trained) -> dict:

@@ -28,36 +28,39 @@ class Local:
     self._function = functools.partial(_pickled, function)
     self._timeout = cluster.unit_timeout_seconds
     self._workers = max(1, min(count(cluster), most))
-    self._pool, self._open = None, {}  # future -> its pool
+    self._pool, self._size, self._open = None, 0, {}  # future -> its pool
 
   def wanted(self):
     return 2 * self._workers  # one that is worked on, one that comes next
 
-  def submit(self, unit):
-    starts = self._pool is None or not self._pool.active
+  def submit(self, unit, alone=False):
+    size = 1 if alone else self._workers  # idle ones keep their environments
+    active = self._pool is not None and self._pool.active
+    starts = not active or size != self._size
     # A worker that finds no driver to be born of complains.
     with process.undisturbed() if starts else contextlib.nullcontext():
       if starts:
-        self._start()
+        self._start(size)
       future = self._pool.schedule(
         self._function, args=(unit,), timeout=self._timeout
       )
     self._open[future] = self._pool
     return future
 
-  def _start(self):
+  def _start(self, size):
     from pebble import ProcessPool
 
     self.close()
     with _deaf():  # what Python starts beside the first of all
       resource_tracker.ensure_running()
+    self._context, self._size = Context(), size
     self._pool = ProcessPool(
-      max_workers=self._workers,
-      initializer=_begin,
+      max_workers=size,
+      initializer=begin,
       # The function only to import its module, in all workers at once: they
       # receive their units one after the other.
       initargs=(os.getpid(), self._function),
-      context=_Context(),
+      context=self._context,
     )
 
   def result(self, future):
@@ -70,9 +73,7 @@ class Local:
     except futures.TimeoutError:
       return Failure('hang', f'no answer in {self._timeout:g} s')
     except ProcessExpired as error:
-      return Failure(
-        'crash', f'its process ended with {_ended(error.exitcode)}'
-      )
+      return Failure('crash', f'its process ended with {ended(error.exitcode)}')
     except (futures.BrokenExecutor, futures.CancelledError):
       # It breaks where a worker ends that had nothing to do, or while it sent
       # its answer, and forgets what was in its queue.
@@ -85,6 +86,7 @@ class Local:
   def close(self):
     if self._pool is not None:
       self._pool.stop()
+      self._context.end_all()
       self._pool.join()
 
 
@@ -95,7 +97,8 @@ def _pickled(function, unit):
   return attempt(lambda one: pickle.dumps(function(one)), unit)
 
 
-def _ended(exitcode):
+def ended(exitcode: int | None) -> str:
+  """What an exit code says, in words."""
   if exitcode is not None and exitcode < 0:
     with contextlib.suppress(ValueError):
       return signal.Signals(-exitcode).name
@@ -141,26 +144,43 @@ class _Process(multiprocessing.get_context('spawn').Process):
     return alive
 
 
-class _Context(multiprocessing.context.SpawnContext):
-  Process = _Process
+class Context(multiprocessing.context.SpawnContext):
+  """Of processes into which nothing of this one leaks."""
+
+  def __init__(self):
+    super().__init__()
+    self._born = []
+
+  def Process(self, **how):  # noqa: N802
+    worker = _Process(**how)
+    self._born = [*self._living(), worker]
+    return worker
+
+  def _living(self):
+    return [one for one in self._born if one.pid and one.is_alive()]
+
+  def end_all(self) -> None:
+    """Before Pebble does, who first takes away what they may be looking for."""
+    for worker in self._living():
+      worker.terminate()
 
 
-def _begin(parent, _):
+def begin(parent: int, _=None) -> None:
   """Makes a worker the head of a group that ends as a whole.
 
   Browsers and virtual machines that an environment starts are of the group.
   """
   os.setpgid(0, 0)
-  signal.signal(signal.SIGTERM, _leave)
+  signal.signal(signal.SIGTERM, leave)
   # Heard and not obeyed; what is ignored or blocked would be so in a browser.
   for number in _FROM_TERMINAL:
     signal.signal(number, lambda *_: None)
   signal.pthread_sigmask(signal.SIG_UNBLOCK, _FROM_TERMINAL)
   if not process.tie_to(parent, signal.SIGTERM):
-    _leave()
+    leave()
 
 
-def _leave(*_):
+def leave(*_) -> None:
   """Closes the environment, if it lets itself be closed, and ends the group."""
   signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
   signal.alarm(2)  # Pebble kills after 3

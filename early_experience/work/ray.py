@@ -71,7 +71,8 @@ class Ray:
       self._looked = time.monotonic()
     return max(1, 2 * self._cpus)
 
-  def submit(self, unit):
+  def submit(self, unit, alone=False):
+    del alone  # of the units, it is; the cluster may be others' too
     ref = self._task.remote(unit)
     future = ref.future()
     self._refs[future] = ref

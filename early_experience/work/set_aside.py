@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from early_experience.runtime import files
+from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.work.units import Failure
 
@@ -34,7 +34,7 @@ def sift(
 
   Raises:
     UserError: no unit worked, neither now nor in an earlier run, nor one of the
-      first 16; nothing is set aside then.
+      first 16. Then the folder is as if it had not been begun.
   """
   worked, failures = bool(_lines(folder)), []
   with (
@@ -57,8 +57,9 @@ def sift(
       worked = True
       yield unit, result
   if failures and not worked:
-    for path in files.jsonl_shards(folder, STEM):
-      path.unlink()
+    for path in pathlib.Path(folder).iterdir():  # a mended run may differ
+      if path.is_file() and path.name != stage.LOCK:
+        path.unlink()
     raise UserError(
       f'none of {len(failures)} units of {folder} worked; the first error:'
       f' {failures[0].reason}: {failures[0].error}'

@@ -31,10 +31,12 @@ class Failure:
   Attributes:
     reason: `hang`, `crash`, `error`, or that of a `Fault`.
     error: of its last try, in one line.
+    plain: it was a `UserError`, whose line says all.
   """
 
   reason: str
   error: str
+  plain: bool = False
 
 
 def reason_of(error: BaseException) -> str:
@@ -47,7 +49,8 @@ def attempt(function: Callable[[Any], Any], unit: Any) -> Any:
   try:
     return function(unit)
   except (Exception, SystemExit) as error:  # an environment may want to exit
-    return Failure(reason_of(error), in_a_line(error))
+    plain = isinstance(error, UserError)
+    return Failure(reason_of(error), in_a_line(error), plain)
 
 
 def in_a_line(error: BaseException) -> str:

@@ -1,10 +1,12 @@
 """Runs independent units of work on many processes, in order, and survives.
 
 A unit that raises, hangs or kills its worker is tried again, then given back
-as a `Failure`; the others go on. Results come in the order of the units,
-whoever is done first: what is written does not depend on the number of
-workers, and a run that was killed and continued writes what an undisturbed
-one does.
+as a `Failure`; the others go on. Where its process died, others may be to
+blame: memory that all of them used up, a node that was taken away. So where the
+last try ended like that, as many follow with nothing beside it. Results come in
+the order of the units, whoever is done first: what is written does not depend
+on the number of workers, and a run that was killed and continued writes what an
+undisturbed one does.
 """
 
 import collections
@@ -66,40 +68,56 @@ def run_here(
 
 
 class _Waiting:
-  """A unit in line: its number of tries, and its result once it is `done`."""
+  """A unit in line: the tries it has left, whether nothing may run beside it,
+  and its result once it is `done`.
+  """
 
-  def __init__(self, unit):
-    self.unit, self.tries, self.done, self.result = unit, 0, False, None
+  def __init__(self, unit, tries):
+    self.unit, self.tries, self.alone = unit, tries, False
+    self.done, self.result = False, None
 
 
 def _in_order(engine, units, tries):
   units, more = iter(units), True
   line = collections.deque()  # as drawn; those at the head leave when done
   flying, landed = {}, queue.SimpleQueue()  # future -> its _Waiting; futures
+  suspects = collections.deque()  # of those; they wait until nothing flies
 
   def launch(waiting):
-    waiting.tries += 1
-    future = engine.submit(waiting.unit)
+    waiting.tries -= 1
+    future = engine.submit(waiting.unit, waiting.alone)
     flying[future] = waiting
     future.add_done_callback(landed.put)
 
+  def land(waiting, result):
+    waiting.result = result
+    if isinstance(result, Failure) and waiting.tries:
+      (suspects.append if waiting.alone else launch)(waiting)
+    elif not waiting.alone and _died(result):
+      waiting.tries, waiting.alone = tries, True
+      suspects.append(waiting)
+    else:
+      waiting.done = True
+
   while more or line:
+    if suspects and not flying:
+      launch(suspects.popleft())
     # One at a time: drawing may take long, and results should not wait.
     draws = more and len(flying) < engine.wanted() and len(line) < _AHEAD
+    draws &= not suspects and not any(w.alone for w in flying.values())
     if draws:
       try:
-        line.append(_Waiting(next(units)))
+        line.append(_Waiting(next(units), tries))
         launch(line[-1])
       except StopIteration:
         more = False
     with contextlib.suppress(queue.Empty):
       future = landed.get(block=bool(flying) and not draws)
-      waiting = flying.pop(future)
-      waiting.result = engine.result(future)
-      if isinstance(waiting.result, Failure) and waiting.tries < tries:
-        launch(waiting)
-      else:
-        waiting.done = True
+      land(flying.pop(future), engine.result(future))
     while line and line[0].done:
       waiting = line.popleft()
       yield waiting.unit, waiting.result
+
+
+def _died(result):
+  return isinstance(result, Failure) and result.reason == 'crash'
