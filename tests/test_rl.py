@@ -24,18 +24,9 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.training import initial
 from tests import test_evaluate
-from tests.toy_env import ToyEnv
+from tests.toy_env import Told
 
 GROUP, TASKS = 4, 4
-
-
-class Told(ToyEnv):
-  """Says where the coin is: there is something to learn."""
-
-  def reset(self, task):
-    turn = super().reset(task)
-    self.instruction = f'Take the coin from box {self._coin}.'
-    return turn
 
 
 def make():

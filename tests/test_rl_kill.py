@@ -27,7 +27,7 @@ from tests.test_rl import config_of
 
 def get_config():
   config = config_of(evaluate__constrained=False)
-  config.env.name = 'tests.test_rl:Told'
+  config.env.name = 'tests.toy_env:Told'
   config.env.kwargs.tasks = 32
   config.rl.update(iterations=6, checkpoint_every=2, invalid_penalty=0.1)
   config.rl.mixed_rows, config.rl.rows = 1, {'expert': 1.0}
