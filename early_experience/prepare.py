@@ -31,12 +31,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
   """
   source = _source(config, workdir)
   is_new = not (pathlib.Path(workdir) / 'prepare').exists()
-  folder = stage.begin(
-    workdir,
-    'prepare',
-    _settings(source, config),
-    absent=absent('prepare', config),
-  )
+  folder = _begin(source, config, workdir)
   summary = stage.finished(folder)
   if summary is None:
     try:
@@ -74,9 +69,7 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
   """
   source, folder = _source(config, workdir), pathlib.Path(workdir) / 'prepare'
   if (folder / stage.SETTINGS).exists():
-    settings = _settings(source, config)
-    unsaid = absent('prepare', config)  # refuses others
-    stage.begin(workdir, 'prepare', settings, absent=unsaid, claim=False)
+    _begin(source, config, workdir, claim=False)  # refuses other settings
   row_sets = config.prepare.rows
   one, _, name = which.rpartition(':')
   if name not in row_sets:
@@ -93,19 +86,25 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
 
 
 def _source(config, workdir):
-  settings = config.prepare
-  if not settings.rows:
+  if not config.prepare.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
-  return sources.find(workdir, settings, config.summarise.enabled)
+  return sources.find(workdir, config.prepare, config.summarise.enabled)
 
 
-def _settings(source, config):
-  """All that the rows depend on."""
-  return {
+def _begin(source, config, workdir, claim=True):
+  """Enters the folder, held to all that its rows depend on."""
+  settings = {
     **reads('prepare', config),
     'tokenizer': vocabulary.place(source, config),
     'source': files.read_json(source.folder / stage.SETTINGS),
   }
+  return stage.begin(
+    workdir,
+    'prepare',
+    settings,
+    absent=absent('prepare', config),
+    claim=claim,
+  )
 
 
 def _prepare(source, config, folder):

@@ -138,6 +138,18 @@ def _check_settings(config):
     raise UserError('config.train.stages is empty')
 
 
+def _init(init, folder):
+  """Where parameters come from; what adapters stand beside, they know."""
+  path = folder / stage_lib.SETTINGS
+  begun = files.read_json(path)['init'] if path.exists() else {}
+  found = origin.noted(init)
+  for key in ('hf', 'checkpoint'):
+    old = begun.get(key)  # older settings are a path alone
+    if found[key] and isinstance(old, str) and old and not os.path.exists(old):
+      found[key] = old
+  return found
+
+
 def _way_on(config, folder):
   """What to do where a training was begun with other settings."""
   beside = ' --config.init.hf=' if config.init.hf else ''
@@ -146,19 +158,6 @@ def _way_on(config, folder):
     f'{beside} --config.init.checkpoint={folder}; to train anew: another'
     ' --config.name or --workdir, or delete that folder'
   )
-
-
-def _init(init, folder):
-  """Where parameters come from; what adapters stand beside, they know."""
-  path = folder / stage_lib.SETTINGS
-  begun = files.read_json(path)['init'] if path.exists() else {}
-  found = origin.noted(init)
-  for key in ('hf', 'checkpoint'):
-    # Older settings are a path alone.
-    old = begun.get(key)
-    if found[key] and isinstance(old, str) and old and not os.path.exists(old):
-      found[key] = old
-  return found
 
 
 def _excerpt(rows):

@@ -5,6 +5,7 @@ Every stage runs on a config that notes what is read of it.
 
 import copy
 import json
+import shutil
 
 import pytest
 from ml_collections import ConfigDict
@@ -219,6 +220,19 @@ def test_rows_of_this_folder_are_as_they_were_where_a_training_goes_on(workdir):
   assert train.train(config, workdir)['steps'] == 2
 
 
+def test_an_untrained_policy_is_of_the_parameters_that_it_was(workdir):
+  config = settings(policy='untrained', name='before')
+  config.init.checkpoint = str(workdir / 'train' / 'trained')
+  found = evaluate.evaluate_in(ToyEnv, config, workdir)
+  shutil.copytree(workdir / 'train' / 'trained', workdir / 'train' / 'copy')
+  config.init.checkpoint = str(workdir / 'train' / 'copy')
+  again = evaluate.evaluate_in(ToyEnv, config, workdir)
+  assert again['splits'] == found['splits']
+  config.init.checkpoint = ''
+  with pytest.raises(UserError, match='beside.init.checkpoint was'):
+    evaluate.evaluate_in(ToyEnv, config, workdir)
+
+
 def test_the_watch_sees_what_is_not_noted(monkeypatch, tmp_path):
   config = settings()
   seen = seen_by(lambda watched: watched.prepare.rows.expert.datasets, config)
@@ -236,6 +250,9 @@ def test_checkpoints_that_differ_share_no_rows():
     config.init.checkpoint = name
     runs.append(Run(name, {}, (), config))
   assert 'reflect' in shareable(runs)
+  assert 'prepare' not in shareable(runs)
+  for run in runs:  # whose adapters stand beside one model
+    run.config.init.hf = 'one'
   assert 'prepare' not in shareable(runs)
   for run in runs:
     run.config.prepare.tokenizer = 'one'  # then neither is read

@@ -92,6 +92,7 @@ def _reflect(config):
 
 
 def _prepare(config):
+  # As `preparation.vocabulary` takes it: a checkpoint's own goes first.
   init = config.init.checkpoint or config.init.hf
   return {
     **config.prepare.to_dict(),
