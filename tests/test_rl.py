@@ -1,6 +1,7 @@
 """Reinforcement learning end to end, on the toy environment."""
 
 import copy
+import dataclasses
 import json
 import math
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from early_experience import collect, evaluate, prepare, rl, train
-from early_experience.model import sharding
+from early_experience.model import sharding, table
 from early_experience.reinforcement import (
   advantages,
   batches,
@@ -126,23 +127,26 @@ def test_what_the_trainer_says_of_a_token_is_what_the_sampler_said(workdir):
   assert max(line['gap_max'] for line in learnt) < 1e-4
 
 
-@pytest.mark.parametrize('think', [False, True], ids=['acts', 'thinks'])
-def test_and_so_it_is_in_free_text(workdir, think):
+@pytest.mark.parametrize('think, vocab', [(False, 0), (True, 0), (False, 400)])
+def test_and_so_it_is_in_free_text(workdir, think, vocab):
+  """Also where the embedding has rows beyond the tokenizer's ids."""
   config = config_of(evaluate__think=think, evaluate__constrained=False)
-  config.rl.invalid_penalty = 0.1
   tokenizer = saved.load(workdir / 'prepare')
   trained = workdir / 'train' / 'joint'
   cfg, _ = initial.resolve(config, tokenizer, trained)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     params = initial.policy(trained, cfg, mesh)
+    if vocab:
+      cfg = dataclasses.replace(cfg, vocab_size=vocab)
+      params = table.init_params(jax.random.key(0), cfg)
     seats, tasks = members.here(make), make().tasks('train')[:3]
     sampler = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 4)
     found = list(sampler.group_records(params, tasks, GROUP, 0))
     again = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 3)
     other = list(again.group_records(params, tasks[::-1], GROUP, 0))
-    kept = advantages.of_groups(found, config.rl).kept
-    made = rows.make(kept, tokenizer, cfg.max_tokens)
+    each = [[(record, np.ones(len(record['steps'])))] for record in found]
+    made = rows.make(each, tokenizer, cfg.max_tokens)
     scores = batches.Scores()
     for start in range(0, len(made.rows), 2):
       some = made.rows[start : start + 2]
@@ -160,15 +164,14 @@ def test_and_so_it_is_in_free_text(workdir, think):
   assert roles == (['thought', 'action'] if think else ['action'])
 
 
-def test_an_embedding_may_have_more_rows_than_the_tokenizer(workdir, tmp_path):
-  """Nor need anything be trained before."""
+def test_nothing_need_be_trained_before_nor_solved(workdir, tmp_path):
+  """It learns what its own actions lead to."""
   copied(workdir, tmp_path, 'prepare', 'collect')
-  config = config_of(rl__start='init', evaluate__constrained=False)
-  config.model.vocab_size = 400
-  config.rl.iterations, config.rl.invalid_penalty = 1, 0.1
+  config = config_of(rl__start='init', rl__iterations=1)
+  config.rl.observations, config.rl.weights.world_model = True, 0.05
   rl.rl_in(make, config, tmp_path)
   line = lines(tmp_path)[0]
-  assert line['updates'] == 1 and line['gap_max'] < 1e-4
+  assert line['updates'] == 1 and line['world_model/tokens'] > 100
 
 
 def test_a_policy_is_evaluated_beside_the_one_it_came_from(workdir):

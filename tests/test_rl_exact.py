@@ -171,3 +171,59 @@ def test_several_updates_on_a_batch_are_those_of_flat_rows(update):
   assert seen[0]['policy'].clipped == 0  # the first update has ratios of 1
   assert seen[2]['policy'].clipped > 0
   assert seen[2]['weight'][1] > 0
+
+
+def decisions(*rewards, observations=('a', 'b')):
+  """Episodes of one task with these rewards, each with these states."""
+  step = {'observation': '', 'valid': True}
+  return [
+    {
+      'task_id': 't',
+      'member': i,
+      'score': score,
+      'steps': [step | {'observation': o} for o in observations],
+    }
+    for i, score in enumerate(rewards)
+  ]
+
+
+def test_an_advantage_is_the_reward_less_the_mean_of_its_group():
+  settings = config_lib.default().rl
+  settings.reward = 'score'
+  (kept,) = advantages.of_groups(decisions(1.0, 0.0, 0.0, 1.0), settings).kept
+  assert [list(values) for _, values in kept] == [
+    [0.5, 0.5],
+    [-0.5, -0.5],
+    [-0.5, -0.5],
+    [0.5, 0.5],
+  ]
+  found = advantages.of_groups(decisions(0.3, 0.3, 0.3), settings)
+  assert (len(found.kept), len(found.even), found.failed) == (0, 1, 0)
+  failed = [*decisions(1.0, 0.0), {'task_id': 't', 'member': 2, 'reason': 'x'}]
+  found = advantages.of_groups(failed, settings)
+  assert (len(found.kept), len(found.even), found.failed) == (0, 0, 1)
+  settings.divide_by_std = True
+  (kept,) = advantages.of_groups(decisions(1.0, 0.0), settings).kept
+  np.testing.assert_allclose(kept[0][1], 0.5 / (0.5 + 1e-4))
+
+
+def test_a_step_group_is_all_that_saw_the_same():
+  settings = config_lib.default().rl
+  settings.reward, settings.step_weight = 'score', 2.0
+  settings.step_discount = 0.5
+  one, other = decisions(1.0), decisions(0.0, observations=('b',))
+  other[0]['member'] = 1
+  (kept,) = advantages.of_groups(one + other, settings).kept
+  # Alone in `a`; in `b` 1 against 0, by 0.5 and twice.
+  assert [list(values) for _, values in kept] == [[0.5, 1.5], [-1.5]]
+
+
+def test_what_differs_of_one_token_shares_nothing():
+  said = {'role': 'action', 'ids': [7, 8], 'logps': [-1.0, -2.0]}
+  near = said | {'logps': [-1.01, -2.0]}
+  other_policy = said | {'logps': [-3.0, -2.0]}
+  others = said | {'allowed': [[7, 9], [8, 9]]}
+  sequences = rows._Sequences([()])
+  for one in (said, near, other_policy, others):
+    sequences.add_said([1, 2], one, 1.0)
+  assert [len(some) for some in sequences.agreeing] == [2, 1, 1]
