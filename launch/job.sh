@@ -15,7 +15,7 @@ grace=${GRACE_SECONDS:-120}
 # Where nobody reaps orphans (a container without an init), the dead stay listed.
 alive() {
   [ -s $job/pid ] && kill -0 "$(cat $job/pid)" 2>/dev/null &&
-    ! grep -qs '^State:.Z' "/proc/$(cat $job/pid)/status"
+    grep -qs '^State:.[^Z]' "/proc/$(cat $job/pid)/status"
 }
 
 verb=${1:-}
@@ -49,12 +49,12 @@ case $verb in
   stop)
     alive || exit 0
     touch $job/stopped
-    kill -TERM "-$(cat $job/pid)"
+    kill -TERM "-$(cat $job/pid)" || ! alive # it may end by itself meanwhile
     while alive && [ "$grace" -gt 0 ]; do
       sleep 1
       grace=$((grace - 1))
     done
-    ! alive || kill -KILL "-$(cat $job/pid)"
+    ! alive || kill -KILL "-$(cat $job/pid)" || ! alive
     ;;
   log) tail -n "${1:-100}" $job/log ;;
   *)

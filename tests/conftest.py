@@ -22,6 +22,21 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 # Where set it hides what a program fails to flush before another one prints.
 os.environ.pop('PYTHONUNBUFFERED', None)
 
+import gc  # noqa: E402
+
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def short_memory():
+  """What a file has compiled is dropped, and what stays is searched no more.
+
+  Else each search for garbage takes longer than the one before, up to seconds.
+  """
+  yield
+  jax.clear_caches()
+  gc.collect()
+  gc.freeze()
