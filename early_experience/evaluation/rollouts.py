@@ -152,7 +152,7 @@ class _Episode:
     self.task, self.request, self.end = task, None, ''
     self._max_steps, self._steps = max_steps, []
 
-  def open(self):
+  def begin(self):
     return self._call(begin, self.task)
 
   def decide(self, decision):
@@ -265,7 +265,7 @@ def _play(tasks, seats, policy, slots, max_steps, tries, alone=False):
   def start(slot):
     episodes[slot] = _Episode(line.popleft(), max_steps) if line else None
     if episodes[slot]:
-      calls[slot] = episodes[slot].open()
+      calls[slot] = episodes[slot].begin()
 
   def settled(episode, result):
     """What to yield of its task; nothing, where it is to be played again."""
