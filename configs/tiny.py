@@ -47,6 +47,15 @@ def get_config(recipe: str = 'joint'):
   config.evaluate.max_thought_tokens = 24
   config.evaluate.batch_tasks = 6
   config.evaluate.world_model_states = 4
+
+  # Without success, it learns what its own actions lead to (ECHO).
+  config.rl.iterations = 3
+  config.rl.tasks, config.rl.group = 4, 4
+  config.rl.observations = True
+  config.rl.weights.world_model = 0.05
+  config.rl.lr_peak = 1e-3
+  config.rl.panel_every = 2
+  config.rl.panel_tasks = 4
   config.quickstart.recipes = ('random', 'untrained', 'imitation', 'joint')
   return recipes.select(config, recipe)
 

@@ -12,6 +12,7 @@ STAGES = (
   'reflect',
   'prepare',
   'train',
+  'rl',
   'evaluate',
   'report',
 )

@@ -64,17 +64,21 @@ def evaluate_in(
 def _evaluate(seats, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
-  how.think = _thinks(how, workdir)
+  random = how.policy == 'random'
+  how.think = bool(how.think) if random else thinks(how.think, workdir)
   source, tasks = _tasks(seats, config)
-  label = panel.folder_name(config.name, how.panel)
+  # What both train/NAME and rl/NAME came to, side by side.
+  called = f'{config.name}_rl' if how.policy == 'rl' else config.name
+  label = panel.folder_name(called, how.panel)
   name = f'evaluate/{label}'
   settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
   if 'init' in settings['beside']:
     from early_experience.training import origin  # JAX: processes do without
 
     settings['beside']['init'] = origin.noted(config.init)
-  if how.policy == 'trained':
-    trained = stage.require(workdir, f'train/{config.name}')
+  if how.policy in rollouts.FOLDERS:
+    trained_by = rollouts.FOLDERS[how.policy]
+    trained = stage.require(workdir, f'{trained_by}/{config.name}')
     settings['trained'] = files.read_json(trained / stage.SETTINGS)
   # All that can be wrong is found before the folder is begun with it.
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
@@ -95,7 +99,7 @@ def _evaluate(seats, config, workdir):
     summary = stage.finish(
       folder,
       {
-        'name': config.name,
+        'name': called,
         'policy': how.policy,
         'panel': how.panel,
         'source': source,
@@ -124,10 +128,10 @@ def _evaluate(seats, config, workdir):
   return summary
 
 
-def _thinks(how, workdir):
+def thinks(think: bool | None, workdir) -> bool:
   """Whether the policy is to think: as it is set, else as it was trained."""
-  if how.think is not None or how.policy == 'random':
-    return bool(how.think)
+  if think is not None:
+    return think
   prepared = stage.finished(stage.require(workdir, 'prepare'))
   return prepared.get('thinks', False)
 

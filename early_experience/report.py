@@ -18,7 +18,14 @@ from early_experience.reporting import report_data
 from early_experience.runtime import cli, files
 
 PAGE = pathlib.Path(report_data.__file__).parent / 'page'
-SCRIPTS = ('dom.js', 'tables.js', 'curves.js', 'explorer.js', 'page.js')
+SCRIPTS = (
+  'dom.js',
+  'tables.js',
+  'curves.js',
+  'reinforcement.js',
+  'explorer.js',
+  'page.js',
+)
 
 
 @checked

@@ -13,6 +13,7 @@ card() {
   "$python" launch/aot.py --markdown --config="configs/$name.py" "$@" || code=1
 }
 "$python" -c 'from early_experience.aot import report; print(report.HEADER)'
+card smollm2_135m --topology=v5e:1x1
 card llama3_2_3b --topology=v5e:2x4
 card llama3_1_8b --topology=v6e:2x4
 card llama3_1_8b --topology=v5e:4x4

@@ -205,7 +205,7 @@ def test_imported_records_train_and_score_what_ours_do(
   assert summary['rows']['world']['ratio'] > 1.5  # the branches' prefixes
   config = recipes.select(config, 'joint')
   config.budget.steps = 2
-  config.train.batch_rows = 2
+  config.train.batch_rows = 8
   config.mesh.fsdp = 1
   if layout == 'turns' and answers == 'labels':
     nll = train(config, run)['stages'][-1]['nll']

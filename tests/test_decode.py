@@ -61,7 +61,7 @@ class Talk:
   def say(self, active=(True,) * B, seed=0, temperature=0.0, **settings):
     """What each row generates, as lists."""
     settings = {'max_tokens': 5, 'vocab': VOCAB, **settings}
-    tokens_BM, counts_B, self.cache = decode.generate(
+    tokens_BM, counts_B, logp_BM, self.cache = decode.generate(
       self.params,
       self.cache,
       self.logits_BV,
@@ -74,6 +74,7 @@ class Talk:
     )
     pairs = zip(np.asarray(tokens_BM), np.asarray(counts_B), strict=True)
     said = [[int(token) for token in row[:count]] for row, count in pairs]
+    self.logp_BM = np.asarray(logp_BM)
     for text, new in zip(self.texts, said, strict=True):
       text += new
     return said
@@ -228,7 +229,7 @@ def test_sampled_frequencies_are_the_softmax_of_the_logits(params, cfg):
   """A model of zeros finds all tokens alike, after the first logits given."""
   logits_V = np.log([0.5, 0.3, 0.15, 0.05] + [1e-9] * (VOCAB - 4))
   rows = 2000
-  tokens_BM, counts_B, _ = decode.generate(
+  tokens_BM, counts_B, *_ = decode.generate(
     jax.tree.map(jnp.zeros_like, params),
     decode.init_cache(cfg, rows, 4),
     jnp.tile(logits_V, (rows, 1)),

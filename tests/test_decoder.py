@@ -90,7 +90,7 @@ def test_an_answer_is_what_the_policy_of_the_checkpoint_would_say(checkpoint):
         np.array([len(prompt)]),
         cfg=cfg,
       )
-      ids_BM, count_B, _ = decode.generate(
+      ids_BM, count_B, *_ = decode.generate(
         params,
         cache,
         logits_BV,

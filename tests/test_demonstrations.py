@@ -34,7 +34,7 @@ def test_a_line_that_no_reader_can_hold_costs_its_own_task(tmp_path):
   summary, errors = collected(tmp_path, [line(0), *wild, line(1)], [0, 1, 2, 3])
   assert summary['trajectories'] == 2
   assert set(errors) == {'2', '3'}
-  assert 'lines without a task: 3, as line 2: ' in errors['2']
+  assert 'lines without a task: 4, as line 2: ' in errors['2']
 
 
 def test_a_line_of_an_unknown_task_is_not_played_and_told_where_one_lacks(

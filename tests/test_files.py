@@ -232,7 +232,7 @@ def test_json_that_cannot_be_held_is_bad_input_in_every_file(tmp_path, value):
     with pytest.raises(UserError, match='file.jsonl is not JSON'):
       files.read_json(path)
   path.write_text(f'{line}\n{{"task": "u", "actions": ["go"]}}\n')
-  found = demonstrations.Demonstrations(str(path), 'env.kwargs.demonstrations')
+  found = demonstrations.Demonstrations(str(path), 'key', ['t', 'u'])
   assert next(found.play('u', Turn('Here.'))) == 'go'
   with pytest.raises(guard.Misbehaves, match='without a task: 1, as line 1'):
     next(found.play('t', Turn('Here.')))

@@ -19,8 +19,10 @@ LAYERS = (
   ('language',),
   ('envs', 'preparation', 'reflection'),
   ('exploration', 'evaluation'),
+  ('reinforcement',),
   ('collect', 'summarise', 'prepare', 'reflect', 'train', 'reporting'),
   ('explore', 'evaluate', 'report', 'chats', 'convert', 'memory'),
+  ('rl',),
   ('quickstart', 'sweeps', '__main__'),
   ('aot', 'benchmark', 'analysis'),
 )

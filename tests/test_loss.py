@@ -47,6 +47,8 @@ def dense(hidden, head, rest, softcap=0.0):
   logits = jnp.take_along_axis(hidden, source[..., None], axis=1) @ head.T
   if softcap:
     logits = softcap * jnp.tanh(logits / softcap)
+  if 'possible' in rest:
+    logits = jnp.where(rest['possible'], logits, -jnp.inf)
   logp = jax.nn.log_softmax(logits)
   own = jnp.take_along_axis(logp, rest['tokens'][..., None], axis=-1)
   return -(own[..., 0] * rest['weight']).sum()
@@ -129,6 +131,37 @@ def test_devices_may_have_different_numbers_of_chunks():
   rows['weight'][6, 3:] = 0
   got = run(functools.partial(chunked, chunk=2), rows, (2, 2, 2))
   assert_exact(got, reference(rows))
+
+
+@pytest.mark.parametrize('sizes', MESHES)
+def test_a_token_may_be_chosen_among_few(sizes):
+  """Some tokens are free, but for ids that the tokenizer lacks."""
+  rows, vocab = case(0.6), V - 5
+  rng = np.random.default_rng(3)
+  rows['tokens'] %= vocab
+  rows['allowed'] = rng.integers(-1, vocab, (8, 11, 4), np.int32)
+  rows['allowed'][..., 0] = rows['tokens']  # what was said was possible
+  free = rng.random((8, 11)) < 0.5
+  rows['allowed'][free] = -1
+
+  def few(hidden, head, rest):
+    nll = loss.token_nll(
+      hidden,
+      head,
+      rest['tokens'],
+      rest['back'],
+      rest['weight'] != 0,
+      rest['allowed'],
+      chunk=7,
+      softcap=2.0,
+      vocab=vocab,
+    )
+    return (nll * rest['weight']).sum()
+
+  among = (rows['allowed'][..., None] == np.arange(V)).any(2)
+  possible = np.where(free[..., None], np.arange(V) < vocab, among)
+  want = reference(rows | {'possible': possible}, 2.0)
+  assert_exact(run(few, rows, sizes), want)
 
 
 @pytest.mark.parametrize('sizes', MESHES)

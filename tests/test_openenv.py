@@ -254,11 +254,11 @@ def test_what_the_server_does_not_have_is_named(url, change, message):
   env.close()
 
 
-def test_it_is_registered(url):
+def test_it_is_registered(url, tmp_path):
   env = registry.make(
     ConfigDict({'name': 'openenv', 'kwargs': {'base_url': url, **KWARGS}})
   )
   assert isinstance(env, OpenEnv) and env.source == url
   assert env.clone() is None
   with pytest.raises(UserError, match='no expert'):
-    collect_from(env, settings.default(), '/nonexistent')
+    collect_from(env, settings.default(), tmp_path)

@@ -165,10 +165,15 @@ def test_each_panel_of_a_policy_has_its_folder(tmp_path):
     play(tmp_path, panel='Test')
 
 
-def test_settings_of_all_tasks_are_those_of_older_workdirs(tmp_path):
-  play(tmp_path)
+def test_an_evaluation_from_before_there_were_panels_goes_on(tmp_path):
+  expected = play(tmp_path)
   path = tmp_path / 'evaluate' / 'random' / 'settings.json'
-  assert 'panel' not in json.loads(path.read_text())['evaluate']
+  settings = json.loads(path.read_text())
+  del settings['evaluate']['panel']
+  path.write_text(json.dumps(settings))
+  assert play(tmp_path)['splits'] == expected['splits']
+  with pytest.raises(UserError, match='temperature was 0.0, is 1.0'):
+    play(tmp_path, temperature=1.0)
 
 
 def test_tasks_of_another_split_are_refused(tmp_path):

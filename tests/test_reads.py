@@ -16,6 +16,7 @@ from early_experience import (
   explore,
   prepare,
   reflect,
+  rl,
   summarise,
   train,
 )
@@ -23,6 +24,7 @@ from early_experience.config import absent, default, reads, stage
 from early_experience.config.reads import (
   FREE_ENDPOINT,
   FREE_MODEL,
+  FREE_RL,
   FREE_TRAIN,
 )
 from early_experience.runtime import stage as stage_lib
@@ -37,6 +39,7 @@ STAGES = ('collect', 'explore', 'summarise', 'reflect', 'prepare', 'train')
 ASIDE = {'cluster', 'mesh', 'name', 'evaluate.batch_tasks'}
 ASIDE |= {f'train.{key}' for key in FREE_TRAIN}
 ASIDE |= {f'model.{key}' for key in FREE_MODEL}
+ASIDE |= {f'rl.{key}' for key in FREE_RL}
 ASIDE |= {
   f'{stage}.openai.{key}'
   for stage in ('explore', 'summarise', 'reflect')
@@ -104,6 +107,7 @@ RUN = {
   'reflect': reflect.reflect.__wrapped__,
   'prepare': prepare.prepare.__wrapped__,
   'train': train.train.__wrapped__,
+  'rl': lambda *args: rl.rl_in.__wrapped__(ToyEnv, *args),
   'evaluate': lambda *args: evaluate.evaluate_in.__wrapped__(ToyEnv, *args),
 }
 
@@ -126,6 +130,7 @@ def settings(**evaluated):
   config.train.stages = [
     stage(steps=1, weights={'imitation': 1.0, 'world_model': 1.0})
   ]
+  config.rl.update(iterations=1, tasks=2, group=2, panel_tasks=2, batch_rows=1)
   return config
 
 
@@ -155,7 +160,8 @@ def unnoted(config, workdir, names):
 def run(tmp_path_factory):
   """A workdir in which every stage ran, and what they did not note."""
   workdir = tmp_path_factory.mktemp('run')
-  names = ['collect', 'explore', 'reflect', 'prepare', 'train', 'evaluate']
+  names = ['collect', 'explore', 'reflect', 'prepare', 'train', 'rl']
+  names.append('evaluate')
   return workdir, unnoted(settings(), workdir, names)
 
 
@@ -253,7 +259,7 @@ def test_checkpoints_that_differ_share_no_rows():
   assert 'prepare' in shareable(runs)
 
 
-@pytest.mark.parametrize('name', [*STAGES, 'evaluate'])
+@pytest.mark.parametrize('name', [*STAGES, 'rl', 'evaluate'])
 def test_an_old_workdir_goes_on_after_a_new_setting(tmp_path, name):
   """Each setting once, as if an older version had not had it."""
   config = settings()

@@ -16,6 +16,7 @@ from tests import tiny_workdir
 CONFIG = ConfigDict({'seed': 0})
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 DRIVER = shutil.which('chromedriver')
+PARTS, RATES = ('rate', 'low', 'high'), (0.125, 0.375, 0.625)
 
 
 @pytest.fixture(scope='module')
@@ -90,6 +91,31 @@ def test_a_value_that_is_not_finite_is_unknown(tmp_path):
   assert embedded(page)['curves']['joint'] == [
     {'step': 1, 'imitation/nll': None}
   ]
+
+
+def test_what_reinforcement_came_to_is_on_the_page(chrome, page, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(page.parent.parent, workdir)
+  rates = [(i, rate, rate / 2, (1 + rate) / 2) for i, rate in enumerate(RATES)]
+  lines = [
+    {'iteration': i, 'step': 2 * i, 'environment_steps': 300 * i}
+    | dict(zip(map('success/{}'.format, PARTS), some, strict=True))
+    | dict(zip(map('panel/{}'.format, PARTS), some, strict=True))
+    | {'entropy': 1.0, 'kl': None}
+    for i, *some in rates
+  ]
+  text = ''.join(json.dumps(line) + '\n' for line in lines)
+  files.write_atomic(workdir / 'rl' / 'joint' / 'metrics.jsonl', text)
+  report(CONFIG, str(workdir))
+  made = workdir / 'report' / 'index.html'
+  data = embedded(made)
+  assert data['reinforcement'] == {'joint_rl': lines}
+  assert data['stages']['rl/joint']['state'] == 'unfinished'
+  chrome.get(made.as_uri())
+  assert len(find(chrome, '#reinforcement .charts polyline')) == 4
+  said = find(chrome, '#reinforcement table')[0].text
+  assert 'joint_rl' in said and '12.5%' in said and '62.5%' in said
+  assert chrome.get_log('browser') == []
 
 
 def test_bad_input_is_named(tmp_path):

@@ -10,7 +10,7 @@ from early_experience import chats, prepare
 from early_experience.collect import collect_from
 from early_experience.experience import records, render
 from early_experience.explore import explore_in
-from early_experience.preparation import show
+from early_experience.preparation import show, vocabulary
 from early_experience.recipes import row_sets
 from early_experience.reflect import reflect
 from early_experience.runtime.errors import UserError
@@ -150,7 +150,7 @@ def test_colours_are_for_terminals_whose_users_want_them(monkeypatch, workdir):
   assert not show.in_colour(terminal)
   source = prepare._source(settings(), str(workdir))
   source.split(0.0, 0)
-  coder = prepare._new_tokenizer(source, settings())
+  coder = vocabulary.tokenizer(source, settings())
   group = source.pick('1', settings().prepare.rows.joint, coder)
   plain, painted = (
     list(show.lines(group, coder, 512, colour)) for colour in (False, True)

@@ -128,7 +128,7 @@ def test_span_is_the_subtree(seed):
   (tree,) = merge(random_sequences(seed, count=20))
   for part in [tree, *windows(tree, 30)]:
     ancestors = [
-      {i, *tree_lib._ancestors(part, i).tolist()} for i in range(len(part))
+      {i, *tree_lib.ancestors(part, i).tolist()} for i in range(len(part))
     ]
     for k in range(len(part)):
       seen_by = {q for q in range(len(part)) if k in ancestors[q]}

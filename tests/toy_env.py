@@ -61,3 +61,12 @@ class ToyEnv(Environment):
 
   def _room(self):
     return f'You see {", ".join(f"box {b}" for b in self._boxes)}.'
+
+
+class Told(ToyEnv):
+  """Says where the coin is: there is something to learn."""
+
+  def reset(self, task):
+    turn = super().reset(task)
+    self.instruction = f'Take the coin from box {self._coin}.'
+    return turn

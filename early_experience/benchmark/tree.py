@@ -31,6 +31,7 @@ from early_experience.model import sharding
 from early_experience.prepare import prepare
 from early_experience.reflect import reflect
 from early_experience.runtime import cli, files
+from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.tokenizers import saved
@@ -107,8 +108,7 @@ def _make_data(config, folder, min_steps):
   _quietly(collect, config, found)
   source, target = found / 'collect', folder / 'data' / 'collect'
   target.mkdir(parents=True)
-  for name in ('settings.json', 'summary.json'):
-    shutil.copy(source / name, target / name)
+  shutil.copy(source / stage_lib.SETTINGS, target / stage_lib.SETTINGS)
   kept = (t for t in records.read(source) if len(t.steps) >= min_steps)
   steps = []
   with files.JsonlWriter(target, records.STEM) as writer:
@@ -121,6 +121,8 @@ def _make_data(config, folder, min_steps):
       f' {config.collect.trajectories}; set config.benchmark.long_kwargs to'
       ' larger games'
     )
+  summary = {**stage_lib.finished(source), 'trajectories': len(steps)}
+  stage_lib.finish(target, summary)
   _quietly(explore, config, folder / 'data')
   _quietly(reflect, config, folder / 'data')
   return steps

@@ -17,6 +17,7 @@ from early_experience.config.parts import (
   row_set,
   stage,
 )
+from early_experience.config.reinforcement import define_rl
 from early_experience.config.rules import (
   choice,
   entries,
@@ -187,7 +188,7 @@ def define() -> ConfigDict:
   config.train.profile_steps = numbers((0, 0), '[0, inf)', int)
 
   config.evaluate = ConfigDict()
-  config.evaluate.policy = choice('trained', 'untrained', 'random')
+  config.evaluate.policy = choice('trained', 'untrained', 'random', 'rl')
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = number(128, '[0, inf)')  # of each split; 0 = all
   # The last two are halves of a split without a common task, drawn by the ids.
@@ -206,6 +207,8 @@ def define() -> ConfigDict:
   config.evaluate.batch_tasks = number(64, '[1, inf)')
   # Held-out states; 0 = none.
   config.evaluate.world_model_states = number(256, '[0, inf)')
+
+  config.rl = define_rl()
 
   # `python -m early_experience.benchmark tree`
   config.benchmark = ConfigDict()

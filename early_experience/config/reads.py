@@ -24,6 +24,7 @@ FREE_TRAIN = (
   'profile_steps',
 )
 FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
+FREE_RL = ('checkpoint_every', 'keep_checkpoints')
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (
   'base_url', 'token_limit', 'cache', 'concurrency', 'retries',
@@ -111,6 +112,27 @@ def _train(config):
   }
 
 
+def _rl(config):
+  acts = (
+    'max_steps',
+    'constrained',
+    'temperature',
+    'think',
+    'max_action_tokens',
+    'max_thought_tokens',
+  )
+  return {
+    'seed': config.seed,
+    'env': config.env.to_dict(),
+    'init': config.init.to_dict(),
+    'model': _without(FREE_MODEL, config.model),
+    'acts': {key: config.evaluate[key] for key in acts},
+    'layout': config.prepare.layout,
+    'optimizer_dtype': config.train.optimizer_dtype,
+    'rl': _without(FREE_RL, config.rl),
+  }
+
+
 def _evaluate(config):
   how, beside = config.evaluate, {}
   if how.policy == 'untrained':
@@ -140,5 +162,6 @@ _READS: dict[str, Callable[[ConfigDict], dict]] = {
   'reflect': _reflect,
   'prepare': _prepare,
   'train': _train,
+  'rl': _rl,
   'evaluate': _evaluate,
 }

@@ -47,6 +47,9 @@ class Contexts:
     self._cache = decode.init_cache(cfg, self.rows, cfg.max_tokens)
     # What each row's cache holds; the device's lengths follow it.
     self.held: list[list[int]] = [[] for _ in range(self.rows)]
+    # What each row wrote last: ids with their end, and the log-probabilities
+    # with which they were sampled.
+    self.said: list[tuple[list[int], list[float]]] = []
 
   def overflows(self, row: int) -> bool:
     """Whether more was written than the model can read."""
@@ -124,10 +127,11 @@ class Contexts:
       temperature: 0 takes the likeliest.
       trie: what each row may write; None: anything.
     """
+    self.said = [([], [])] * self.rows
     if not active.any():
       return [[]] * self.rows
     keys = [*keys, *[''] * (self.rows - len(keys))]
-    ids_BM, counts_B, self._cache = decode.generate(
+    ids_BM, counts_B, logp_BM, self._cache = decode.generate(
       self._params,
       self._cache,
       logits_BV,
@@ -140,14 +144,15 @@ class Contexts:
       temperature=temperature,
       trie=trie,
     )
-    texts = []
-    for held, ids, count in zip(
-      self.held, np.asarray(ids_BM), np.asarray(counts_B), strict=True
-    ):
-      new = ids[:count].tolist()
+    self.said = [
+      (ids[:count].tolist(), logps[:count].tolist())
+      for ids, count, logps in zip(
+        *map(np.asarray, (ids_BM, counts_B, logp_BM)), strict=True
+      )
+    ]
+    for held, (new, _) in zip(self.held, self.said, strict=True):
       held += new
-      texts.append(new[:-1])
-    return texts
+    return [new[:-1] for new, _ in self.said]
 
   def _put(self, *arrays):
     named = {str(i): array for i, array in enumerate(arrays)}

@@ -106,7 +106,7 @@ def generate(
   max_tokens: int,
   temperature: float,
   trie: Trie | None = None,
-) -> tuple[jax.Array, jax.Array, Cache]:
+) -> tuple[jax.Array, jax.Array, jax.Array, Cache]:
   """Lets the active rows go on until they say a stop id, which is fed too.
 
   Args:
@@ -126,7 +126,10 @@ def generate(
 
   Returns:
     tokens [B, M] int32 (what is beyond the count is a stop id), counts [B]
-    int32 with the stop included, and the cache.
+    int32 with the stop included, the log-probabilities [B, M] with which the
+    tokens were sampled, and the cache. A log-probability is that of the
+    distribution sampled from, its temperature and the trie included: 0 of what
+    was forced, and where the likeliest is taken.
 
   Raises:
     ValueError: an active row may say nothing, or more than `max_tokens`.
@@ -136,7 +139,7 @@ def generate(
       raise ValueError(f'{trie.longest} tokens a member, {max_tokens} allowed')
     if (np.asarray(active_B) & (trie.parent_BE[:, 0] < 0)).any():
       raise ValueError('an active row has an empty trie')
-  tokens_BM, counts_B, k, v, length_B = _generate(
+  tokens_BM, counts_B, logp_BM, k, v, length_B = _generate(
     params,
     cache.k,
     cache.v,
@@ -152,7 +155,7 @@ def generate(
     max_tokens=max_tokens,
     greedy=temperature == 0,
   )
-  return tokens_BM, counts_B, Cache(k, v, length_B)
+  return tokens_BM, counts_B, logp_BM, Cache(k, v, length_B)
 
 
 @functools.partial(jax.jit, static_argnames='cfg', donate_argnames=('k', 'v'))
@@ -190,31 +193,40 @@ def _generate(
   layers = _layers(params, cfg)
 
   def choose(scores_BX, step):
+    """The places chosen, and their log-probabilities."""
     if greedy:
-      return scores_BX.argmax(-1).astype(jnp.int32)
+      place_B = scores_BX.argmax(-1).astype(jnp.int32)
+      return place_B, jnp.zeros_like(scores_BX[:, 0])
     draw = lambda key, scores: jax.random.categorical(
       jax.random.fold_in(key, step), scores / temperature
     )
-    return jax.vmap(draw)(keys_B, scores_BX).astype(jnp.int32)
+    place_B = jax.vmap(draw)(keys_B, scores_BX).astype(jnp.int32)
+    logp_BX = jax.nn.log_softmax(scores_BX / temperature)
+    return place_B, _pick(logp_BX, place_B[:, None])[:, 0]
 
   def choose_edge(logits_BV, node_B, step):
     parent_BE, token_BE, child_BE = edges
     scores_BE = jnp.where(
       parent_BE == node_B[:, None], _pick(logits_BV, token_BE), -jnp.inf
     )
-    edge_B1 = choose(scores_BE, step)[:, None]
-    return _pick(token_BE, edge_B1)[:, 0], _pick(child_BE, edge_B1)[:, 0]
+    edge_B, logp_B = choose(scores_BE, step)
+    edge_B1 = edge_B[:, None]
+    token_B, child_B = (_pick(x, edge_B1)[:, 0] for x in (token_BE, child_BE))
+    return token_B, logp_B, child_B
 
   def say(state):
-    step, logits_BV, node_B, running_B, tokens_BM, counts_B, *cache = state
+    step, logits_BV, node_B, running_B, said, counts_B, *cache = state
     if edges is None:
-      token_B = choose(logits_BV[:, :vocab], step)
+      token_B, logp_B = choose(logits_BV[:, :vocab], step)
     else:
-      token_B, node_B = choose_edge(logits_BV, node_B, step)
-    last = step == max_tokens - 1
-    token_B = jnp.where(running_B & ~last, token_B, stop_ids[0])
-    tokens_BM = jax.lax.dynamic_update_slice_in_dim(
-      tokens_BM, token_B[:, None], step, axis=1
+      token_B, logp_B, node_B = choose_edge(logits_BV, node_B, step)
+    free_B = running_B & (step < max_tokens - 1)
+    token_B = jnp.where(free_B, token_B, stop_ids[0])
+    said = tuple(
+      jax.lax.dynamic_update_slice_in_dim(x_BM, x_B[:, None], step, axis=1)
+      for x_BM, x_B in zip(
+        said, (token_B, jnp.where(free_B, logp_B, 0)), strict=True
+      )
     )
     fed_B = running_B.astype(jnp.int32)
     logits_BV, *cache = _feed(
@@ -222,19 +234,23 @@ def _generate(
     )
     running_B &= ~jnp.isin(token_B, jnp.array(stop_ids))
     counts_B += fed_B
-    return step + 1, logits_BV, node_B, running_B, tokens_BM, counts_B, *cache
+    return step + 1, logits_BV, node_B, running_B, said, counts_B, *cache
 
   def going_on(state):
     step, _, _, running_B, *_ = state
     return (step < max_tokens) & running_B.any()
 
   zeros_B = _rows(jnp.zeros(B, jnp.int32))
-  tokens_BM = _rows(jnp.full((B, max_tokens), stop_ids[0], jnp.int32))
+  said = (
+    _rows(jnp.full((B, max_tokens), stop_ids[0], jnp.int32)),
+    _rows(jnp.zeros((B, max_tokens), logits_BV.dtype)),
+  )
   running_B = _rows(jnp.asarray(active_B))
-  start = (0, _rows(logits_BV), zeros_B, running_B, tokens_BM, zeros_B)
+  start = (0, _rows(logits_BV), zeros_B, running_B, said, zeros_B)
   cache = (k, v, _rows(length_B))
   end = jax.lax.while_loop(going_on, say, (*start, *cache))
-  return end[4:]
+  (tokens_BM, logp_BM), counts_B, *cache = end[4:]
+  return tokens_BM, counts_B, logp_BM, *cache
 
 
 def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):

@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 from early_experience.decoding import decode
 from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation.rollouts import (
+  FOLDERS,
   Decision,
   Request,
+  Said,
   nothing_admissible,
 )
 from early_experience.experience import render
@@ -56,8 +58,8 @@ def load(
   Args:
     config: `model` and `mesh` are used, and `seed` where nothing is trained.
     workdir: `prepare` must be done, and training for a trained policy.
-    policy: `trained` or `untrained`.
-    name: whose training, `train/NAME`.
+    policy: one of `FOLDERS`, or `untrained`.
+    name: whose training, `train/NAME` or `rl/NAME`.
     decoding: how it acts.
     slots: episodes side by side.
 
@@ -68,13 +70,13 @@ def load(
   path = stage.require(workdir, 'prepare')
   tokenizer = saved.load(path)
   folder = pathlib.Path(workdir, 'train', name)
-  if policy == 'trained':
-    folder = stage.require(workdir, f'train/{name}')
+  if policy in FOLDERS:
+    folder = stage.require(workdir, f'{FOLDERS[policy]}/{name}')
     _check_tokenizer(folder, tokenizer, path)
   cfg, source = initial.resolve(config, tokenizer, folder)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
-    if policy == 'trained':
+    if policy in FOLDERS:
       params = initial.policy(folder, cfg, mesh, source)
     else:
       params = initial.params(source, cfg, mesh, config.seed)
@@ -130,9 +132,11 @@ class Agent:
     scripts = [request and request.script for request in requests]
     keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
     thoughts, ends, patience = [None] * len(requests), {}, _PATIENCE
+    said: list[tuple[Said, ...]] = [()] * len(requests)
     with jax.set_mesh(self.mesh):
       if how.think:
         thoughts, ends = self._think(scripts, keys)
+        said = [(Said('thought', *s),) for s in contexts.said[: len(scripts)]]
         scripts = [
           script + (render.Turn('thought', thought),)
           if thought is not None
@@ -142,14 +146,18 @@ class Agent:
         patience = 1.0  # an action follows on its thought in the same call
       prompts, more = self._prompts(scripts, 'action')
       logits_BV, ready = contexts.read(prompts, patience)
-      actions = self._write_actions(requests, scripts, logits_BV, ready, keys)
+      actions, choices = self._write_actions(
+        requests, scripts, logits_BV, ready, keys
+      )
     ends |= more
     ends |= {i: None for i in np.flatnonzero(ready) if contexts.overflows(i)}
     decisions: list[Decision | Failure | None] = [None] * len(requests)
     for i in np.flatnonzero(ready):
       decisions[i] = actions[i]
       if not isinstance(actions[i], Failure):
-        decisions[i] = Decision(actions[i], thoughts[i])
+        ids, logps = contexts.said[i]
+        act = Said('action', ids, logps, _allowed(choices[i], ids))
+        decisions[i] = Decision(actions[i], thoughts[i], said=(*said[i], act))
     for i, failure in ends.items():
       decisions[i] = failure or Decision(None, thoughts[i], 'out_of_context')
     return decisions
@@ -222,14 +230,20 @@ class Agent:
     return thoughts, ends
 
   def _write_actions(self, requests, scripts, logits_BV, ready, keys):
-    """For the rows that are ready an action's text, or a `Failure`."""
+    """For the rows that are ready an action's text, or a `Failure`.
+
+    And among which actions, by their ids, it was chosen; None: all.
+    """
     how = self._decoding
+    rows = range(self._contexts.rows)
     if not how.constrained:
       texts = self._contexts.write(
         logits_BV, ready, keys, how.max_action_tokens, how.temperature
       )
-      return [self.tokenizer.decode_answer(ids, 'action') for ids in texts]
-    rows = range(self._contexts.rows)
+      decode_answer = self.tokenizer.decode_answer
+      return [decode_answer(ids, 'action') for ids in texts], [
+        None for _ in rows
+      ]
     found = [
       self._choices(requests[row], scripts[row]) if ready[row] else {}
       for row in rows
@@ -245,7 +259,7 @@ class Agent:
     return [
       found[row] if failed[row] else choices[row].get((*texts[row], stop))
       for row in rows
-    ]
+    ], choices
 
   def _choices(self, request, script):
     """The admissible actions by their ids, written after a script."""
@@ -268,3 +282,13 @@ class Agent:
         f' {choices[longest][:80]!r}',
       )
     return choices
+
+
+def _allowed(choices, ids):
+  """For each token of an answer, what could be said there; None: anything."""
+  if choices is None:
+    return None
+  return [
+    sorted({other[i] for other in choices if other[:i] == tuple(ids[:i])})
+    for i in range(len(ids))
+  ]

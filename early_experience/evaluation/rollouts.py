@@ -21,6 +21,8 @@ from early_experience.work.units import Failure
 
 # A turn that takes longer is not waited for: the other episodes go on.
 _PATIENCE_SECONDS = 10.0
+# The stages that train policies, by what `config.evaluate` calls these.
+FOLDERS = {'trained': 'train', 'rl': 'rl'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,23 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
+class Said:
+  """A turn as a model sampled it.
+
+  Attributes:
+    role: `thought` or `action`.
+    ids: its tokens, their end included.
+    logps: with which each was sampled; 0 where nothing else could be said.
+    allowed: for each token the ids among which it was chosen; None: all.
+  """
+
+  role: str
+  ids: list[int]
+  logps: list[float]
+  allowed: list[list[int]] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Decision:
   """An action and the thought before it.
 
@@ -48,11 +67,13 @@ class Decision:
     thought: None where the policy does not think.
     why: where there is no action: `out_of_context`, the context is longer than
       the policy can read; or `no_action`, it wrote none that it could choose.
+    said: the tokens of both as they were sampled, where a model sampled them.
   """
 
   action: str | None
   thought: str | None = None
   why: str = 'no_action'
+  said: tuple[Said, ...] = dataclasses.field(default=(), compare=False)
 
 
 class Policy(Protocol):
@@ -131,7 +152,7 @@ class _Episode:
     self.task, self.request, self.end = task, None, ''
     self._max_steps, self._steps = max_steps, []
 
-  def open(self):
+  def begin(self):
     return self._call(begin, self.task)
 
   def decide(self, decision):
@@ -244,7 +265,7 @@ def _play(tasks, seats, policy, slots, max_steps, tries, alone=False):
   def start(slot):
     episodes[slot] = _Episode(line.popleft(), max_steps) if line else None
     if episodes[slot]:
-      calls[slot] = episodes[slot].open()
+      calls[slot] = episodes[slot].begin()
 
   def settled(episode, result):
     """What to yield of its task; nothing, where it is to be played again."""

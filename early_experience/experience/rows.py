@@ -35,7 +35,8 @@ def pack(trees: Iterable[Tree], row_tokens: int) -> list[Row]:
 
   Returns:
     Rows `tokens`, `depth`, `back`, `span` int32 [T] and `weights` float32
-    [T, O]. Padding sees itself alone and is no target.
+    [T, O] with the columns of the trees. Padding sees itself alone and is no
+    target.
   """
   # Bins by room left; ties by age, so that the result is deterministic.
   bins: list[list[Tree]] = []
@@ -55,7 +56,8 @@ def pack(trees: Iterable[Tree], row_tokens: int) -> list[Row]:
 def _row(trees, row_tokens):
   row = {field: np.zeros(row_tokens, np.int32) for field in FIELDS}
   row['span'][:] = 1
-  row['weights'] = np.zeros((row_tokens, len(OBJECTIVES)), np.float32)
+  columns = trees[0].weights_TO.shape[1]
+  row['weights'] = np.zeros((row_tokens, columns), np.float32)
   start = 0
   for tree in trees:
     place = slice(start, start + len(tree))

@@ -43,7 +43,8 @@ def gather(workdir, seed: int) -> dict:
     raise UserError(f'--workdir: {workdir} does not exist')
   summaries = results.evaluations(workdir)
   trained = results.policies(workdir, 'train')
-  names = [*summaries, *(name for name in trained if name not in summaries)]
+  learnt = {f'{name}_rl': name for name in results.policies(workdir, 'rl')}
+  names = list(dict.fromkeys([*summaries, *trained, *learnt]))
   asked = results.panels(workdir, summaries)
   rolled = {name: list(results.rollouts(workdir, name)) for name in summaries}
   pairs = results.comparisons(asked, rolled)
@@ -58,12 +59,16 @@ def gather(workdir, seed: int) -> dict:
     'seed': seed,
     'objectives': OBJECTIVES,
     'policies': names,
-    'stages': _stages(workdir, summaries, trained),
+    'stages': _stages(workdir, summaries, trained, learnt),
     'conclusions': results.conclusions(summaries, pairs),
     'results': summaries,
     'paired': pairs,
     'curves': {name: thin(log, POINTS) for name, log in logs.items()},
     'ends': {name: log_lines.end(log) for name, log in logs.items()},
+    'reinforcement': {
+      called: _sparse(metrics(workdir, name, 'rl'), POINTS)
+      for called, name in learnt.items()
+    },
     'tokens': results.summary_of(workdir / 'prepare', ('tokenizer', 'rows')),
     'trees': trees,
     'rollouts': {
@@ -73,9 +78,9 @@ def gather(workdir, seed: int) -> dict:
   }
 
 
-def metrics(workdir, name: str) -> list[dict]:
-  """The training log of one policy; empty where it has none yet."""
-  path = pathlib.Path(workdir) / 'train' / name / 'metrics.jsonl'
+def metrics(workdir, name: str, folder: str = 'train') -> list[dict]:
+  """The log of one policy in `train/` or `rl/`; empty where it has none yet."""
+  path = pathlib.Path(workdir) / folder / name / 'metrics.jsonl'
   lines = []
   for number, text in enumerate(_lines(path), start=1):
     try:
@@ -142,6 +147,16 @@ def thin(lines: list[dict], points: int) -> list[dict]:
   ]
 
 
+def _sparse(lines, points):
+  """Some of many lines, and all that measured the panel."""
+  every = math.ceil(len(lines) / points) if lines else 1
+  return [
+    line
+    for i, line in enumerate(lines)
+    if not i % every or 'panel/rate' in line
+  ]
+
+
 def _sample_rollouts(asked, some, seed):
   """The same tasks for every policy, so that they can be compared."""
   sample = {}
@@ -155,7 +170,7 @@ def _sample_rollouts(asked, some, seed):
   return sample
 
 
-def _stages(workdir, summaries, trained):
+def _stages(workdir, summaries, trained, learnt):
   """State, settings and summary of each stage, in the order of the loop."""
   named = [of.get('name', name) for name, of in summaries.items()]
   listed = [
@@ -164,9 +179,12 @@ def _stages(workdir, summaries, trained):
       for name in STAGES
       if name != 'summarise' or (workdir / name).exists()
     ),
-    *(f'train/{name}' for name in dict.fromkeys([*named, *trained])),
+    *(
+      f'rl/{learnt[name]}' if name in learnt else f'train/{name}'
+      for name in dict.fromkeys([*named, *trained, *learnt])
+    ),
     *(f'evaluate/{name}' for name in summaries),
-    *(f'evaluate/{name}' for name in trained if name not in named),
+    *(f'evaluate/{n}' for n in [*trained, *learnt] if n not in named),
   ]
   out = {}
   for name in listed:

@@ -102,7 +102,7 @@ def _most_tasks() -> int:
   """One more than the last number that a task of an array may have."""
   try:
     done = subprocess.run(
-      ['scontrol', 'show', 'config'], capture_output=True, text=True
+      ['scontrol', 'show', 'config'], capture_output=True, encoding='utf-8'
     )
   except OSError:  # a dry run, elsewhere
     return _MAX_ARRAY_SIZE

@@ -20,13 +20,21 @@ def end_begins(began: int, end: int) -> int:
   return end - min(_END, -(-(end - began) // 10))
 
 
-def read_until(path: pathlib.Path, update: int) -> list[dict]:
-  """The lines of a log up to an update, as far as they are whole."""
+def read_until(
+  path: pathlib.Path, update: int, key: str = 'step'
+) -> list[dict]:
+  """The lines of a log up to an update, as far as they are whole.
+
+  Args:
+    path: of the log.
+    update: or what else `key` counts.
+    key: of a line.
+  """
   kept = []
   for text in path.read_bytes().splitlines() if path.exists() else ():
     try:
       line = json.loads(text)
-      known = line['step'] <= update and line['stage'] >= 0
+      known = line[key] <= update and line['stage'] >= 0
     except (ValueError, TypeError, KeyError):
       break  # cut short by a kill, or damaged
     if not known:

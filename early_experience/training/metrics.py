@@ -95,14 +95,13 @@ class Log:
     flops: Callable[[float], float],
   ):
     self._path = pathlib.Path(folder) / METRICS
-    lines = distributed.first_then_all(lambda: _keep_until(self._path, done))
+    lines = distributed.first_then_all(lambda: keep_until(self._path, done))
     self.last, self._stages = {}, {}
     for line in lines:
       self._remember(line)
     self._board = None
     if distributed.is_first():
-      board = str(self._path.parent / 'tensorboard')
-      self._board = tensorboardX.SummaryWriter(board, purge_step=done + 1)
+      self._board = board(folder, done)
     self._ratio, self._losses = max_loss_ratio, collections.deque([], WINDOW)
     self._every, self._tokens, self._flops = every, tokens, flops
     self._seconds = self.last.get('seconds', 0.0)
@@ -203,7 +202,7 @@ class Log:
     self._remember(line)
     if not distributed.is_first():
       return
-    _append(self._path, json.dumps(line) + '\n')
+    append(self._path, line)
     for key, value in line.items():
       if key != 'step' and value is not None:
         self._board.add_scalar(key, value, update)
@@ -243,17 +242,34 @@ def _plus(total, values):
   return tuple(a + float(b) for a, b in zip(total, values, strict=True))
 
 
-def _append(path, text):
+def board(folder, done: int) -> tensorboardX.SummaryWriter:
+  """TensorBoard's file in a folder; what is later than `done` is dropped."""
+  path = str(pathlib.Path(folder) / 'tensorboard')
+  return tensorboardX.SummaryWriter(path, purge_step=done + 1)
+
+
+def append(path: pathlib.Path, line: dict) -> None:
+  """Adds a line to a log.
+
+  Raises:
+    UserError: it cannot be written.
+  """
   try:
     with open(path, 'a', encoding='utf-8') as file:
-      file.write(text)
+      file.write(json.dumps(line) + '\n')
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}') from error
 
 
-def _keep_until(path, update):
-  """Drops lines of later updates; returns those kept."""
-  kept = log_lines.read_until(path, update)
+def keep_until(path: pathlib.Path, done: int, key: str = 'step') -> list[dict]:
+  """Drops the lines of a log that were written later; returns those kept.
+
+  Args:
+    path: of the log.
+    done: updates, or what else `key` counts.
+    key: of a line.
+  """
+  kept = log_lines.read_until(path, done, key)
   if distributed.is_first():
     text = ''.join(json.dumps(line) + '\n' for line in kept)
     files.write_atomic(path, text)

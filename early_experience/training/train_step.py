@@ -1,5 +1,6 @@
 """The step: one pure, jitted, donated function from state and rows to state."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -14,7 +15,7 @@ from early_experience.model.config import ModelConfig
 from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.runtime.errors import UserError
-from early_experience.training import loss, optimizer
+from early_experience.training import loss, optimizer, surrogate
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -117,42 +118,52 @@ def make_train_step(
   tx: optax.GradientTransformation,
   stage: ConfigDict,
   microbatches: int,
+  policy: surrogate.Surrogate | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """The jitted update of one stage; it takes over the memory of its state.
 
   The loss is sum over objectives o of lambda_o(step) * nll_o / weight_o, both
   sums over the whole batch of all devices, however it is cut in microbatches.
-  An objective without tokens contributes 0.
+  An objective without tokens contributes 0. Where a policy's own episodes are
+  in the batch, their surrogate over their tokens is one more term.
 
   Args:
     cfg: static.
     tx: from `make_optimizer`.
     stage: its schedules.
     microbatches: parts of the batch whose gradients are added.
+    policy: how episodes are learnt from; None where there are none.
 
   Returns:
     step(state, batch) -> (state, metrics): `loss`, `nll` and `weight` by
-    objective (sums), `scored` tokens, `grad_norm` before clipping, `lr`.
+    objective (sums), `scored` tokens, `grad_norm` before clipping, `lr`; and
+    `policy`, sums of the surrogate.
   """
   lambdas = optimizer.objective_weights(stage)
   rate = optimizer.learning_rate(stage)
-  sums = wide(cfg.dtype)
+  total = functools.partial(jnp.sum, axis=(0, 1), dtype=wide(cfg.dtype))
 
   def step(state, batch):
-    weight_O = jnp.sum(batch['weights'], axis=(0, 1), dtype=sums)
+    weight_O = total(batch['weights'])
     lambda_O = lambdas(state.step)
     # Known before the first microbatch, so every part is scaled for the whole.
     scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
+    sampled = total(batch['policy'])[2] if policy else None
 
     def scaled(params, part):
-      parts = loss.sums(table.merge(params, state.frozen), part, cfg)
-      return jnp.sum(scale_O * parts.nll_O), parts.nll_O
+      merged = table.merge(params, state.frozen)
+      nll_BT = loss.batch_nll(merged, part, cfg, policy.vocab if policy else 0)
+      nll_O, of_policy = loss.weighted(nll_BT, part['weights']).nll_O, None
+      value = jnp.sum(scale_O * nll_O)
+      if policy:
+        of_policy = surrogate.sums(-nll_BT, part, policy)
+        value += policy.value(of_policy, sampled)
+      return value, (nll_O, of_policy)
 
-    value, nll_O, grads = _accumulate(
+    (value, (nll_O, of_policy)), grads = _accumulate(
       jax.value_and_grad(scaled, has_aux=True),
       state.params,
       _split(batch, microbatches),
-      sums,
     )
     # Wide whatever the parameters are; they are rounded at the very end.
     exact = jax.tree.map(_widened, state.params)
@@ -172,32 +183,28 @@ def make_train_step(
       'grad_norm': optax.tree.norm(grads),
       'lr': jnp.float32(lr),
     }
+    if policy:
+      metrics['policy'] = of_policy
     step = state.step + 1
     return TrainState(step, params, opt_state, state.frozen), metrics
 
   return jax.jit(step, donate_argnums=0)
 
 
-def _accumulate(value_and_grad, params, parts, sums):
-  """Adds values, nll and gradients over the parts, in a wide dtype."""
-
-  def add(total, part):
-    (value, nll_O), grads = value_and_grad(params, part)
-    return jax.tree.map(jnp.add, total, (value, nll_O, grads)), None
-
+def _accumulate(value_and_grad, params, parts):
+  """Adds values, what goes with them, and gradients, in a wide dtype."""
+  first = jax.tree.map(lambda x: x[0], parts)
   if len(parts['tokens']) == 1:
     # In a loop, even of one step, XLA for TPUs compiles both passes twice.
-    (value, nll_O), grads = value_and_grad(
-      params, jax.tree.map(lambda x: x[0], parts)
-    )
-    return value, nll_O, jax.tree.map(_widened, grads)
+    values, grads = value_and_grad(params, first)
+    return values, jax.tree.map(_widened, grads)
 
-  value, nll_O = (
-    jnp.zeros(shape, sums) for shape in ((), parts['weights'].shape[-1])
-  )
-  grads = jax.tree.map(lambda x: _widened(jnp.zeros_like(x)), params)
-  (value, nll_O, grads), _ = jax.lax.scan(add, (value, nll_O, grads), parts)
-  return value, nll_O, grads
+  def add(total, part):
+    return jax.tree.map(jnp.add, total, value_and_grad(params, part)), None
+
+  like, _ = jax.eval_shape(value_and_grad, params, first)
+  start = jax.tree.map(lambda x: _widened(jnp.zeros_like(x)), (like, params))
+  return jax.lax.scan(add, start, parts)[0]
 
 
 def _widened(x):

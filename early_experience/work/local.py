@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from concurrent import futures
 from multiprocessing import resource_tracker
 
@@ -182,8 +183,12 @@ def begin(parent: int, _=None) -> None:
 
 def leave(*_) -> None:
   """Closes the environment, if it lets itself be closed, and ends the group."""
-  signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
-  signal.alarm(2)  # Pebble kills after 3
+  end = functools.partial(os.killpg, 0, signal.SIGKILL)
+  # Pebble kills after 3 seconds. A thread, for what is closed may be stuck in
+  # C, where no Python hears a signal.
+  timer = threading.Timer(2, end)
+  timer.daemon = True
+  timer.start()
   with contextlib.suppress(BaseException):
     atexit._run_exitfuncs()
-  os.killpg(0, signal.SIGKILL)
+  end()

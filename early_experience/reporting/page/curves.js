@@ -59,7 +59,7 @@ function axes(series, log) {
     : linearTicks(low, high, 4) };
 }
 
-function drawChart(holder, { title, unit, series }, log) {
+function drawChart(holder, { title, unit, series, by }, log) {
   const width = Math.max(240, holder.clientWidth);
   const { right, y, ticks } = axes(series, log);
   const x = (step) => EDGE.left + (width - EDGE.left - EDGE.right)
@@ -86,10 +86,10 @@ function drawChart(holder, { title, unit, series }, log) {
         (point) => `${x(point.x).toFixed(1)},${y(point.y).toFixed(1)}`)
         .join(' ') }))));
   const svg = s('svg', { width, height: HEIGHT, role: 'img',
-    'aria-label': `${title}, ${unit}, by training update` },
+    'aria-label': `${title}, ${unit}, by ${words(by || 'training update')}` },
   grid, bottom, lines,
   s('text', { x: width - EDGE.right, y: HEIGHT - 1, 'text-anchor': 'end',
-    class: 'axis' }, 'updates'));
+    class: 'axis' }, by === 'environment_steps' ? words(by) : 'updates'));
   holder.replaceChildren(svg);
   follow(holder, svg, series, { x, y, log, right, width });
 }
@@ -121,7 +121,7 @@ function follow(holder, svg, series, { x, y, log, right, width }) {
       y2: HEIGHT - EDGE.bottom }), ...near.map(({ policy, point }) => s(
       'circle', { cx: x(point.x), cy: y(point.y), r: 3.5, class: 'dot',
         '--c': colour(policy) })));
-    label.replaceChildren(h('b', {}, `update ${whole(at)}`),
+    label.replaceChildren(h('b', {}, `at ${whole(at)}`),
       ...near.map(({ policy, point }) => h('span', { '--c': colour(policy) },
         `${policy} ${number(point.y, 3)}`)));
     label.hidden = false;

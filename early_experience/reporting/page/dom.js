@@ -94,7 +94,7 @@ let DATA = null;
 
 // A policy that was never trained.
 const baseline = (policy) => Boolean(DATA.results[policy])
-  && DATA.results[policy].policy !== 'trained';
+  && !['trained', 'rl'].includes(DATA.results[policy].policy);
 
 // Baselines are grey; trained policies take the palette in order.
 function colour(policy) {

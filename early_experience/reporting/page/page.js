@@ -104,13 +104,15 @@ function page() {
   if (!block) throw new Error('its data block (#data) is missing');
   DATA = JSON.parse(block.textContent);
   for (const key of ['conclusions', 'results', 'paired', 'curves', 'ends',
-    'tokens', 'trees', 'rollouts', 'stages', 'policies', 'objectives']) {
+    'reinforcement', 'tokens', 'trees', 'rollouts', 'stages', 'policies',
+    'objectives']) {
     if (!(key in DATA)) throw new Error(`its data has no "${key}"`);
   }
   document.getElementById('top').append(...header());
   const sections = [conclusionSection(), resultsSection(), pairedSection(),
-    worldSection(), curvesSection(), tokensSection(), countsSection(),
-    treesSection(), rolloutsSection(), settingsSection()];
+    worldSection(), curvesSection(), reinforcementSection(), tokensSection(),
+    countsSection(), treesSection(), rolloutsSection(), settingsSection()]
+    .filter(Boolean);
   document.getElementById('nav').append(...sections.map((each) => h('a', {
     href: `#${each.id}` }, each.querySelector('h2').textContent)));
   document.getElementById('main').append(...sections);

@@ -1,0 +1,1 @@
+"""Learning from a policy's own episodes: groups, advantages, rows, the loop."""

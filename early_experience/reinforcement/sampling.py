@@ -1,0 +1,148 @@
+"""Groups of episodes: each task played several times by one policy.
+
+Each episode's chance depends on the seed, the iteration, the task and its
+number in the group alone.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from early_experience.envs.interface import Task
+from early_experience.evaluation import rollouts
+from early_experience.evaluation.agent import Agent, Decoding
+from early_experience.model.config import ModelConfig
+from early_experience.reinforcement import members
+from early_experience.tokenizers.interface import Tokenizer
+from early_experience.work import hosts
+from early_experience.work.units import Failure
+
+
+def drawn(
+  tasks: Sequence[Task], count: int, iteration: int, seed: int
+) -> list[Task]:
+  """The tasks of an iteration: no two alike, shuffled anew in each epoch.
+
+  Args:
+    tasks: all that there are; what is left over in an epoch waits for others.
+    count: of an iteration; at most as many as there are.
+    iteration: from 0.
+    seed: of the shuffles.
+  """
+  epoch, place = divmod(iteration, len(tasks) // count)
+  order = np.random.default_rng((seed, epoch)).permutation(len(tasks))
+  return [tasks[i] for i in order[place * count : (place + 1) * count]]
+
+
+class Sampler:
+  """Plays tasks with a policy that changes between calls.
+
+  Args:
+    seats: of `members`, with environments.
+    config: `evaluate` says how a policy acts.
+    cfg: of the model.
+    tokenizer: of the model.
+    mesh: that holds the parameters.
+    slots: episodes side by side.
+  """
+
+  def __init__(
+    self,
+    seats: hosts.Hosts | hosts.Here,
+    config: ConfigDict,
+    cfg: ModelConfig,
+    tokenizer: Tokenizer,
+    mesh: Mesh,
+    slots: int,
+  ):
+    self._seats, self._config, self._slots = seats, config, slots
+    self._cfg, self._tokenizer, self._mesh = cfg, tokenizer, mesh
+
+  def group_records(
+    self, params: dict, tasks: Sequence[Task], size: int, iteration: int
+  ) -> Iterator[dict]:
+    """Plays every task `size` times at temperature 1.
+
+    Args:
+      params: of the policy, all of the parameter table.
+      tasks: of the iteration.
+      size: of a group.
+      iteration: all that chance depends on, beside seed, task and member.
+
+    Yields:
+      A record of each episode as it ends, as `evaluate` has it, with `member`,
+      and in each step what was `said`; or `task_id`, `member`, and `reason` and
+      `error` of what kept it from its end.
+    """
+    seed = f'{self._config.seed}/{iteration}'
+    policy = _Noted(self._agent(params, seed, 1.0))
+    for member, result in self._play(members.of_group(tasks, size), policy):
+      task, number = members.named(member.id)
+      named = {'task_id': task, 'member': number}
+      if isinstance(result, Failure):
+        yield named | dataclasses.asdict(result)
+        continue
+      for i, step in enumerate(result['steps']):
+        step['said'] = [
+          _without_none(said) for said in policy.said.pop(f'{member.id}/{i}')
+        ]
+      yield result | named
+
+  def panel_records(self, params: dict, tasks: Sequence[Task]) -> list[dict]:
+    """Plays every task once, as `config.evaluate` says.
+
+    Returns:
+      The records of the episodes that came to an end.
+    """
+    how = self._config.evaluate
+    policy = self._agent(params, self._config.seed, how.temperature)
+    played = self._play(tasks, policy)
+    return [result for _, result in played if not isinstance(result, Failure)]
+
+  def _agent(self, params, seed, temperature):
+    how = self._config.evaluate
+    decoding = Decoding(
+      seed=seed,
+      temperature=temperature,
+      constrained=how.constrained,
+      think=bool(how.think),
+      max_action_tokens=how.max_action_tokens,
+      max_thought_tokens=how.max_thought_tokens,
+    )
+    # Anew each time: what a cache holds was read by other parameters.
+    return Agent(
+      params, self._cfg, self._tokenizer, self._mesh, decoding, self._slots
+    )
+
+  def _play(self, tasks, policy):
+    return rollouts.run(
+      tasks,
+      self._seats,
+      policy,
+      slots=min(self._slots, len(tasks)),
+      max_steps=self._config.evaluate.max_steps,
+      tries=self._config.cluster.tries,
+    )
+
+
+class _Noted:
+  """A policy, and what it said, by the key of each request."""
+
+  def __init__(self, policy):
+    self._policy = policy
+    self.said: dict[str, tuple[rollouts.Said, ...]] = {}
+
+  def act(self, requests):
+    decisions = self._policy.act(requests)
+    for request, decision in zip(requests, decisions, strict=True):
+      if request and isinstance(decision, rollouts.Decision):
+        self.said[request.key] = decision.said
+    return decisions
+
+
+def _without_none(said):
+  values = dataclasses.asdict(said)
+  return {key: value for key, value in values.items() if value is not None}

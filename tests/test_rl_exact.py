@@ -1,0 +1,229 @@
+"""The promise: a group's tree has the surrogate and gradients of its episodes.
+
+Here each decision is a row of its own, and its ratio, clip and KL are computed
+token by token as papers write them; there all of a group is one tree.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from early_experience import config as config_lib
+from early_experience.model import sharding, table
+from early_experience.reinforcement import advantages, batches, rows
+from early_experience.training import loss, optimizer, surrogate, train_step
+from early_experience.training.surrogate import Surrogate
+from tests.close import FLOAT64, assert_exact
+from tests.rl_case import ROW, flat, flat_logp, group, textbook
+from tests.test_agent import coder
+from tests.training_case import mesh_of, model_of
+
+OBJECTIVES = {
+  'plain': Surrogate(),
+  'narrow': Surrogate(clip_low=0.05, clip_high=0.02),
+  'dual clip': Surrogate(clip_high=0.1, dual_clip=1.05),
+  'KL': Surrogate(kl_weight=0.3),
+}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def mesh():
+  with jax.enable_x64(), jax.set_mesh(mesh_of((1, 1, 1))) as mesh:
+    yield mesh
+
+
+@functools.cache
+def model():
+  """A policy, the one that sampled, and the one that it all began with."""
+  cfg = model_of(vocab_size=coder().vocab_size, **FLOAT64)
+  make = jax.jit(lambda key: table.init_params(key, cfg))
+  first, *others = (make(jax.random.key(i)) for i in range(4))
+  near = lambda a, b: jax.tree.map(lambda x, y: 3 * (x + 0.02 * y), a, b)
+  return *(near(first, other) for other in others), cfg
+
+
+@functools.cache
+def groups():
+  settings = config_lib.default().rl
+  settings.reward, settings.invalid_penalty = 'score', 0.25
+  settings.step_weight, settings.step_discount = 0.5, 0.5
+  records = [record for seed in range(3) for record in group(seed)]
+  found = advantages.of_groups(records, settings)
+  assert len(found.kept) == 3
+  # Parts of a power of 2: their sums in float32 are exact in any order.
+  return [
+    [(record, np.round(values * 1024) / 1024) for record, values in some]
+    for some in found.kept
+  ]
+
+
+def scored(layout, cap=0.0, count=24):
+  """A batch in a layout, with what the trainer says of each token."""
+  made = rows.make(groups(), coder(), ROW, layout)
+  _, old, start, cfg = model()
+  put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
+  batch = put(batches.stack(made.rows, count))
+  logps = [np.asarray(logp(p, batch, cfg)) for p in (old, start)]
+  batches.add_scores(made.rows, *logps, cap, batches.Scores())
+  return put(batches.stack(made.rows, count)), made
+
+
+@functools.partial(jax.jit, static_argnames='cfg')
+def logp(params, batch, cfg):
+  return -loss.batch_nll(params, batch, cfg)
+
+
+@functools.partial(jax.jit, static_argnames='cfg')
+def pull(params, batch, d_logp, cfg):
+  return jax.vjp(lambda p: -loss.batch_nll(p, batch, cfg), params)[1](d_logp)[0]
+
+
+@functools.partial(jax.jit, static_argnames='cfg')
+def flat_pull(params, tokens, allowed, d_logp, cfg):
+  function = lambda p: flat_logp(p, tokens, allowed, cfg)
+  return jax.vjp(function, params)[1](d_logp)[0]
+
+
+def of_rows(batch, how):
+  """Value and gradient of the surrogate, by the code under test."""
+  params, _, _, cfg = model()
+
+  def value(logp_BT):
+    count = batch['policy'][..., 2].sum()
+    return how.value(surrogate.sums(logp_BT, batch, how), count)
+
+  found, d_logp = jax.value_and_grad(value)(logp(params, batch, cfg))
+  return found, pull(params, batch, d_logp, cfg)
+
+
+def of_episodes(how, cap=0.0):
+  params, old, start, cfg = model()
+  found = flat(groups(), cfg.vocab_size)
+  inputs = found.tokens, found.allowed
+  now, *others = (flat_logp(p, *inputs, cfg) for p in (params, old, start))
+  value = lambda logp_ST: textbook(logp_ST, *others, found, how, cap)
+  value, d_logp = jax.value_and_grad(value)(now)
+  return value, flat_pull(params, *inputs, d_logp, cfg)
+
+
+@pytest.mark.parametrize('name', OBJECTIVES)
+def test_the_tree_of_a_group_has_the_surrogate_of_its_episodes(name):
+  how = OBJECTIVES[name]
+  batch, made = scored('tree')
+  assert made.tree_tokens < made.flat_tokens / 1.5
+  got = of_rows(batch, how)
+  assert_exact(got, of_episodes(how), 1e-9)
+  sums = surrogate.sums(logp(model()[0], batch, model()[3]), batch, how)
+  share = float(sums.clipped / sums.advantage)
+  assert 0.05 < share < 0.95  # clips are at work, and are not all there is
+
+
+def test_importance_weights_are_the_tokens_own():
+  got = of_rows(scored('tree', cap=1.5)[0], Surrogate())
+  assert_exact(got, of_episodes(Surrogate(), cap=1.5), 1e-6)
+
+
+@pytest.fixture(scope='module')
+def update():
+  """Three updates on one batch: losses, first moments, and metrics."""
+  stage = config_lib.stage(
+    weights={'world_model': 0.05}, lr_peak=1e-2, steps=3, decay='constant'
+  )
+  how = Surrogate(clip_low=0.1, clip_high=0.1, kl_weight=0.1)
+  *_, cfg = model()
+  tx = optimizer.make_optimizer(stage, cfg, 'float64')
+  step = train_step.make_train_step(cfg, tx, stage, 2, how)
+  mesh = jax.sharding.get_mesh()
+
+  def run(batch):
+    params = jax.tree.map(jnp.copy, model()[1])  # that which sampled
+    state = train_step.new_state(params, cfg, tx, mesh)
+    seen = []
+    for _ in range(3):
+      state, metrics = step(state, batch)
+      seen.append(jax.device_get(metrics))
+    return jax.device_get(state.params), seen
+
+  return run
+
+
+def test_several_updates_on_a_batch_are_those_of_flat_rows(update):
+  """With observations scored beside, as ECHO has it."""
+  batch, results = {}, {}
+  for layout in ('tree', 'flat'):
+    made = rows.make(groups(), coder(), ROW, layout, observations=True)
+    _, old, start, cfg = model()
+    put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
+    plain = put(batches.stack(made.rows, 24))
+    logps = [np.asarray(logp(p, plain, cfg)) for p in (old, start)]
+    batches.add_scores(made.rows, *logps, 0.0, batches.Scores())
+    batch = put(batches.stack(made.rows, 24))
+    results[layout] = update(batch)
+  (params, seen), (flat_params, flat_seen) = results.values()
+  assert_exact(params, flat_params, 1e-8)
+  for one, other in zip(seen, flat_seen, strict=True):
+    assert_exact(one['loss'], other['loss'], 1e-9)
+    assert_exact(one['nll'], other['nll'], 1e-9)
+    assert_exact(one['policy'], other['policy'], 1e-9)
+  assert seen[0]['policy'].clipped == 0  # the first update has ratios of 1
+  assert seen[2]['policy'].clipped > 0
+  assert seen[2]['weight'][1] > 0
+
+
+def decisions(*rewards, observations=('a', 'b')):
+  """Episodes of one task with these rewards, each with these states."""
+  step = {'observation': '', 'valid': True}
+  return [
+    {
+      'task_id': 't',
+      'member': i,
+      'score': score,
+      'steps': [step | {'observation': o} for o in observations],
+    }
+    for i, score in enumerate(rewards)
+  ]
+
+
+def test_an_advantage_is_the_reward_less_the_mean_of_its_group():
+  settings = config_lib.default().rl
+  settings.reward = 'score'
+  (kept,) = advantages.of_groups(decisions(1.0, 0.0, 0.0, 1.0), settings).kept
+  assert [list(values) for _, values in kept] == [
+    [0.5, 0.5],
+    [-0.5, -0.5],
+    [-0.5, -0.5],
+    [0.5, 0.5],
+  ]
+  found = advantages.of_groups(decisions(0.3, 0.3, 0.3), settings)
+  assert (len(found.kept), len(found.even), found.failed) == (0, 1, 0)
+  failed = [*decisions(1.0, 0.0), {'task_id': 't', 'member': 2, 'reason': 'x'}]
+  found = advantages.of_groups(failed, settings)
+  assert (len(found.kept), len(found.even), found.failed) == (0, 0, 1)
+  settings.divide_by_std = True
+  (kept,) = advantages.of_groups(decisions(1.0, 0.0), settings).kept
+  np.testing.assert_allclose(kept[0][1], 0.5 / (0.5 + 1e-4))
+
+
+def test_a_step_group_is_all_that_saw_the_same():
+  settings = config_lib.default().rl
+  settings.reward, settings.step_weight = 'score', 2.0
+  settings.step_discount = 0.5
+  one, other = decisions(1.0), decisions(0.0, observations=('b',))
+  other[0]['member'] = 1
+  (kept,) = advantages.of_groups(one + other, settings).kept
+  # Alone in `a`; in `b` 1 against 0, by 0.5 and twice.
+  assert [list(values) for _, values in kept] == [[0.5, 1.5], [-1.5]]
+
+
+def test_what_differs_of_one_token_shares_nothing():
+  said = {'role': 'action', 'ids': [7, 8], 'logps': [-1.0, -2.0]}
+  near = said | {'logps': [-1.01, -2.0]}
+  other_policy = said | {'logps': [-3.0, -2.0]}
+  others = said | {'allowed': [[7, 9], [8, 9]]}
+  sequences = rows._Sequences([()])
+  for one in (said, near, other_policy, others):
+    sequences.add_said([1, 2], one, 1.0)
+  assert [len(some) for some in sequences.agreeing] == [2, 1, 1]
