@@ -148,7 +148,11 @@ def reason(error: Exception) -> str:
 def quiet_orbax() -> Iterator[None]:
   """Drops what orbax logs: its doings, and errors that it raises as well."""
   loggers = [logging.getLogger(name) for name in ('absl', 'asyncio')]
-  keep = lambda record: 'orbax' not in record.pathname + record.getMessage()
+
+  def keep(record):
+    said = record.pathname + record.getMessage()
+    return 'orbax' not in said and 'exception was never retrieved' not in said
+
   for logger in loggers:
     logger.addFilter(keep)
   try:
