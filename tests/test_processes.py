@@ -206,7 +206,7 @@ def test_too_few_processes_are_told_after_the_time_given(one, tmp_path):
   assert 'start_timeout_seconds=3' in err
 
 
-@pytest.mark.parametrize('dead', [0, 1])
+@pytest.mark.parametrize('dead', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_where_one_dies_the_others_say_so_and_the_command_goes_on(
   one, tmp_path, dead
 ):
