@@ -11,6 +11,8 @@ IN_A_HURRY = '--xla_backend_optimization_level=0'
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
   # A third of the time to compile. Later ones know no such flag, and end at it.
   IN_A_HURRY += ' --xla_cpu_use_fusion_emitters=false'
+# Devices wait for each other on few and busy cores: else 40 s, then an abort.
+IN_A_HURRY += ' --xla_cpu_collective_call_terminate_timeout_seconds=600'
 _FLAGS = f'--xla_force_host_platform_device_count=8 {IN_A_HURRY}'
 if _FLAGS not in os.environ.get('XLA_FLAGS', ''):  # before jax is imported
   os.environ['XLA_FLAGS'] = (

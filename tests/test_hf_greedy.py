@@ -21,6 +21,18 @@ def float64():  # where two tokens are never as likely as each other
     yield
 
 
+FEW = 'qwen2', 'gemma3_capped'  # all that decoding does differently
+
+
+@pytest.mark.parametrize(
+  'imported',
+  [
+    pytest.param(case, marks=() if case in FEW else pytest.mark.slow)
+    for case in hf_case.CASES
+  ],
+  indirect=True,
+  scope='module',
+)
 def test_greedy_continuation(imported):  # noqa: F811
   model, params, cfg, mesh = imported
   model = hf_case.doubled(model)

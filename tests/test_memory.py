@@ -48,6 +48,8 @@ CASES = {
   },
 }
 
+FEW = 'attention, long rows', 'full, microbatches, rounded moments'
+
 
 @functools.cache
 def case_of(name):
@@ -73,7 +75,13 @@ def compiled(name):
   return memory.compiled(cfg, config, mesh_of(sizes), tokens)
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=() if name in FEW else pytest.mark.slow)
+    for name in CASES
+  ],
+)
 def test_the_total_is_within_a_tenth_of_what_xla_plans(name):
   found = estimate(*case_of(name))
   by_xla = compiled(name).memory_analysis()

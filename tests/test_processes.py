@@ -164,7 +164,9 @@ def test_two_processes_train_as_one_does(one, stopped, tmp_path):
   assert 'train' not in said[1][0]  # one process speaks
 
 
-@pytest.mark.parametrize('sizes', [(1, 8, 1), (2, 2, 2)])
+@pytest.mark.parametrize(
+  'sizes', [(2, 2, 2), pytest.param((1, 8, 1), marks=pytest.mark.slow)]
+)
 def test_one_process_goes_on_with_what_two_began(one, stopped, tmp_path, sizes):
   workdir = tmp_path / 'elsewhere'
   shutil.copytree(stopped, workdir)
@@ -206,7 +208,7 @@ def test_too_few_processes_are_told_after_the_time_given(one, tmp_path):
   assert 'start_timeout_seconds=3' in err
 
 
-@pytest.mark.parametrize('dead', [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('dead', [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_where_one_dies_the_others_say_so_and_the_command_goes_on(
   one, tmp_path, dead
 ):

@@ -74,7 +74,9 @@ def test_running_it_again_redoes_nothing(finished, capsys):
   assert stamps() == before
 
 
-@pytest.mark.parametrize('recipe', ['self_reflection', 'trunk'])
+@pytest.mark.parametrize(
+  'recipe', ['self_reflection', pytest.param('trunk', marks=pytest.mark.slow)]
+)
 def test_other_recipes_run_in_the_same_workdir(finished, recipe):
   workdir = str(finished[0])
   config = recipes.select(tiny.get_config(), recipe)

@@ -18,6 +18,7 @@ from early_experience.decoding import decode  # noqa: E402
 from early_experience.model import transformer  # noqa: E402
 from early_experience.tokenizers import saved  # noqa: E402
 from tests import hf_case, model_case  # noqa: E402
+from tests.close import assert_exact  # noqa: E402
 
 TEXTS = ('The capital of France is', 'Two plus two is four, and three plus')
 NEW = 8
@@ -34,18 +35,17 @@ def both():
 
 def test_logits_are_those_of_transformers(both):
   model, words, params, cfg, mesh = both
-  for text in TEXTS:
-    ids_BT = np.array([words(text)['input_ids']], np.int32)
-    with torch.no_grad():
+  model = hf_case.doubled(model)
+  with hf_case.float64(), jax.set_mesh(mesh), torch.no_grad():
+    params, cfg = hf_case.doubled_params(params, cfg)
+    for text in TEXTS:
+      ids_BT = np.array([words(text)['input_ids']], np.int32)
       want_BTV = model(torch.tensor(ids_BT, dtype=torch.long)).logits.numpy()
-    with jax.set_mesh(mesh):
       hidden_BTD = transformer.hidden(
         params, ids_BT, *model_case.flat(ids_BT), cfg
       )
       head_VD = transformer.output_head(params, cfg)
-      found_BTV = np.asarray(hidden_BTD) @ np.asarray(head_VD).T
-    scale = np.abs(want_BTV).max()
-    np.testing.assert_allclose(found_BTV, want_BTV, rtol=0, atol=1e-4 * scale)
+      assert_exact(np.asarray(hidden_BTD) @ np.asarray(head_VD).T, want_BTV)
 
 
 def test_it_goes_on_as_in_transformers(both):
@@ -62,6 +62,7 @@ def test_it_goes_on_as_in_transformers(both):
       jax.random.key(0),
       np.ones(1, bool),
       cfg=cfg,
+      vocab=cfg.vocab_size,
       stop_ids=(cfg.vocab_size,),
       max_tokens=NEW + 1,  # with its end
       temperature=0.0,

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from early_experience.sweeps import folder as sweep_folder
 from early_experience.sweeps import table as sweep_table
 from early_experience.sweeps.runs import expand
@@ -61,6 +63,7 @@ class Trainings:
     return log.read_text().splitlines()[0]  # with the seconds it took
 
 
+@pytest.mark.slow
 def test_a_sweep_survives_failures_kills_and_preemption(tmp_path, monkeypatch):
   monkeypatch.setenv('XLA_FLAGS', IN_A_HURRY)
   path = tmp_path / 'swept.py'
