@@ -16,9 +16,7 @@ from early_experience.preparation import show, sources, vocabulary
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.tokenizers import (
-  saved,
-)
+from early_experience.tokenizers import saved
 
 
 @checked
