@@ -270,6 +270,9 @@ def test_damaged_files_are_named(tmp_path):
   size = len(twice).to_bytes(8, 'little')
   path.write_bytes(size + twice.encode())
   refused(tmp_path, f'damaged header: {NORM} is there twice')
+  deep = b'[' * 100_000
+  path.write_bytes(len(deep).to_bytes(8, 'little') + deep)
+  refused(tmp_path, f'{SINGLE} has a damaged header: too many levels')
 
 
 def test_no_weights_at_all(tmp_path):

@@ -27,19 +27,19 @@ def page(tmp_path_factory):
 
 
 def embedded(page):
-  text = page.read_text()
+  text = page.read_text(encoding='utf-8')
   block = text.split('<script type="application/json" id="data">')[1]
   return json.loads(block.split('</script>')[0])
 
 
 def test_the_page_needs_nothing_but_itself(page):
-  text = page.read_text()
+  text = page.read_text(encoding='utf-8')
   assert not re.search(r'(src|href)="(?!#|data:,)', text)
   assert "default-src 'none'" in text
 
 
 def test_no_data_can_end_its_block(page):
-  assert tiny_workdir.NASTY not in page.read_text()
+  assert tiny_workdir.NASTY not in page.read_text(encoding='utf-8')
   first = embedded(page)['trees']['sample'][0]
   assert any(tiny_workdir.NASTY in s['observation'] for s in first['steps'])
 
@@ -123,12 +123,14 @@ def test_bad_input_is_named(tmp_path):
     report(CONFIG, str(tmp_path / 'nowhere'))
   workdir = tiny_workdir.build(tmp_path / 'run', trajectories=2, tasks=2)
   rollouts = workdir / 'evaluate' / 'joint' / 'rollouts-00000.jsonl'
-  rollouts.write_text(rollouts.read_text().replace('"steps"', '"stops"'))
+  rollouts.write_text(
+    rollouts.read_text(encoding='utf-8').replace('"steps"', '"stops"')
+  )
   with pytest.raises(UserError, match='00000.jsonl line 1: steps is missing'):
     report(CONFIG, str(workdir))
   shutil.rmtree(workdir / 'evaluate')
   metrics = workdir / 'train' / 'joint' / 'metrics.jsonl'
-  metrics.write_text('{"loss": 1}\n' + metrics.read_text())
+  metrics.write_text('{"loss": 1}\n' + metrics.read_text(encoding='utf-8'))
   with pytest.raises(UserError, match='metrics.jsonl line 1: .*step'):
     report(CONFIG, str(workdir))
 
@@ -262,6 +264,8 @@ def test_an_unfinished_run_still_makes_a_page(chrome, tmp_path):
 
 def test_a_damaged_page_names_what_is_missing(chrome, page, tmp_path):
   broken = tmp_path / 'index.html'
-  broken.write_text(page.read_text().replace('"paired":', '"pears":'))
+  broken.write_text(
+    page.read_text(encoding='utf-8').replace('"paired":', '"pears":')
+  )
   chrome.get(broken.as_uri())
   assert 'no "paired"' in find(chrome, '#problem')[0].text

@@ -72,6 +72,8 @@ def read_header(path: str | os.PathLike) -> list[Stored]:
     ]
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}') from None
+  except RecursionError:
+    raise UserError(f'{path} has a damaged header: too many levels') from None
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(f'{path} has a damaged header: {error}') from None
   return tensors
