@@ -14,19 +14,13 @@ from early_experience import cards, recipes
 
 def get_config(recipe: str = 'joint'):
   config = cards.laptop()
-  # Few receptacles and objects, so that episodes are short.
-  config.env.kwargs.source = 'generated'
-  config.env.kwargs.rooms = ('bathroom', 'bedroom')
-  config.env.kwargs.max_receptacles = 10
-  config.env.kwargs.distractors = 3
+  cards.small_rooms(config)
   config.env.kwargs.train_games = 1200
   config.collect.trajectories = 1000
-  config.collect.max_steps = 20
 
   config.prepare.vocab_size = 768
   config.prepare.rows = recipes.row_sets(('expert', 'joint'), k=2)
 
-  config.evaluate.max_steps = 24
   config.evaluate.constrained = True
   config.evaluate.max_action_tokens = 16
   config.benchmark.long_kwargs.rooms = ('kitchen',)

@@ -24,12 +24,8 @@ def get_config(recipe: str = 'joint'):
     rope_theta=100_000.0,
     norm_eps=1e-5,
   )
-  config.env.kwargs.source = 'generated'
-  config.env.kwargs.rooms = ('bathroom', 'bedroom')
-  config.env.kwargs.max_receptacles = 10
-  config.env.kwargs.distractors = 3
+  cards.small_rooms(config)
   config.collect.trajectories = 60
-  config.collect.max_steps = 20
   config.prepare.row_tokens = 1024
   config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=8)
   config.prepare.answer_format = 'plain'
@@ -49,7 +45,6 @@ def get_config(recipe: str = 'joint'):
   config.train.batch_rows = 2
 
   config.evaluate.tasks = 100
-  config.evaluate.max_steps = 24
   config.evaluate.temperature = 0.0
   config.evaluate.max_action_tokens = 24
   config.evaluate.batch_tasks = 20

@@ -100,6 +100,16 @@ def of_environment(
   return config
 
 
+def small_rooms(config: ConfigDict) -> None:
+  """ALFWorld's bathrooms and bedrooms with few things: episodes are short."""
+  config.env.kwargs.source = 'generated'
+  config.env.kwargs.rooms = ('bathroom', 'bedroom')
+  config.env.kwargs.max_receptacles = 10
+  config.env.kwargs.distractors = 3
+  config.collect.max_steps = 20
+  config.evaluate.max_steps = 24
+
+
 def laptop() -> ConfigDict:
   """The settings for a 1M-parameter model that two cores train in minutes."""
   config = default()

@@ -61,6 +61,7 @@ def chunked(hidden, head, rest, **settings):
     rest['tokens'],
     rest['back'],
     rest['weight'] != 0,
+    rest.get('allowed'),
     **settings,
   )
   return (nll * rest['weight']).sum()
@@ -144,20 +145,7 @@ def test_a_token_may_be_chosen_among_few(sizes):
   free = rng.random((8, 11)) < 0.5
   rows['allowed'][free] = -1
 
-  def few(hidden, head, rest):
-    nll = loss.token_nll(
-      hidden,
-      head,
-      rest['tokens'],
-      rest['back'],
-      rest['weight'] != 0,
-      rest['allowed'],
-      chunk=7,
-      softcap=2.0,
-      vocab=vocab,
-    )
-    return (nll * rest['weight']).sum()
-
+  few = functools.partial(chunked, chunk=7, softcap=2.0, vocab=vocab)
   among = (rows['allowed'][..., None] == np.arange(V)).any(2)
   possible = np.where(free[..., None], np.arange(V) < vocab, among)
   want = reference(rows | {'possible': possible}, 2.0)
