@@ -1,7 +1,7 @@
 """Acting: a KV cache kept across turns, and generation in one device loop.
 
-Letters: B batch, T fed tokens, M generated tokens, S cache capacity, E edges of
-a trie, N query heads, K key heads, H head size, V vocabulary.
+Letters: L layers, B batch, T fed tokens, M generated tokens, E edges of a trie,
+N query heads, K key heads, H head size, V vocabulary.
 """
 
 import functools
@@ -9,62 +9,28 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
+from early_experience.decoding.attention import attend
+from early_experience.decoding.cache import (
+  Cache,
+  append,
+  init_keys,
+)
+from early_experience.decoding.cache import init_cache as init_cache
 from early_experience.decoding.trie import Trie
 from early_experience.model import rope
-from early_experience.model.attention import attend
 from early_experience.model.config import ModelConfig
 from early_experience.model.precision import wide
-from early_experience.model.sharding import check_rows, spec
+from early_experience.model.sharding import spec
 from early_experience.model.transformer import (
   block,
   capped,
   embed,
   final_norm,
-  gathered_layer,
+  gathered,
   output_head,
   reaches,
 )
-
-
-@struct.dataclass
-class Cache:
-  """Keys and values of what each row has been fed: an array for each layer.
-
-  `length_B` counts the tokens of a row and is the next one's position. Setting
-  it back (`cache.replace(length_B=...)`) forgets what came after. A row that is
-  fed beyond the capacity loses the rest, and its length tells: where
-  `length_B > capacity`, what the row says from then on means nothing.
-  """
-
-  k: tuple[jax.Array, ...]  # L times [B, K, S, H]
-  v: tuple[jax.Array, ...]
-  length_B: jax.Array  # int32
-
-  @property
-  def capacity(self) -> int:
-    """Tokens a row can hold."""
-    return self.k[0].shape[2]
-
-
-def init_cache(cfg: ModelConfig, batch: int, capacity: int) -> Cache:
-  """An empty cache of `capacity` tokens a row, in `cfg.dtype`.
-
-  Raises:
-    UserError: the rows cannot be split evenly over the mesh.
-  """
-  check_rows(batch, jax.sharding.get_abstract_mesh())
-  shape = (batch, cfg.kv_heads, capacity, cfg.head_dim)
-  split = spec('batch', 'kv_heads', None, None)
-
-  def empty():
-    return tuple(
-      jnp.zeros(shape, cfg.dtype, out_sharding=split) for _ in range(cfg.layers)
-    )
-
-  length_B = jnp.zeros(batch, jnp.int32, out_sharding=spec('batch'))
-  return Cache(empty(), empty(), length_B)
 
 
 def extend(
@@ -87,10 +53,9 @@ def extend(
     Logits [B, V] after each row's last fed token (meaningless where the
     count is 0), and the cache.
   """
-  logits_BV, k, v, length_B = _extend(
+  return _extend(
     params, cache.k, cache.v, cache.length_B, tokens_BT, counts_B, cfg=cfg
   )
-  return logits_BV, Cache(k, v, length_B)
 
 
 def generate(
@@ -139,7 +104,7 @@ def generate(
       raise ValueError(f'{trie.longest} tokens a member, {max_tokens} allowed')
     if (np.asarray(active_B) & (trie.parent_BE[:, 0] < 0)).any():
       raise ValueError('an active row has an empty trie')
-  tokens_BM, counts_B, logp_BM, k, v, length_B = _generate(
+  return _generate(
     params,
     cache.k,
     cache.v,
@@ -155,14 +120,16 @@ def generate(
     max_tokens=max_tokens,
     greedy=temperature == 0,
   )
-  return tokens_BM, counts_B, logp_BM, Cache(k, v, length_B)
 
 
 @functools.partial(jax.jit, static_argnames='cfg', donate_argnames=('k', 'v'))
 def _extend(params, k, v, length_B, tokens_BT, counts_B, *, cfg):
   length_B, tokens_BT, counts_B = map(_rows, (length_B, tokens_BT, counts_B))
-  layers = _layers(params, cfg)
-  return _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg)
+  cache = Cache(k, v, length_B)
+  logits_BV, new = _feed(
+    gathered(params, cfg), cache, None, tokens_BT, counts_B, cfg
+  )
+  return logits_BV, append(cache, new, counts_B)
 
 
 @functools.partial(
@@ -190,7 +157,8 @@ def _generate(
   B = len(logits_BV)
   keys_B = _rows(key if key.ndim else jax.random.split(key, B))
   edges = jax.tree.map(_rows, edges)
-  layers = _layers(params, cfg)
+  params = gathered(params, cfg)
+  cache = Cache(k, v, _rows(length_B))
 
   def choose(scores_BX, step):
     """The places chosen, and their log-probabilities."""
@@ -215,7 +183,7 @@ def _generate(
     return token_B, logp_B, child_B
 
   def say(state):
-    step, logits_BV, node_B, running_B, said, counts_B, *cache = state
+    step, logits_BV, node_B, running_B, said, counts_B, keys = state
     if edges is None:
       token_B, logp_B = choose(logits_BV[:, :vocab], step)
     else:
@@ -229,12 +197,16 @@ def _generate(
       )
     )
     fed_B = running_B.astype(jnp.int32)
-    logits_BV, *cache = _feed(
-      params, layers, *cache, token_B[:, None], fed_B, cfg
+    logits_BV, new = _feed(
+      params, cache, (*keys, step), token_B[:, None], fed_B, cfg
+    )
+    keys = tuple(
+      jax.lax.dynamic_update_slice_in_dim(x_LBKMH, x_LBK1H, step, axis=3)
+      for x_LBKMH, x_LBK1H in zip(keys, new, strict=True)
     )
     running_B &= ~jnp.isin(token_B, jnp.array(stop_ids))
     counts_B += fed_B
-    return step + 1, logits_BV, node_B, running_B, said, counts_B, *cache
+    return step + 1, logits_BV, node_B, running_B, said, counts_B, keys
 
   def going_on(state):
     step, _, _, running_B, *_ = state
@@ -246,44 +218,63 @@ def _generate(
     _rows(jnp.zeros((B, max_tokens), logits_BV.dtype)),
   )
   running_B = _rows(jnp.asarray(active_B))
-  start = (0, _rows(logits_BV), zeros_B, running_B, said, zeros_B)
-  cache = (k, v, _rows(length_B))
-  end = jax.lax.while_loop(going_on, say, (*start, *cache))
-  (tokens_BM, logp_BM), counts_B, *cache = end[4:]
-  return tokens_BM, counts_B, logp_BM, *cache
+  # The cache is only read. All rows write at the same place of a small one,
+  # which is appended at the end.
+  keys = init_keys(cfg, B, max_tokens)
+  start = (0, _rows(logits_BV), zeros_B, running_B, said, zeros_B, keys)
+  *_, said, counts_B, keys = jax.lax.while_loop(going_on, say, start)
+  tokens_BM, logp_BM = said
+  return tokens_BM, counts_B, logp_BM, append(cache, keys, counts_B)
 
 
-def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
-  """Logits after each row's last token, and the three parts of the cache."""
-  S = k[0].shape[2]
+def _feed(params, cache, said, tokens_BT, counts_B, cfg):
+  """Logits after each row's last token, and keys and values of all tokens.
+
+  Args:
+    params: from `gathered`.
+    cache: what the rows hold.
+    said: keys and values [L, B, K, M, H] of what follows it, and how many of
+      them a row has; None where nothing does.
+    tokens_BT: to feed.
+    counts_B: how many of them.
+    cfg: static.
+  """
   T = tokens_BT.shape[1]
-  step_1T = jnp.arange(T, dtype=jnp.int32)[None]
-  depth_BT = length_B[:, None] + step_1T
-  visible_BTS = jnp.arange(S)[None, None] <= depth_BT[..., None]
-  # What is written beyond a row's count is overwritten before it is seen; what
-  # is beyond the capacity is dropped.
-  put = jax.vmap(lambda old, slot, new: old.at[:, slot].set(new, mode='drop'))
-
-  def attention(k_BKSH, v_BKSH, reach, q_BNTH, k_BKTH, v_BKTH):
-    k_BKSH = put(k_BKSH, depth_BT, k_BKTH)
-    v_BKSH = put(v_BKSH, depth_BT, v_BKTH)
-    seen_BTS = visible_BTS
-    if reach is not None:
-      seen_BTS &= depth_BT[..., None] - jnp.arange(S)[None, None] < reach
-    out_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, seen_BTS, cfg.attention_softcap)
-    return out_BNTH, (k_BKSH, v_BKSH)
-
-  # A loop in Python: through `lax.scan` each layer's part of the cache would be
-  # copied out and back for every token.
+  step_T = jnp.arange(T, dtype=jnp.int32)
+  *said_keys, done = said or (None, None, 0)
+  depth_BT = cache.length_B[:, None] + done + step_T[None]
   turns = rope.turns(depth_BT, cfg)
-  reach_L = reaches(cfg)
+
+  def seen(depth_11C, count, reach):
+    """Which of the tokens of a row, by their distance to its cache's end."""
+    above_1TC = done + step_T[None, :, None] - depth_11C
+    seen_1TC = (above_1TC >= 0) & (depth_11C < count)
+    return seen_1TC if reach is None else seen_1TC & (above_1TC < reach)
+
+  def layer(x_BTD, inputs):
+    number, w, reach, before = inputs
+
+    def attention(q_BNTH, k_BKTH, v_BKTH):
+      own = done + step_T[None, None]
+      near = [(k_BKTH, v_BKTH, seen(own, done + T, reach))]
+      if before is not None:
+        slot_11M = jnp.arange(before[0].shape[2])[None, None]
+        near.append((*before, seen(slot_11M, done, reach)))
+      out_BNTH = attend(
+        q_BNTH, near, cache, number, depth_BT, reach, cfg.attention_softcap
+      )
+      return out_BNTH, (k_BKTH, v_BKTH)
+
+    return block(x_BTD, w, turns.of(reach), attention, cfg)
+
+  layers = (
+    jnp.arange(cfg.layers, dtype=jnp.int32),
+    params['layers'],
+    reaches(cfg),
+    said and tuple(said_keys),
+  )
   x_BTD = embed(params, tokens_BT, cfg)
-  kept = []
-  for layer, (w, *old) in enumerate(zip(layers, k, v, strict=True)):
-    reach = None if reach_L is None else int(reach_L[layer])
-    attend_layer = functools.partial(attention, *old, reach)
-    x_BTD, new = block(x_BTD, w, turns.of(reach), attend_layer, cfg)
-    kept.append(new)
+  x_BTD, new = jax.lax.scan(layer, x_BTD, layers)
   last_B = jnp.maximum(counts_B - 1, 0)
   h_BD = jax.vmap(lambda x_TD, last: x_TD[last])(x_BTD, last_B)
   h_BD = final_norm(params, h_BD[:, None], cfg)[:, 0]
@@ -294,18 +285,7 @@ def _feed(params, layers, k, v, length_B, tokens_BT, counts_B, cfg):
     preferred_element_type=wide(h_BD.dtype),
     out_sharding=spec('batch', None),
   )
-  logits_BV = capped(logits_BV, cfg)
-  k, v = zip(*kept, strict=True)
-  return logits_BV, k, v, length_B + counts_B
-
-
-def _layers(params, cfg):
-  """The weights of each layer, gathered once a call and not once a token."""
-  layers = params['layers']
-  return [
-    gathered_layer({name: x[layer] for name, x in layers.items()}, cfg)
-    for layer in range(cfg.layers)
-  ]
+  return capped(logits_BV, cfg), new
 
 
 def _rows(x):

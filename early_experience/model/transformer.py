@@ -15,7 +15,7 @@ from early_experience.model.attention import attend_rows
 from early_experience.model.config import ModelConfig
 from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
-from early_experience.model.table import table
+from early_experience.model.table import flat, nested, table
 
 # Axes that each matrix of a layer takes in, and gives out; the output's.
 _MATRICES = {
@@ -118,6 +118,12 @@ def gathered_layer(weights: dict, cfg: ModelConfig) -> dict:
     name: _gathered(f'layers/{name}', value, cfg)
     for name, value in weights.items()
   }
+
+
+def gathered(params: dict, cfg: ModelConfig) -> dict:
+  """All parameters in the compute dtype, gathered over fsdp."""
+  whole = {path: _gathered(path, x, cfg) for path, x in flat(params).items()}
+  return nested(whole)
 
 
 def reaches(cfg: ModelConfig) -> np.ndarray | None:
