@@ -14,7 +14,7 @@ from tests.close import FLOAT64, assert_exact
 from tests.model_case import VOCAB, flat, make_cfg, make_mesh, make_params
 from tests.textbook import GEMMA3
 
-B, T, CAPACITY, STOP = 4, 6, 32, 2
+B, T, CAPACITY, STOP = 4, 7, 32, 2
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,7 @@ class Talk:
     self.params, self.cfg = params, cfg
     self.cache = decode.init_cache(cfg, B, CAPACITY)
     self.texts = [[] for _ in range(B)]
+    self.unread = [[] for _ in range(B)]  # the last token that each row said
     self.logits_BV = None
 
   @property
@@ -49,10 +50,13 @@ class Talk:
   def feed(self, *texts):
     """Feeds each row its text. What is beyond it in the array is noise."""
     tokens_BT = np.random.default_rng(0).integers(0, VOCAB, (B, T))
-    for tokens_T, text, new in zip(tokens_BT, self.texts, texts, strict=True):
+    fed = [a + b for a, b in zip(self.unread, texts, strict=True)]
+    for tokens_T, new in zip(tokens_BT, fed, strict=True):
       tokens_T[: len(new)] = new
+    for text, new in zip(self.texts, texts, strict=True):
       text += new
-    counts_B = np.array([len(new) for new in texts])
+    self.unread = [[] for _ in range(B)]
+    counts_B = np.array([len(new) for new in fed])
     logits_BV, self.cache = decode.extend(
       self.params, self.cache, tokens_BT, counts_B, self.cfg
     )
@@ -75,13 +79,15 @@ class Talk:
     pairs = zip(np.asarray(tokens_BM), np.asarray(counts_B), strict=True)
     said = [[int(token) for token in row[:count]] for row, count in pairs]
     self.logp_BM = np.asarray(logp_BM)
-    for text, new in zip(self.texts, said, strict=True):
-      text += new
+    for row, new in enumerate(said):
+      self.texts[row] += new
+      self.unread[row] = new[-1:]
     return said
 
   def check(self):
-    """The lengths are those of the texts."""
-    assert self.lengths == [len(text) for text in self.texts]
+    """The lengths are those of the texts, but for what was said last."""
+    pairs = zip(self.texts, self.unread, strict=True)
+    assert self.lengths == [len(text) - len(new) for text, new in pairs]
 
 
 def forced(params, cfg, texts):
@@ -143,7 +149,7 @@ def test_a_thought_is_forgotten_by_setting_the_length_back(params, cfg):
   thinks.say(active=(True, False, True, True), temperature=1.0)
   assert thinks.lengths != np.asarray(length_B).tolist()
   thinks.cache = thinks.cache.replace(length_B=length_B)
-  thinks.texts = texts
+  thinks.texts, thinks.unread = texts, [[] for _ in range(B)]
   for talk in (thinks, silent):
     talk.feed([4], [13, 14], [], [15])
   thinks.check()

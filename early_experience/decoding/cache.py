@@ -99,7 +99,7 @@ def _write(old_LBKSH, new_LBKTH, length_B, counts_B):
     row_LKTH = jax.lax.dynamic_index_in_dim(new_LBKTH, row, 1)
     slab = jnp.where(
       is_new_W[:, None],
-      jnp.take(row_LKTH, source_W, axis=3, mode='clip'),
+      jnp.roll(row_LKTH, length - start, axis=3)[..., :W, :],
       jax.lax.dynamic_slice(kept_LBKSH, corner, shape),
     )
     return jax.lax.dynamic_update_slice(kept_LBKSH, slab, corner)

@@ -18,7 +18,7 @@ from early_experience.model.config import ModelConfig
 from early_experience.tokenizers.interface import Tokenizer
 
 # Tokens a row is fed at a time: one compiled shape each.
-_CHUNKS = (16, 32, 64)
+_CHUNKS = (16, 32, 64, 256)
 
 
 class Contexts:
@@ -40,20 +40,24 @@ class Contexts:
     mesh: jax.sharding.Mesh,
     rows: int,
   ):
-    self._params, self._cfg, self._mesh = params, cfg, mesh
+    # In the compute dtype from the start: else each call would convert them.
+    self._params = jax.tree.map(lambda x: x.astype(cfg.dtype), params)
+    self._cfg, self._mesh = cfg, mesh
     self._stop_ids, self._vocab = tokenizer.stop_ids, tokenizer.vocab_size
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     self.rows = -(-rows // ways) * ways
     self._cache = decode.init_cache(cfg, self.rows, cfg.max_tokens)
-    # What each row's cache holds; the device's lengths follow it.
+    # What each row's cache holds, which is not the last token that the row
+    # wrote; the device's lengths follow it.
     self.held: list[list[int]] = [[] for _ in range(self.rows)]
     # What each row wrote last: ids with their end, and the log-probabilities
     # with which they were sampled.
-    self.said: list[tuple[list[int], list[float]]] = []
+    self.said: list[tuple[list[int], list[float]]] = [([], [])] * self.rows
 
   def overflows(self, row: int) -> bool:
     """Whether more was written than the model can read."""
-    return len(self.held[row]) > self._cfg.max_tokens
+    unread = len(self.said[row][0][-1:])
+    return len(self.held[row]) + unread > self._cfg.max_tokens
 
   def read(
     self, prompts: list[list[int] | None], patience: float
@@ -96,9 +100,12 @@ class Contexts:
       )
 
   def _chunk(self, prompts, left):
-    """The next tokens of each row: enough to finish most rows, if that fits."""
+    """The next tokens of each row: about as many as finish most rows.
+
+    All rows cost what the chunk's size costs, so it is not much beyond that.
+    """
     most = np.quantile(left[left > 0], 0.75)
-    size = next((c for c in _CHUNKS if c >= most), _CHUNKS[-1])
+    size = max((c for c in _CHUNKS if c <= 1.25 * most), default=_CHUNKS[0])
     tokens_BT = np.zeros((self.rows, size), np.int32)
     counts_B = np.minimum(left, size).astype(np.int32)
     for row in np.flatnonzero(counts_B):
@@ -151,7 +158,7 @@ class Contexts:
       )
     ]
     for held, (new, _) in zip(self.held, self.said, strict=True):
-      held += new
+      held += new[:-1]
     return [new[:-1] for new, _ in self.said]
 
   def _put(self, *arrays):

@@ -72,7 +72,9 @@ def generate(
   temperature: float,
   trie: Trie | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Cache]:
-  """Lets the active rows go on until they say a stop id, which is fed too.
+  """Lets the active rows go on until they say a stop id.
+
+  The last token of a row is not fed: `extend` it by that one, and what follows.
 
   Args:
     params: of the model.
@@ -182,8 +184,8 @@ def _generate(
     token_B, child_B = (_pick(x, edge_B1)[:, 0] for x in (token_BE, child_BE))
     return token_B, logp_B, child_B
 
-  def say(state):
-    step, logits_BV, node_B, running_B, said, counts_B, keys = state
+  def say(logits_BV, step, node_B, running_B, said, counts_B):
+    """The next token of each running row, and the state after it."""
     if edges is None:
       token_B, logp_B = choose(logits_BV[:, :vocab], step)
     else:
@@ -196,35 +198,43 @@ def _generate(
         said, (token_B, jnp.where(free_B, logp_B, 0)), strict=True
       )
     )
-    fed_B = running_B.astype(jnp.int32)
-    logits_BV, new = _feed(
-      params, cache, (*keys, step), token_B[:, None], fed_B, cfg
-    )
-    keys = tuple(
-      jax.lax.dynamic_update_slice_in_dim(x_LBKMH, x_LBK1H, step, axis=3)
-      for x_LBKMH, x_LBK1H in zip(keys, new, strict=True)
-    )
+    counts_B += running_B.astype(jnp.int32)
     running_B &= ~jnp.isin(token_B, jnp.array(stop_ids))
-    counts_B += fed_B
-    return step + 1, logits_BV, node_B, running_B, said, counts_B, keys
+    return token_B, (step + 1, node_B, running_B, said, counts_B)
 
-  def going_on(state):
-    step, _, _, running_B, *_ = state
+  def going_on(carry):
+    *_, (step, _, running_B, _, _) = carry
     return (step < max_tokens) & running_B.any()
 
-  zeros_B = _rows(jnp.zeros(B, jnp.int32))
+  def go_on(carry):
+    token_B, keys, state = carry
+    done = state[0] - 1
+    logits_BV, new = _feed(
+      params, cache, (*keys, done), token_B[:, None], ones_B, cfg
+    )
+    keys = tuple(
+      jax.lax.dynamic_update_slice_in_dim(x_LBKMH, x_LBK1H, done, axis=3)
+      for x_LBKMH, x_LBK1H in zip(keys, new, strict=True)
+    )
+    token_B, state = say(logits_BV, *state)
+    return token_B, keys, state
+
+  ones_B = _rows(jnp.ones(B, jnp.int32))
   said = (
     _rows(jnp.full((B, max_tokens), stop_ids[0], jnp.int32)),
     _rows(jnp.zeros((B, max_tokens), logits_BV.dtype)),
   )
   running_B = _rows(jnp.asarray(active_B))
+  token_B, state = say(
+    _rows(logits_BV), 0, 0 * ones_B, running_B, said, 0 * ones_B
+  )
   # The cache is only read. All rows write at the same place of a small one,
   # which is appended at the end.
-  keys = init_keys(cfg, B, max_tokens)
-  start = (0, _rows(logits_BV), zeros_B, running_B, said, zeros_B, keys)
-  *_, said, counts_B, keys = jax.lax.while_loop(going_on, say, start)
-  tokens_BM, logp_BM = said
-  return tokens_BM, counts_B, logp_BM, append(cache, keys, counts_B)
+  keys = init_keys(cfg, B, max(1, max_tokens - 1))
+  *_, keys, state = jax.lax.while_loop(going_on, go_on, (token_B, keys, state))
+  *_, (tokens_BM, logp_BM), counts_B = state
+  cache = append(cache, keys, jnp.maximum(counts_B - 1, 0))
+  return tokens_BM, counts_B, logp_BM, cache
 
 
 def _feed(params, cache, said, tokens_BT, counts_B, cfg):

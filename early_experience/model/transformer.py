@@ -183,9 +183,13 @@ def _project(x, w, name, cfg):
   given, inner, outer, result = _MATRICES[name]
   # Where the contracted axis is split over `tensor`, the sum crosses devices.
   whole = spec('batch', None, None) if outer == 'd' else None
-  y = jnp.einsum(
-    f'{given},{inner}{outer}->{result}', x, w[name], out_sharding=whole
+  # No einsum: it would turn the matrix round where heads come before time.
+  contracted = [given.index(letter) for letter in inner], range(len(inner))
+  y = jax.lax.dot_general(
+    x, w[name], (contracted, ((), ())), out_sharding=whole
   )
+  if result != f'bt{outer}':
+    y = jnp.moveaxis(y, 2, 1)
   if f'{name}_lora_a' in w:
     low_BTR = jnp.einsum(
       f'{given},{inner}r->btr',
