@@ -8,6 +8,7 @@ from early_experience.runtime import commands
 BENCHMARKS = (
   'branching',
   'chats',
+  'decode',
   'engine',
   'envs',
   'loader',
