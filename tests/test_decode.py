@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from early_experience.decoding import decode
+from early_experience.decoding import attention, decode
 from early_experience.decoding.trie import Trie
 from early_experience.model import table
 from early_experience.model.transformer import hidden, output_head
@@ -36,9 +36,9 @@ def params(cfg):
 class Talk:
   """A cache beside the texts that it should be holding."""
 
-  def __init__(self, params, cfg):
+  def __init__(self, params, cfg, capacity=CAPACITY):
     self.params, self.cfg = params, cfg
-    self.cache = decode.init_cache(cfg, B, CAPACITY)
+    self.cache = decode.init_cache(cfg, B, capacity)
     self.texts = [[] for _ in range(B)]
     self.unread = [[] for _ in range(B)]  # the last token that each row said
     self.logits_BV = None
@@ -118,6 +118,19 @@ def test_turns_of_ragged_texts_equal_teacher_forcing(params, cfg):
     for row, (new, text) in enumerate(zip(turn, talk.texts, strict=True)):
       if new:
         assert_exact(talk.logits_BV[row], expected_BTV[row, len(text) - 1])
+
+
+def test_a_cache_is_read_block_by_block(params, cfg, monkeypatch):
+  monkeypatch.setattr(attention, '_BLOCK', 5)
+  talk = Talk(params, cfg, capacity=24)  # the last block is a part of one
+  for turn in ([5, 6, 7, 8, 9], [10, 11, 12, 13, 14, 15], [16], [17] * 6):
+    talk.feed(turn, turn[:1], turn[1:], turn[4:5])
+  talk.say((True, True, True, False))
+  talk.feed([18], [19], [20], [21])
+  assert min(talk.lengths) < 5 and max(talk.lengths) > 20
+  expected_BTV = forced(params, cfg, talk.texts)
+  for row, text in enumerate(talk.texts):
+    assert_exact(talk.logits_BV[row], expected_BTV[row, len(text) - 1])
 
 
 def test_greedy_generation_is_the_likeliest_token_each_time(params, cfg):

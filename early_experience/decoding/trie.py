@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-_EDGES = 64  # edges are padded to a multiple, so that few shapes are compiled
+_EDGES = 64  # padded to as many, or 4, 16, ... times: few compiled shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Trie:
     """
     rows = [_edges(sequences) for sequences in members]
     most = max([len(row) for row in rows] + [1])
-    width = -(-most // _EDGES) * _EDGES
+    width = _EDGES
+    while width < most:
+      width *= 4
     edges_B3E = np.full((len(rows), 3, width), -1, np.int32)
     for edges_3E, row in zip(edges_B3E, rows, strict=True):
       edges_3E[:, : len(row)] = np.array(row, np.int32).reshape(-1, 3).T
