@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from early_experience.decoding import decode
+from tests.decode_case import STOP, B, T
 from tests.model_case import VOCAB, make_cfg, make_mesh, make_params
-
-B, T, STOP = 4, 7, 2
 
 
 @pytest.fixture(autouse=True)

@@ -257,13 +257,11 @@ def _summary(played, rows, tokens):
 
   def figures(side, turns):
     took = [episode[turn][side] for episode in played for turn in turns]
-    median = lambda values: statistics.median(values)
+    after = (rows * (tokens - 1) / (whole - first) for first, whole in took)
     return {
-      'first': median(first for first, _ in took),
-      'rate': median(rows * tokens / whole for _, whole in took),
-      'going_on': median(
-        rows * (tokens - 1) / (whole - first) for first, whole in took
-      ),
+      'first': statistics.median(first for first, _ in took),
+      'rate': statistics.median(rows * tokens / whole for _, whole in took),
+      'going_on': statistics.median(after),
     }
 
   found = {
@@ -282,20 +280,18 @@ def _show(rows, found):
     f'batch {rows}: compiled in {found["compile_seconds"]:.1f} s;'
     f' {found["alike"]:.1%} of the tokens are those of transformers'
   )
+  labels = {
+    'first': 'seconds to the first token',
+    'rate': 'tokens/s',
+    'going_on': 'tokens/s after the first',
+  }
   for turn, name in (('first', 'first turn'), ('later', 'later turns')):
-    ours, theirs = found['ours'][turn], found['transformers'][turn]
-    for key, label, times in (
-      ('first', 'seconds to the first token', theirs['first'] / ours['first']),
-      ('rate', 'tokens/s', ours['rate'] / theirs['rate']),
-      (
-        'going_on',
-        'tokens/s after the first',
-        ours['going_on'] / theirs['going_on'],
-      ),
-    ):
+    for key, label in labels.items():
+      ours, theirs = found['ours'][turn][key], found['transformers'][turn][key]
+      better = theirs / ours if key == 'first' else ours / theirs
       print(
-        f'  {name + ",":13}{label:27}{ours[key]:9.3f}, transformers'
-        f' {theirs[key]:9.3f}: {times:.2f} times better',
+        f'  {name + ",":13}{label:27}{ours:9.3f}, transformers {theirs:9.3f}:'
+        f' {better:.2f} times better',
         flush=True,
       )
 

@@ -1,7 +1,7 @@
 """Acting: a KV cache kept across turns, and generation in one device loop.
 
 Letters: L layers, B batch, T fed tokens, M generated tokens, E edges of a trie,
-N query heads, K key heads, H head size, V vocabulary.
+K key heads, H head size, V vocabulary.
 """
 
 import functools
@@ -10,27 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from early_experience.decoding.attention import attend
-from early_experience.decoding.cache import (
-  Cache,
-  append,
-  init_keys,
-)
+from early_experience.decoding.cache import Cache, append, init_keys
 from early_experience.decoding.cache import init_cache as init_cache
+from early_experience.decoding.feed import feed
 from early_experience.decoding.trie import Trie
-from early_experience.model import rope
 from early_experience.model.config import ModelConfig
-from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
-from early_experience.model.transformer import (
-  block,
-  capped,
-  embed,
-  final_norm,
-  gathered,
-  output_head,
-  reaches,
-)
+from early_experience.model.transformer import gathered
 
 
 def extend(
@@ -128,7 +114,7 @@ def generate(
 def _extend(params, k, v, length_B, tokens_BT, counts_B, *, cfg):
   length_B, tokens_BT, counts_B = map(_rows, (length_B, tokens_BT, counts_B))
   cache = Cache(k, v, length_B)
-  logits_BV, new = _feed(
+  logits_BV, new = feed(
     gathered(params, cfg), cache, None, tokens_BT, counts_B, cfg
   )
   return logits_BV, append(cache, new, counts_B)
@@ -209,7 +195,7 @@ def _generate(
   def go_on(carry):
     token_B, keys, state = carry
     done = state[0] - 1
-    logits_BV, new = _feed(
+    logits_BV, new = feed(
       params, cache, (*keys, done), token_B[:, None], ones_B, cfg
     )
     keys = tuple(
@@ -235,67 +221,6 @@ def _generate(
   *_, (tokens_BM, logp_BM), counts_B = state
   cache = append(cache, keys, jnp.maximum(counts_B - 1, 0))
   return tokens_BM, counts_B, logp_BM, cache
-
-
-def _feed(params, cache, said, tokens_BT, counts_B, cfg):
-  """Logits after each row's last token, and keys and values of all tokens.
-
-  Args:
-    params: from `gathered`.
-    cache: what the rows hold.
-    said: keys and values [L, B, K, M, H] of what follows it, and how many of
-      them a row has; None where nothing does.
-    tokens_BT: to feed.
-    counts_B: how many of them.
-    cfg: static.
-  """
-  T = tokens_BT.shape[1]
-  step_T = jnp.arange(T, dtype=jnp.int32)
-  *said_keys, done = said or (None, None, 0)
-  depth_BT = cache.length_B[:, None] + done + step_T[None]
-  turns = rope.turns(depth_BT, cfg)
-
-  def seen(depth_11C, count, reach):
-    """Which of the tokens of a row, by their distance to its cache's end."""
-    above_1TC = done + step_T[None, :, None] - depth_11C
-    seen_1TC = (above_1TC >= 0) & (depth_11C < count)
-    return seen_1TC if reach is None else seen_1TC & (above_1TC < reach)
-
-  def layer(x_BTD, inputs):
-    number, w, reach, before = inputs
-
-    def attention(q_BNTH, k_BKTH, v_BKTH):
-      own = done + step_T[None, None]
-      near = [(k_BKTH, v_BKTH, seen(own, done + T, reach))]
-      if before is not None:
-        slot_11M = jnp.arange(before[0].shape[2])[None, None]
-        near.append((*before, seen(slot_11M, done, reach)))
-      out_BNTH = attend(
-        q_BNTH, near, cache, number, depth_BT, reach, cfg.attention_softcap
-      )
-      return out_BNTH, (k_BKTH, v_BKTH)
-
-    return block(x_BTD, w, turns.of(reach), attention, cfg)
-
-  layers = (
-    jnp.arange(cfg.layers, dtype=jnp.int32),
-    params['layers'],
-    reaches(cfg),
-    said and tuple(said_keys),
-  )
-  x_BTD = embed(params, tokens_BT, cfg)
-  x_BTD, new = jax.lax.scan(layer, x_BTD, layers)
-  last_B = jnp.maximum(counts_B - 1, 0)
-  h_BD = jax.vmap(lambda x_TD, last: x_TD[last])(x_BTD, last_B)
-  h_BD = final_norm(params, h_BD[:, None], cfg)[:, 0]
-  logits_BV = jnp.einsum(
-    'bd,vd->bv',
-    h_BD,
-    output_head(params, cfg),
-    preferred_element_type=wide(h_BD.dtype),
-    out_sharding=spec('batch', None),
-  )
-  return capped(logits_BV, cfg), new
 
 
 def _rows(x):
