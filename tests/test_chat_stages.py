@@ -108,8 +108,9 @@ def test_an_agent_acts_by_the_template(tmp_path, family, style):
     told += (render.Turn('thought', decision.thought),)
   prompt = coder.encode_prompt(told, 'action')
   answer = coder.encode_answer(told, 'action', decision.action)
-  assert agent._contexts.held[0] == prompt + answer
+  held, (said, _) = agent._contexts.held[0], agent._contexts.said[0]
+  assert held + said[-1:] == prompt + answer  # its end is not read yet
   free = make(folder, style)
   decision, _ = free.act([request, None])
   assert isinstance(decision.action, str) and decision.thought is None
-  assert free._contexts.held[0][-1] in coder.stop_ids
+  assert free._contexts.said[0][0][-1] in coder.stop_ids
