@@ -79,9 +79,9 @@ def define_model() -> ConfigDict:
   # it again: only the layer's input is kept)
   config.remat = choice('none', 'dots', 'attention', 'full')
   # How pairs of blocks that see something of each other are visited: loops (one
-  # after the other: CPUs) | batched (many at a time: GPUs) | tpu | hopper
-  # (kernels for TPUs and for GPUs of that name) | auto (by the devices)
-  config.attention = choice('auto', 'loops', 'tpu')
+  # after the other: CPUs) | batched (many at a time: GPUs) | tpu (kernels for
+  # TPUs) | auto (by the devices)
+  config.attention = choice('auto', 'loops', 'batched', 'tpu')
   # Tokens of a block; 0 = all scores at once.
   config.attention_block = number(128, '[0, inf)')
   # Tokens at a time over the vocabulary.

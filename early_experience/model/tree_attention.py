@@ -17,7 +17,11 @@ import jax.numpy as jnp
 from flax import struct
 from jax.ad_checkpoint import checkpoint_name
 
-from early_experience.model import attention_loops, attention_tpu
+from early_experience.model import (
+  attention_batched,
+  attention_loops,
+  attention_tpu,
+)
 from early_experience.model.attention import attend, sees
 from early_experience.model.precision import wide
 from early_experience.model.rope import EVERYWHERE
@@ -53,8 +57,12 @@ class Way(Protocol):
     """
 
 
-WAYS: dict[str, Way] = {'loops': attention_loops, 'tpu': attention_tpu}
-AUTO = {'tpu': 'tpu'}  # by platform; elsewhere: loops
+WAYS: dict[str, Way] = {
+  'loops': attention_loops,
+  'batched': attention_batched,
+  'tpu': attention_tpu,
+}
+AUTO = {'tpu': 'tpu', 'gpu': 'batched'}  # by platform; elsewhere: loops
 
 
 @struct.dataclass
