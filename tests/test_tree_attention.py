@@ -14,8 +14,7 @@ from jax.sharding import NamedSharding
 from early_experience.model.attention import sees
 from early_experience.model.rope import EVERYWHERE
 from early_experience.model.sharding import spec
-from early_experience.model.tree_attention import WAYS as WAYS_OF
-from early_experience.model.tree_attention import attend_rows, look
+from early_experience.model.tree_attention import attend_rows, look, way_of
 from early_experience.model.visible import Seen, pairs, whole
 from early_experience.runtime.errors import UserError
 from tests.close import assert_exact
@@ -156,7 +155,7 @@ def test_a_tpu_is_not_given_more_pairs_than_it_can_hold():
   depth, span = rows_of(TOKENS, *SIZES)
   many = [np.tile(x[:, :256], (100, 300)) for x in (depth, span)]
   with pytest.raises(UserError, match='raise config.model.attention_block'):
-    jax.eval_shape(lambda *x: WAYS_OF['tpu'].lists(seen_of(*x), 128), *many)
+    jax.eval_shape(lambda *x: way_of('tpu').lists(seen_of(*x), 128), *many)
 
 
 @pytest.mark.parametrize('way, block', [('loops', 32), *WAYS])

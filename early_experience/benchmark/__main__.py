@@ -6,6 +6,7 @@ import sys
 from early_experience.runtime import commands
 
 BENCHMARKS = (
+  'attention',
   'branching',
   'chats',
   'engine',

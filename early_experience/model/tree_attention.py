@@ -10,6 +10,7 @@ share a key head, H head size.
 """
 
 import functools
+import importlib
 from typing import Protocol
 
 import jax
@@ -17,11 +18,6 @@ import jax.numpy as jnp
 from flax import struct
 from jax.ad_checkpoint import checkpoint_name
 
-from early_experience.model import (
-  attention_batched,
-  attention_loops,
-  attention_tpu,
-)
 from early_experience.model.attention import attend, sees
 from early_experience.model.precision import wide
 from early_experience.model.rope import EVERYWHERE
@@ -57,12 +53,12 @@ class Way(Protocol):
     """
 
 
-WAYS: dict[str, Way] = {
-  'loops': attention_loops,
-  'batched': attention_batched,
-  'tpu': attention_tpu,
-}
 AUTO = {'tpu': 'tpu', 'gpu': 'batched'}  # by platform; elsewhere: loops
+
+
+def way_of(name: str) -> Way:
+  """The module of a way; imported when asked for, as kernels' tools are big."""
+  return importlib.import_module(f'early_experience.model.attention_{name}')
 
 
 @struct.dataclass
@@ -75,7 +71,7 @@ class Sight:
     depth_BT: int32, each token's position on its path.
     everywhere: a way's lists for layers that see all of it; None: no blocks.
     local: for layers that see a window of it; None: there are none.
-    way: in WAYS.
+    way: name of it.
     block: tokens of a block; 0: all scores at once.
   """
 
@@ -114,13 +110,13 @@ def look(
     attention: as `config.model.attention`.
   """
   way = chosen(attention)
-  block = WAYS[way].block_of(block)
+  block = way_of(way).block_of(block)
   if not block or block >= span_BT.shape[1]:
     return Sight(span_BT, depth_BT, None, None, way, 0)
 
   def lists(reach):
     return jax.shard_map(
-      lambda *arrays: WAYS[way].lists(_seen(*arrays, reach, block), block),
+      lambda *arrays: way_of(way).lists(_seen(*arrays, reach, block), block),
       in_specs=(spec('batch'), spec('batch')),
       out_specs=spec('batch'),
       check_vma=False,
@@ -208,14 +204,14 @@ def _seen(span_BT, depth_BT, reach, block):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def _attend(q_BKGTH, k_BKTH, v_BKTH, seen, way, block, softcap):
   inputs = q_BKGTH, k_BKTH, v_BKTH, seen
-  return WAYS[way].forward(*inputs, block, softcap)[0]
+  return way_of(way).forward(*inputs, block, softcap)[0]
 
 
 def _save(q_BKGTH, k_BKTH, v_BKTH, seen, way, block, softcap):
   inputs = q_BKGTH, k_BKTH, v_BKTH, seen
   # By this name a layer that is computed again may keep what it gave.
   out_BKGTH, log_total_BKGT = checkpoint_name(
-    WAYS[way].forward(*inputs, block, softcap), 'attention'
+    way_of(way).forward(*inputs, block, softcap), 'attention'
   )
   return out_BKGTH, (*inputs, out_BKGTH, log_total_BKGT)
 
@@ -226,7 +222,7 @@ def _backward(way, block, softcap, saved, d_out_BKGTH):
   common_BKGT = jnp.sum(
     d_out_BKGTH.astype(sums) * out_BKGTH.astype(sums), axis=-1
   )
-  gradients = WAYS[way].backward(
+  gradients = way_of(way).backward(
     *inputs, log_total_BKGT, common_BKGT, d_out_BKGTH, block, softcap
   )
   return *gradients, None
