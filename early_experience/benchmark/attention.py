@@ -120,7 +120,7 @@ def _made(name, how):
   """Depth and span, [2, rows, tokens]: the fullest rows first."""
   config = sample_lib.settings(name, how.trajectories)
   sample = sample_lib.take(config, how.k, how.seed)
-  config.prepare.update(row_tokens=how.tokens, held_out=0.0)
+  config.prepare.update(row_tokens=how.tokens, overlong='drop', held_out=0.0)
   datasets = ('imitation', 'world_model')
   config.prepare.rows = ConfigDict(
     {'joint': {'datasets': datasets, 'k': how.k}}
