@@ -14,6 +14,7 @@ BENCHMARKS = (
   'loader',
   'loss',
   'scale',
+  'step',
   'tree',
   'weights',
 )

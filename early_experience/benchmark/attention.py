@@ -82,14 +82,14 @@ def run(how: argparse.Namespace) -> list[dict]:
   lines = []
   mesh = sharding.make_mesh(ConfigDict({'data': 1, 'fsdp': 1, 'tensor': 1}))
   with jax.set_mesh(mesh):
-    for name, (depth, span) in found.items():
+    for name, (depth, span, _) in found.items():
       for kind, arrays in (('trees', (depth, span)), ('paths', flat(span))):
         lines += _measured(name, kind, *arrays, how, mesh)
   return lines
 
 
-def rows(how: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Depth and span of each environment's fullest rows, int32 [rows, tokens].
+def rows(how: argparse.Namespace) -> dict[str, tuple[np.ndarray, ...]]:
+  """Depth, span, back of each environment's fullest rows, int32 [rows, tokens].
 
   Raises:
     UserError: an environment cannot be made here, or has fewer rows.
@@ -117,7 +117,7 @@ def rows(how: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _made(name, how):
-  """Depth and span, [2, rows, tokens]: the fullest rows first."""
+  """Depth, span and back, [3, rows, tokens]: the fullest rows first."""
   config = sample_lib.settings(name, how.trajectories)
   sample = sample_lib.take(config, how.k, how.seed)
   config.prepare.update(row_tokens=how.tokens, overlong='drop', held_out=0.0)
@@ -132,7 +132,8 @@ def _made(name, how):
     source = loader.open_rows(folder, 'joint').source
     read = [decode(source[i]) for i in range(len(source))]
   read.sort(key=lambda row: int((row['depth'] > 0).sum()), reverse=True)
-  return np.stack([[row[key] for row in read] for key in ('depth', 'span')])
+  names = 'depth', 'span', 'back'
+  return np.stack([[row[key] for row in read] for key in names])
 
 
 def flat(span_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
