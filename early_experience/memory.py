@@ -22,7 +22,7 @@ from early_experience.config import checked
 from early_experience.experience.render import OBJECTIVES
 from early_experience.hf import architecture as hf_architecture
 from early_experience.model import config as model_config
-from early_experience.model import sharding, table
+from early_experience.model import sharding, table, tree_attention
 from early_experience.model.config import ModelConfig
 from early_experience.runtime import cli
 from early_experience.runtime.errors import UserError
@@ -30,6 +30,9 @@ from early_experience.training import liveness, optimizer, train_step
 
 DEVICES = flags.DEFINE_integer(
   'devices', 0, 'devices of the cluster, for a -1 in config.mesh'
+)
+PLATFORM = flags.DEFINE_enum(
+  'platform', 'cpu', ['cpu', 'gpu', 'tpu'], "for config.model.attention='auto'"
 )
 CHECK = flags.DEFINE_bool('check', False, 'compile for devices of this machine')
 
@@ -75,6 +78,9 @@ class Estimate:
 def main(config: ConfigDict, workdir: str | None = None) -> Estimate:
   """Prints the estimate of a config, and the check if that is asked for."""
   sizes = mesh_sizes(config.mesh, DEVICES.value)
+  if config.model.attention == 'auto':
+    way = tree_attention.AUTO.get(PLATFORM.value, 'loops')
+    config.model.attention = way
   cfg = architecture(config)
   row_tokens = config.prepare.row_tokens
   found = estimate(cfg, config, sizes, row_tokens)
@@ -198,7 +204,8 @@ def _show(found, cfg, config, sizes, row_tokens):
   mesh = 'x'.join(str(sizes[axis]) for axis in sharding.AXES)
   print(
     f'{table.count(cfg):,} parameters on a mesh of {mesh}; MiB on each of'
-    f' {ways} devices, with {rows} rows of {row_tokens:,} tokens at a time'
+    f' {ways} devices, with {rows} rows of {row_tokens:,} tokens at a time;'
+    f' attention: {cfg.attention}'
   )
   lines = {
     'parameters': found.params,

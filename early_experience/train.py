@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from early_experience.config import absent, checked, reads
 from early_experience.experience import loader
 from early_experience.experience.render import OBJECTIVES
-from early_experience.model import sharding
+from early_experience.model import attention_check, sharding
 from early_experience.runtime import cli, distributed, files
 from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
@@ -55,6 +55,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
+    with jax.set_mesh(mesh):
+      cfg = attention_check.proven(cfg)
     run = Run(config, cfg, source, rows, row_tokens, mesh)
   distributed.first_then_all(
     lambda: stage_lib.begin(

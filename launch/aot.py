@@ -29,6 +29,13 @@ from early_experience.runtime import cli, files, paths
 TOPOLOGY = flags.DEFINE_string('topology', None, 'CHIP:SHAPE, as v5e:16x16')
 SLICES = flags.DEFINE_integer('slices', 1, 'of it; config.mesh.data spans them')
 MARKDOWN = flags.DEFINE_bool('markdown', False, 'print a row of docs/AOT.md')
+VISIBLE = flags.DEFINE_float(
+  'visible',
+  None,
+  'share of pairs of blocks, by benchmark attention',
+  lower_bound=0.0,
+  upper_bound=1.0,
+)
 HLO = flags.DEFINE_string('hlo', '', 'file to write the optimised HLO to')
 
 
@@ -46,11 +53,13 @@ def main(config: ConfigDict, workdir: str | None = None) -> None:
       f'--config.{key}={value}' for key, value in changes.items()
     )
     print(f'spread over {target} by {words}', flush=True)
+  compiling.choose_attention(config, target)
   mesh = compiling.mesh(config.mesh, target)
   program = compiling.compile_step(config, mesh)
   if HLO.value and program.text:
     files.write_atomic(paths.given(HLO.value, '--hlo'), program.text)
-  found = report.make(config, target, dict(mesh.shape), program)
+  sizes = dict(mesh.shape)
+  found = report.make(config, target, sizes, program, VISIBLE.value)
   if MARKDOWN.value:
     print(report.row(found, _name({**given, **changes})), flush=True)
   else:

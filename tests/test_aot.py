@@ -48,6 +48,7 @@ def settings(**changes):
 def compiled():
   target = chips.parse('gpu:8')
   config = settings()
+  compiling.choose_attention(config, target)
   mesh = compiling.mesh(config.mesh, target)
   return config, target, mesh, compiling.compile_step(config, mesh)
 
@@ -103,6 +104,22 @@ def test_the_report_has_the_memory_the_collectives_and_the_time():
   assert row.count('|') == report.HEADER.splitlines()[0].count('|')
   seconds = found.seconds['compute']
   assert seconds == pytest.approx(found.flops / 8 / 989e12)
+
+
+def test_the_report_counts_the_blocks_that_attention_visits():
+  config, target, mesh, program = compiled()
+  make = functools.partial(
+    report.make, config, target, dict(mesh.shape), program
+  )
+  causal, sparse = make(), make(0.2)
+  # 4 blocks of 32: no row has more pairs than those below the diagonal.
+  assert causal.visited == 10 / 16
+  of_attention = 12 * 3 * 4 * 16 * TOKENS * ROWS * TOKENS
+  assert causal.flops - sparse.flops == pytest.approx(
+    (10 / 16 - 0.2) * of_attention
+  )
+  text = report.text(sparse)
+  assert 'attention: batched, 32; 20.0% of all scores count' in text
 
 
 def test_a_step_without_collectives_has_a_least_time_too():

@@ -1,14 +1,12 @@
 """Attention over rows of trees."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 
-from early_experience.model.attention import attend, attend_rows, sees
+from early_experience.model.attention import attend, sees
 from early_experience.model.sharding import spec
-from early_experience.model.tree_attention import visible_pairs
 from tests.close import assert_exact
 from tests.model_case import make_mesh, make_tree
 
@@ -30,12 +28,6 @@ def make_heads(seed=0):
 
 def put(x, *axes):
   return jax.device_put(x, NamedSharding(make_mesh(), spec('batch', *axes)))
-
-
-def depths():
-  """Depths of the tokens of `spans()`."""
-  trees = [make_tree(seed, 20 - 7 * seed).depth for seed in range(B)]
-  return put(np.stack([np.pad(x, (0, T - len(x))) for x in trees]))
 
 
 def spans():
@@ -83,43 +75,3 @@ def test_scores_of_any_size_are_finite():
   q, k, v = make_heads()
   out = attend(1e4 * q, 1e4 * k, v, sees(spans()))
   assert np.isfinite(np.asarray(out)).all()
-
-
-@pytest.mark.parametrize('softcap', [0.0, 2.0])
-@pytest.mark.parametrize('reach', [None, 3])
-@pytest.mark.parametrize('block', [1, 8, 11, 21])  # 8 leaves a rest of 6
-def test_blocks_of_queries_equal_all_at_once(block, reach, softcap):
-  window = reach and (depths(), jnp.int32(reach))
-
-  def loss(heads, block):
-    out = attend_rows(*heads, spans(), block, window=window, softcap=softcap)
-    return jnp.sin(out).sum()
-
-  both = [
-    jax.jit(jax.value_and_grad(loss), static_argnums=1)(make_heads(), size)
-    for size in (0, block)
-  ]
-  assert_exact(*both)
-
-
-def test_a_window_spares_the_blocks_beyond_it():
-  path = np.arange(64, 0, -1, dtype=np.int32), np.arange(64, dtype=np.int32)
-  counts = [
-    int(visible_pairs(path[0], window, 8)[1]) for window in (None, (path[1], 8))
-  ]
-  assert counts == [8 * 9 // 2, 8 + 7]
-
-
-def test_blocks_never_hold_the_whole_score_array():
-  def loss(heads, block):
-    return attend_rows(*heads, spans(), block).sum()
-
-  def texts(block):
-    lowered = jax.jit(jax.grad(loss), static_argnums=1).lower(
-      make_heads(), block
-    )
-    return lowered.as_text()
-
-  whole = f'tensor<{B}x{K}x{N // K}x{T}x{T}xf64>'
-  assert whole in texts(0)
-  assert whole not in texts(11)

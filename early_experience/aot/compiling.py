@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from early_experience import memory
 from early_experience.aot.chips import Target
+from early_experience.model import tree_attention
 from early_experience.model.sharding import AXES, lay_out
 from early_experience.runtime.errors import UserError, need_extra
 
@@ -82,6 +83,16 @@ def spread(
     if rows != config.train.batch_rows:
       changes['train.batch_rows'] = config.train.batch_rows = rows
   return changes
+
+
+def choose_attention(config: ConfigDict, target: Target) -> None:
+  """Says in the config which attention is compiled: that of the target.
+
+  Kernels for GPUs are not compiled for what stands in for them.
+  """
+  if config.model.attention == 'auto':
+    platform = 'tpu' if target.chip.is_tpu else 'gpu'
+    config.model.attention = tree_attention.AUTO[platform]
 
 
 def mesh(settings: ConfigDict, target: Target) -> Mesh:

@@ -1,6 +1,7 @@
 """What a compiled step needs and how long it takes at least, as text."""
 
 import dataclasses
+import math
 import re
 
 from ml_collections import ConfigDict
@@ -27,7 +28,8 @@ class Report:
     estimate: by formula.
     program: by XLA; None for GPUs, whose memory only the formula tells here.
     compile_seconds: of the step.
-    flops: of one step, by the model's formula, on all chips.
+    visited: share of all pairs of blocks of a row that attention visits.
+    flops: of one step, by the model's formula and with these, on all chips.
     collectives: of one step.
     largest: names and bytes of the largest buffers.
   """
@@ -38,6 +40,7 @@ class Report:
   estimate: memory.Estimate
   program: Program | None
   compile_seconds: float
+  visited: float
   flops: float
   collectives: tuple[Collective, ...]
   largest: tuple[tuple[str, int], ...]
@@ -86,7 +89,11 @@ class Report:
 
 
 def make(
-  config: ConfigDict, target: Target, sizes: dict[str, int], program: Program
+  config: ConfigDict,
+  target: Target,
+  sizes: dict[str, int],
+  program: Program,
+  visible: float | None = None,
 ) -> Report:
   """The report of a compiled step.
 
@@ -95,9 +102,12 @@ def make(
     target: the chips.
     sizes: of the mesh, by axis.
     program: the step on them, or on what stands in for GPUs.
+    visible: share of all pairs of blocks that see something of each other in
+      the rows, as `benchmark attention` prints it; None: as many as can.
   """
   cfg = memory.architecture(config)
   rows, tokens = config.train.batch_rows, config.prepare.row_tokens
+  visited = _visited(cfg, tokens, visible)
   found = memory.estimate(cfg, config, sizes, tokens)
   module = hlo.Module(program.text) if program.text else None
   talk = collectives.find(module, target.chips, target.slices) if module else ()
@@ -115,7 +125,8 @@ def make(
     found,
     program if target.chip.is_tpu else None,
     program.seconds,
-    model_flops(cfg, rows, tokens),
+    visited,
+    model_flops(cfg, rows, tokens, visited=visited),
     tuple(talk),
     tuple(largest),
   )
@@ -130,6 +141,7 @@ def text(report: Report) -> str:
     f'{table.count(cfg):,} parameters on {target}, a mesh of {mesh}:'
     f' {config.train.batch_rows} rows of {config.prepare.row_tokens:,} tokens a'
     f' step, in {config.train.microbatches} parts',
+    f'attention: {_attention(cfg)}; {report.visited:.1%} of all scores count',
     f'compiled in {report.compile_seconds:.0f} s'
     + ('' if target.chip.is_tpu else ' for CPU devices that stand in'),
     '',
@@ -173,9 +185,10 @@ def text(report: Report) -> str:
 
 
 HEADER = (
-  '| config | chips | mesh | rows | parameters | optimizer | temporary | total'
-  ' | of | FLOPs | step at least | collectives | compiled in |\n'
-  '|---|---|---|---|---|---|---|---|---|---|---|---|---|'
+  '| config | chips | mesh | rows | attention | parameters | optimizer'
+  ' | temporary | total | of | FLOPs | step at least | collectives'
+  ' | compiled in |\n'
+  '|---|---|---|---|---|---|---|---|---|---|---|---|---|---|'
 )
 
 
@@ -199,6 +212,7 @@ def row(report: Report, name: str) -> str:
     report.target,
     'x'.join(map(str, report.sizes.values())),
     f'{settings.batch_rows} in {settings.microbatches}',
+    _attention(memory.architecture(report.config)),
     gib(report.estimate.params + report.estimate.frozen),
     gib(report.estimate.opt_state),
     gib(report.temporary),
@@ -210,6 +224,20 @@ def row(report: Report, name: str) -> str:
     f'{report.compile_seconds:.0f} s',
   ]
   return f'| {" | ".join(map(str, cells))} |'
+
+
+def _attention(cfg):
+  if not cfg.attention_block:
+    return 'all scores'
+  return f'{cfg.attention}, {cfg.attention_block}'
+
+
+def _visited(cfg, tokens, visible):
+  """Without knowing the rows: one path has all blocks below the diagonal."""
+  if not cfg.attention_block or cfg.attention_block >= tokens:
+    return 1.0
+  blocks = math.ceil(tokens / cfg.attention_block)
+  return (blocks + 1) / 2 / blocks if visible is None else visible
 
 
 def _bound(report):

@@ -6,6 +6,7 @@ import sys
 from early_experience.runtime import commands
 
 BENCHMARKS = (
+  'attention',
   'branching',
   'chats',
   'decode',
@@ -14,6 +15,7 @@ BENCHMARKS = (
   'loader',
   'loss',
   'scale',
+  'step',
   'tree',
   'weights',
 )

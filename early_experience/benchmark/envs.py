@@ -23,13 +23,11 @@ from early_experience.benchmark.branching import ours
 from early_experience.benchmark.sample import Sample
 from early_experience.config import default
 from early_experience.envs import apart, registry
-from early_experience.experience import records
-from early_experience.exploration import branching
 from early_experience.prepare import prepare
-from early_experience.runtime import commands, files, paths, stage
+from early_experience.runtime import commands, files, paths
 from early_experience.runtime.errors import UserError
-from early_experience.work import local, workers
-from early_experience.work.units import Failure, in_a_line
+from early_experience.work import local
+from early_experience.work.units import in_a_line
 
 BEGIN = '<!-- python -m early_experience.benchmark envs -->'
 END = '<!-- end -->'
@@ -110,37 +108,14 @@ def _play(env, units, seconds):
 
 def _counts(sample, k, workdir):
   """Explores once and prepares rows; counts what came of it."""
-  branch = functools.partial(
-    branching.branch_in_own, sample.config.env.to_json()
-  )
-  states = branches = invalid = 0
-  folder = stage.begin(workdir, 'explore', {'k': k})
-  units = len(sample.units)
-  with (
-    files.JsonlWriter(folder, records.STEM) as writer,
-    contextlib.closing(
-      workers.run(branch, sample.units, sample.config.cluster, units)
-    ) as results,
-  ):
-    for _, record in results:
-      if isinstance(record, Failure):
-        raise UserError(f'{record.reason}: {record.error}')
-      writer.write(record)
-      for step in record['steps']:
-        states += 1
-        branches += len(step['alternatives'])
-        invalid += sum(not a['valid'] for a in step['alternatives'])
-  stage.finish(folder, {})
+  counts = sample_lib.explore(sample, k, workdir)
   config = sample.config
   config.prepare.update(row_tokens=1 << 17, overlong='drop', held_out=0.0)
   datasets = ('imitation', 'world_model')
   config.prepare.rows = ConfigDict({'world': {'datasets': datasets, 'k': k}})
   with contextlib.redirect_stdout(io.StringIO()):
     rows = prepare(config, str(workdir))['rows']['world']
-  return {
-    'states': states,
-    'branches': branches,
-    'invalid': invalid,
+  return counts | {
     'flat_tokens': rows['flat_tokens'],
     'tree_tokens': rows['tree_tokens'],
   }

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import pathlib
 import random
 
 from ml_collections import ConfigDict
@@ -15,7 +16,8 @@ from early_experience.envs import apart, registry
 from early_experience.envs.interface import Environment
 from early_experience.experience import records
 from early_experience.experience.records import Trajectory
-from early_experience.runtime import commands
+from early_experience.exploration import branching
+from early_experience.runtime import commands, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.work import workers
 from early_experience.work.units import Failure
@@ -130,6 +132,39 @@ def take(config: ConfigDict, k: int, seed: int) -> Sample:
   elsewhere = sorted({step.action for _, t in played for step in t.steps})
   units = [(task, t, _proposals(t, elsewhere, k, seed)) for task, t in played]
   return Sample(config, kind, source, units)
+
+
+def explore(sample: Sample, k: int, workdir: pathlib.Path) -> dict[str, int]:
+  """Writes the sample with the outcomes of its alternatives, as `explore` does.
+
+  Returns:
+    Its states, branches, and how many of these were invalid.
+
+  Raises:
+    UserError: a trajectory failed.
+  """
+  branch = functools.partial(
+    branching.branch_in_own, sample.config.env.to_json()
+  )
+  counts = {'states': 0, 'branches': 0, 'invalid': 0}
+  folder = stage.begin(workdir, 'explore', {'k': k})
+  units = len(sample.units)
+  with (
+    files.JsonlWriter(folder, records.STEM) as writer,
+    contextlib.closing(
+      workers.run(branch, sample.units, sample.config.cluster, units)
+    ) as results,
+  ):
+    for _, record in results:
+      if isinstance(record, Failure):
+        raise UserError(f'{record.reason}: {record.error}')
+      writer.write(record)
+      for step in record['steps']:
+        counts['states'] += 1
+        counts['branches'] += len(step['alternatives'])
+        counts['invalid'] += sum(not a['valid'] for a in step['alternatives'])
+  stage.finish(folder, {})
+  return counts
 
 
 def _first_split(env):

@@ -78,7 +78,11 @@ def define_model() -> ConfigDict:
   # and attention) | attention (its outputs; its loops run once) | full (all of
   # it again: only the layer's input is kept)
   config.remat = choice('none', 'dots', 'attention', 'full')
-  # Tokens; 0 = all scores at once.
+  # How pairs of blocks that see something of each other are visited: loops (one
+  # after the other: CPUs) | batched (many at a time: GPUs) | tpu (kernels for
+  # TPUs) | auto (by the devices)
+  config.attention = choice('auto', 'loops', 'batched', 'tpu')
+  # Tokens of a block; 0 = all scores at once.
   config.attention_block = number(128, '[0, inf)')
   # Tokens at a time over the vocabulary.
   config.loss_chunk = number(256, '[1, inf)')

@@ -23,7 +23,7 @@ FREE_TRAIN = (
   'max_loss_ratio',
   'profile_steps',
 )
-FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
+FREE_MODEL = ('remat', 'attention', 'attention_block', 'loss_chunk')
 FREE_RL = ('checkpoint_every', 'keep_checkpoints')
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (

@@ -15,6 +15,7 @@ RUNTIME = (
   'max_tokens',
   'dtype',
   'remat',
+  'attention',
   'attention_block',
   'loss_chunk',
 )
@@ -67,6 +68,7 @@ class ModelConfig:
   dtype: str
   param_dtype: str
   remat: str
+  attention: str
   attention_block: int
   loss_chunk: int
 

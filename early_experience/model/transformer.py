@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from early_experience.model import rope
-from early_experience.model.attention import attend_rows
 from early_experience.model.config import ModelConfig
 from early_experience.model.precision import wide
 from early_experience.model.sharding import spec
 from early_experience.model.table import flat, nested, table
+from early_experience.model.tree_attention import attend_rows, look
 
 # Axes that each matrix of a layer takes in, and gives out; the output's.
 _MATRICES = {
@@ -54,22 +54,20 @@ def hidden(
   )
   turns = rope.turns(depth_BT, cfg)
   reach_L = reaches(cfg)
+  sight = look(
+    span_BT,
+    depth_BT,
+    block=cfg.attention_block,
+    window=cfg.window,
+    attention=cfg.attention,
+  )
 
   def layer(x_BTD, inputs):
     weights, reach = inputs
-    window = None if reach is None else (depth_BT, reach)
 
     def attention(q, k, v):
-      out = attend_rows(
-        q,
-        k,
-        v,
-        span_BT,
-        cfg.attention_block,
-        window=window,
-        softcap=cfg.attention_softcap,
-      )
-      return out, None
+      cap = cfg.attention_softcap
+      return attend_rows(q, k, v, sight, reach=reach, softcap=cap), None
 
     w = gathered_layer(weights, cfg)
     return block(x_BTD, w, turns.of(reach), attention, cfg)

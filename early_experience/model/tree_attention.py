@@ -1,207 +1,231 @@
-"""Attention within a row of trees, block by block, visiting only what is seen.
+"""Attention within rows of trees: one interface, and a way for each device.
 
-A row's mask is mostly empty: a token sees its path and nothing else, and the
-layout keeps paths in few runs of tokens. So the pairs of a block of queries and
-a block of keys are listed first, and the loops below visit those pairs alone.
-Scores of one pair exist at a time, forward and backward, with the online
-softmax of FlashAttention (arXiv 2205.14135, algorithm 1).
+A way lists the pairs of blocks that see something of each other, once a batch,
+and visits those alone, layer by layer, with the online softmax of
+FlashAttention (arXiv 2205.14135). What a way is, `Way` says. They all agree
+with `attention_loops`, which is the one to read first.
 
-Letters: T tokens, K key heads, G queries that share a key head, H head size,
-P pairs of blocks, U blocks of a row, C tokens of a block.
+Letters: B rows, T tokens, N query heads, K key heads, G = N / K queries that
+share a key head, H head size.
 """
 
 import functools
+import importlib
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax.ad_checkpoint import checkpoint_name
 
+from early_experience.model.attention import attend, sees
 from early_experience.model.precision import wide
-
-_HIDDEN = -1e30  # a score that weighs nothing, and whose differences are finite
-
-
-# int32 depth [T], and the int32 number of tokens of its path that a query sees.
-Window = tuple[jax.Array, jax.Array]
+from early_experience.model.rope import EVERYWHERE
+from early_experience.model.sharding import spec
+from early_experience.model.visible import Seen
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def attend_row(
-  q_KGTH: jax.Array,
-  k_KTH: jax.Array,
-  v_KTH: jax.Array,
-  span_T: jax.Array,
-  window: Window | None,
+class Way(Protocol):
+  """How attention is computed: a module with these functions.
+
+  All arrays are those of one device; T is a multiple of `block`.
+  """
+
+  def block_of(self, block: int) -> int:
+    """The block that it can have in place of the one asked for."""
+
+  def lists(self, seen: Seen, block: int) -> object:
+    """What the other two walk; arrays that have rows, or so, as first axis."""
+
+  def forward(self, q_BKGTH, k_BKTH, v_BKTH, seen, block, softcap):
+    """[B, K, G, T, H] in the dtype of the values, and of each query the log of
+    its summed exponentials, [B, K, G, T] in float32 or wider.
+    """
+
+  def backward(
+    self, q_BKGTH, k_BKTH, v_BKTH, seen, log_total_BKGT, common_BKGT,
+    d_out_BKGTH, block, softcap,
+  ):  # fmt: skip
+    """The gradients of queries, keys and values.
+
+    `common` is what the softmax takes from the gradient of each score of a
+    query: the sum of its output times the output's gradient.
+    """
+
+
+AUTO = {'tpu': 'tpu', 'gpu': 'batched'}  # by platform; elsewhere: loops
+
+
+def way_of(name: str) -> Way:
+  """The module of a way; imported when asked for, as kernels' tools are big."""
+  return importlib.import_module(f'early_experience.model.attention_{name}')
+
+
+@struct.dataclass
+class Sight:
+  """What the tokens of a batch see: made once, for all layers and heads.
+
+  Attributes:
+    span_BT: int32 size of each token's subtree; query q sees key k exactly when
+      k <= q < k + span[k].
+    depth_BT: int32, each token's position on its path.
+    everywhere: a way's lists for layers that see all of it; None: no blocks.
+    local: for layers that see a window of it; None: there are none.
+    way: name of it.
+    block: tokens of a block; 0: all scores at once.
+  """
+
+  span_BT: jax.Array
+  depth_BT: jax.Array
+  everywhere: object
+  local: object
+  way: str = struct.field(pytree_node=False)
+  block: int = struct.field(pytree_node=False)
+
+
+def chosen(setting: str) -> str:
+  """The way that `config.model.attention` names, for the mesh's devices."""
+  if setting != 'auto':
+    return setting
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return AUTO.get(device.platform if device else 'cpu', 'loops')
+
+
+def look(
+  span_BT: jax.Array,
+  depth_BT: jax.Array,
+  *,
   block: int,
-  softcap: float,
-) -> jax.Array:
-  """Softmax attention in one row; scores and their sums in float32 or wider.
+  window: int = 0,
+  attention: str = 'loops',
+) -> Sight:
+  """What the tokens of a batch see; it takes O(T + (T / block)^2) a row.
 
   Args:
-    q_KGTH: queries, scaled, by the key head that they read.
-    k_KTH: keys.
-    v_KTH: values.
-    span_T: int32 size of each token's subtree; query q sees key k exactly when
-      k <= q < k + span[k].
-    window: and depth[q] - depth[k] < reach, unless it is None.
-    block: tokens of a block; T is a multiple of it.
+    span_BT, depth_BT: see `Sight`.
+    block: tokens of a block, of which only pairs that see something of each
+      other are visited; 0, or as many as a row has: all scores at once,
+      B * N * T * T floats. Any result is the same for every block.
+    window: tokens of its path that some layers see; 0: all see all of it.
+    attention: as `config.model.attention`.
+  """
+  way = chosen(attention)
+  block = way_of(way).block_of(block)
+  if not block or block >= span_BT.shape[1]:
+    return Sight(span_BT, depth_BT, None, None, way, 0)
+
+  def lists(reach):
+    return jax.shard_map(
+      lambda *arrays: way_of(way).lists(_seen(*arrays, reach, block), block),
+      in_specs=(spec('batch'), spec('batch')),
+      out_specs=spec('batch'),
+      check_vma=False,
+    )(span_BT, depth_BT)
+
+  everywhere, local = lists(None), lists(window) if window else None
+  return Sight(span_BT, depth_BT, everywhere, local, way, block)
+
+
+def attend_rows(
+  q_BNTH: jax.Array,
+  k_BKTH: jax.Array,
+  v_BKTH: jax.Array,
+  sight: Sight,
+  *,
+  reach: jax.Array | int | None = None,
+  softcap: float = 0.0,
+) -> jax.Array:
+  """Softmax attention within rows of trees; sums in float32 or wider.
+
+  Args:
+    q_BNTH: queries, scaled; N is a multiple of K, and q head n reads key head
+      n // G.
+    k_BKTH: keys.
+    v_BKTH: values.
+    sight: from `look`.
+    reach: tokens of its path that a query sees, the window of `look` or
+      EVERYWHERE; None: all of them.
     softcap: bounds scores to cap * tanh(score / cap); 0 = none.
 
   Returns:
-    [K, G, T, H] in the dtype of the values.
+    [B, N, T, H] in the dtype of the values.
   """
-  return _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap)[0]
-
-
-def visible_pairs(
-  span_T: jax.Array, window: Window | None, block: int
-) -> tuple[jax.Array, jax.Array]:
-  """Which blocks of keys each block of queries sees something of.
-
-  Returns:
-    int32 [U * U], query block * U + key block: the visible pairs first, by
-    query block; and their number, int32 [].
-  """
-  blocks = len(span_T) // block
-  end_U = (jnp.arange(len(span_T)) + span_T).reshape(blocks, block).max(-1)
-  query_U1, key_1U = jnp.arange(blocks)[:, None], jnp.arange(blocks)[None]
-  seen = (key_1U <= query_U1) & (query_U1 * block < end_U[None])
-  if window is not None:
-    depth_UC, reach = window[0].reshape(blocks, block), window[1]
-    seen &= depth_UC.min(-1)[:, None] - depth_UC.max(-1)[None] < reach
-  order_P = jnp.argsort(~seen.reshape(-1), stable=True).astype(jnp.int32)
-  return order_P, seen.sum(dtype=jnp.int32)
-
-
-def _scores(q_KGCH, k_KCH, span_T, window, query, key, softcap):
-  """Scores of a pair of blocks that begin there, [K, G, C, C]."""
-  score = jnp.einsum(
-    'kgch,ksh->kgcs',
-    q_KGCH,
-    k_KCH,
-    preferred_element_type=wide(q_KGCH.dtype),
-  )
-  if softcap:
-    score = softcap * jnp.tanh(score / softcap)
-  size = k_KCH.shape[-2]
-  part = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=size)
-  query_C1 = (query + jnp.arange(size))[:, None]
-  key_1S = (key + jnp.arange(size))[None]
-  seen = (key_1S <= query_C1) & (query_C1 < key_1S + part(span_T, key)[None])
-  if window is not None:
-    depth_T, reach = window
-    above = part(depth_T, query)[:, None] - part(depth_T, key)[None]
-    seen &= above < reach
-  return jnp.where(seen[None, None], score, _HIDDEN)
-
-
-def _forward(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
-  """The output, and the log of each query's summed exponentials."""
-  order_P, count = visible_pairs(span_T, window, block)
-  blocks, sums = len(span_T) // block, wide(v_KTH.dtype)
-  take = functools.partial(
-    jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
-  )
-
-  def visit(p, carry):
-    top_KGT1, total_KGT1, out_KGTH = carry
-    query = order_P[p] // blocks * block
-    key = order_P[p] % blocks * block
-    q, k = take(q_KGTH, query), take(k_KTH, key)
-    score = _scores(q, k, span_T, window, query, key, softcap)
-    top = take(top_KGT1, query)
-    new_top = jnp.maximum(top, score.max(-1, keepdims=True))
-    share = jnp.exp(score - new_top)
-    shrink = jnp.exp(top - new_top)
-    total = take(total_KGT1, query) * shrink + share.sum(-1, keepdims=True)
-    value = jnp.einsum(
-      'kgcs,ksh->kgch',
-      share.astype(v_KTH.dtype),
-      take(v_KTH, key),
-      preferred_element_type=sums,
+  if sight.local is None:
+    lists = sight.everywhere
+  else:
+    lists = jax.tree.map(
+      functools.partial(jnp.where, reach < EVERYWHERE),
+      sight.local,
+      sight.everywhere,
     )
-    out = take(out_KGTH, query) * shrink + value
-    return (
-      _put(top_KGT1, new_top, query),
-      _put(total_KGT1, total, query),
-      _put(out_KGTH, out, query),
+  if lists is None:
+    window = None if reach is None else (sight.depth_BT, reach)
+    visible_BTS = sees(sight.span_BT, window)
+    return attend(q_BNTH, k_BKTH, v_BKTH, visible_BTS, softcap)
+  B, N, T, H = q_BNTH.shape
+  K = k_BKTH.shape[1]
+  q_BKGTH = jax.lax.reshape(
+    q_BNTH,
+    (B, K, N // K, T, H),
+    out_sharding=spec('batch', 'kv_heads', None, None, None),
+  )
+  heads, rows = spec('batch', 'kv_heads'), spec('batch')
+
+  def local(q_BKGTH, k_BKTH, v_BKTH, span_BT, depth_BT, reach, lists):
+    pad = lambda x: jnp.pad(
+      x, [(0, 0)] * (x.ndim - 2) + [(0, -T % sight.block), (0, 0)]
     )
+    seen = _seen(span_BT, depth_BT, reach, sight.block).replace(lists=lists)
+    how = sight.way, sight.block, softcap
+    out_BKGTH = _attend(pad(q_BKGTH), pad(k_BKTH), pad(v_BKTH), seen, *how)
+    return out_BKGTH[..., :T, :]
 
-  column_KGT1 = q_KGTH[..., :1]
-  top, total, out = jax.lax.fori_loop(
-    0,
-    count,
-    visit,
-    (
-      jnp.full_like(column_KGT1, _HIDDEN, sums),
-      jnp.zeros_like(column_KGT1, sums),
-      jnp.zeros_like(q_KGTH, sums),
-    ),
-  )
-  return (out / total).astype(v_KTH.dtype), top + jnp.log(total)
-
-
-def _put(whole, part, start):
-  return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=-2)
-
-
-def _save(q_KGTH, k_KTH, v_KTH, span_T, window, block, softcap):
-  inputs = q_KGTH, k_KTH, v_KTH, span_T, window
-  # By this name a layer that is computed again may keep what the loops gave.
-  out_KGTH, log_total_KGT1 = checkpoint_name(
-    _forward(*inputs, block, softcap), 'attention'
-  )
-  return out_KGTH, (*inputs, out_KGTH, log_total_KGT1)
-
-
-def _backward(block, softcap, saved, d_out_KGTH):
-  q_KGTH, k_KTH, v_KTH, span_T, window, out_KGTH, log_total_KGT1 = saved
-  order_P, count = visible_pairs(span_T, window, block)
-  blocks, sums = len(span_T) // block, wide(v_KTH.dtype)
-  # What the softmax takes from each score's gradient, the same for all keys.
-  common_KGT1 = jnp.sum(
-    d_out_KGTH.astype(sums) * out_KGTH.astype(sums),
-    axis=-1,
-    keepdims=True,
-  )
-  take = functools.partial(
-    jax.lax.dynamic_slice_in_dim, slice_size=block, axis=-2
-  )
-  product = functools.partial(jnp.einsum, preferred_element_type=sums)
-
-  def visit(p, carry):
-    d_q, d_k, d_v = carry
-    query = order_P[p] // blocks * block
-    key = order_P[p] % blocks * block
-    q, k, v = take(q_KGTH, query), take(k_KTH, key), take(v_KTH, key)
-    score = _scores(q, k, span_T, window, query, key, softcap)
-    share = jnp.exp(score - take(log_total_KGT1, query))
-    d_out = take(d_out_KGTH, query)
-    d_share = product('kgch,ksh->kgcs', d_out, v)
-    d_score = share * (d_share - take(common_KGT1, query))
-    if softcap:  # a hidden score weighs nothing, but must stay finite
-      d_score *= 1 - jnp.square(jnp.maximum(score, -softcap) / softcap)
-    d_score = d_score.astype(k.dtype)
-    d_q_part = product('kgcs,ksh->kgch', d_score, k)
-    d_k_part = product('kgcs,kgch->ksh', d_score, q)
-    d_v_part = product('kgcs,kgch->ksh', share.astype(v.dtype), d_out)
-    return (
-      _put(d_q, take(d_q, query) + d_q_part, query),
-      _put(d_k, take(d_k, key) + d_k_part, key),
-      _put(d_v, take(d_v, key) + d_v_part, key),
-    )
-
-  zeros = lambda x: jnp.zeros_like(x, sums)
-  d_q, d_k, d_v = jax.lax.fori_loop(
-    0, count, visit, (zeros(q_KGTH), zeros(k_KTH), zeros(v_KTH))
-  )
-  return (
-    d_q.astype(q_KGTH.dtype),
-    d_k.astype(k_KTH.dtype),
-    d_v.astype(v_KTH.dtype),
-    None,
-    None,
+  out_BKGTH = jax.shard_map(
+    local,
+    in_specs=(heads, heads, heads, rows, rows, spec(), rows),
+    out_specs=heads,
+    check_vma=False,
+  )(q_BKGTH, k_BKTH, v_BKTH, sight.span_BT, sight.depth_BT, reach, lists)
+  return jax.lax.reshape(
+    out_BKGTH, (B, N, T, H), out_sharding=spec('batch', 'heads', None, None)
   )
 
 
-attend_row.defvjp(_save, _backward)
+def _seen(span_BT, depth_BT, reach, block):
+  """Of rows padded to whole blocks; padding sees itself."""
+  T = span_BT.shape[1]
+  pad = (0, 0), (0, -T % block)
+  place_T = jnp.arange(T + pad[1][1], dtype=jnp.int32)
+  last_BT = place_T[None] + jnp.pad(span_BT - 1, pad)
+  depth_BT = None if reach is None else jnp.pad(depth_BT, pad)
+  return Seen(last_BT, depth_BT, reach)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _attend(q_BKGTH, k_BKTH, v_BKTH, seen, way, block, softcap):
+  inputs = q_BKGTH, k_BKTH, v_BKTH, seen
+  return way_of(way).forward(*inputs, block, softcap)[0]
+
+
+def _save(q_BKGTH, k_BKTH, v_BKTH, seen, way, block, softcap):
+  inputs = q_BKGTH, k_BKTH, v_BKTH, seen
+  # By this name a layer that is computed again may keep what it gave.
+  out_BKGTH, log_total_BKGT = checkpoint_name(
+    way_of(way).forward(*inputs, block, softcap), 'attention'
+  )
+  return out_BKGTH, (*inputs, out_BKGTH, log_total_BKGT)
+
+
+def _backward(way, block, softcap, saved, d_out_BKGTH):
+  *inputs, out_BKGTH, log_total_BKGT = saved
+  sums = wide(out_BKGTH.dtype)
+  common_BKGT = jnp.sum(
+    d_out_BKGTH.astype(sums) * out_BKGTH.astype(sums), axis=-1
+  )
+  gradients = way_of(way).backward(
+    *inputs, log_total_BKGT, common_BKGT, d_out_BKGTH, block, softcap
+  )
+  return *gradients, None
+
+
+_attend.defvjp(_save, _backward)

@@ -12,7 +12,7 @@ from early_experience.config import absent, reads
 from early_experience.envs import apart, registry
 from early_experience.evaluation import panel as panels
 from early_experience.experience import loader
-from early_experience.model import sharding
+from early_experience.model import attention_check, sharding
 from early_experience.reinforcement.run import Run
 from early_experience.reinforcement.sampling import Sampler
 from early_experience.runtime import files
@@ -61,6 +61,8 @@ def learn(
     print(_sentence(summary))
     return summary
   mesh = sharding.make_mesh(config.mesh)
+  with jax.set_mesh(mesh):
+    cfg = attention_check.proven(cfg)
   run = Run(config, _stage(settings), cfg, source, tokenizer, mixed, mesh)
   sharding.check_rows(settings.batch_rows, mesh)
   slots = min(config.evaluate.batch_tasks, settings.tasks * settings.group)

@@ -23,7 +23,11 @@ PEAK_FLOPS = {
 
 
 def model_flops(
-  cfg: ModelConfig, rows: int, row_tokens: int, scored: float | None = None
+  cfg: ModelConfig,
+  rows: int,
+  row_tokens: int,
+  scored: float | None = None,
+  visited: float = 1.0,
 ) -> float:
   """FLOPs of one update, forward and backward, by formula.
 
@@ -38,6 +42,7 @@ def model_flops(
     rows: of the batch.
     row_tokens: T.
     scored: tokens of the batch that are targets; None: all.
+    visited: share of the T * T scores that attention counts for.
   """
   head, layers = 0, 0
   for path, row in table.table(cfg).items():
@@ -47,6 +52,7 @@ def model_flops(
     elif path == ('embed' if cfg.tied else 'head'):
       head = flops
   attention = 12 * cfg.layers * cfg.heads * cfg.head_dim * row_tokens
+  attention *= visited
   tokens = rows * row_tokens
   scored = tokens if scored is None else scored
   return float(layers + attention) * tokens + float(head) * scored

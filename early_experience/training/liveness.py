@@ -15,7 +15,10 @@ from jax.extend import core
 
 _LOOPS = ('scan', 'while')
 _IN_PLACE = ('scatter', 'scatter-add', 'dynamic_update_slice')
-_STORED = (*_LOOPS, *_IN_PLACE, 'dot_general', 'gather', 'sort', 'reshard')
+_STORED = (
+  *(*_LOOPS, *_IN_PLACE, 'dot_general', 'gather', 'sort', 'reshard'),
+  'pallas_call',
+)
 # Results that are their operand, seen otherwise; sums over devices too take the
 # place of what is summed.
 _VIEWS = (
@@ -227,7 +230,9 @@ def _operation(eqn, reads, writes):
 def _called(eqn):
   """The jaxpr that stands for an equation where it is; None: there is none."""
   name, params = eqn.primitive.name, eqn.params
-  if name == 'while' or (name == 'scan' and params['length'] > 1):
+  if name in ('while', 'pallas_call') or (
+    name == 'scan' and params['length'] > 1
+  ):
     return None
   for key in ('jaxpr', 'call_jaxpr'):
     if key in params:
