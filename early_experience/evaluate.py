@@ -15,13 +15,17 @@ from early_experience.config import absent, checked, reads
 from early_experience.envs import apart, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
-from early_experience.evaluation import panel, rollouts
+from early_experience.evaluation import panel, rollouts, served
 from early_experience.experience import records
 from early_experience.language import accounting
+from early_experience.language.model import identity
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import hosts, local, set_aside
+
+# Policies without parameters of a run: they need no stage before this one.
+NOT_OURS = ('random', 'served')
 
 
 @checked
@@ -65,25 +69,18 @@ def _evaluate(seats, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   random = how.policy == 'random'
-  how.think = bool(how.think) if random else thinks(how.think, workdir)
+  if how.policy != 'served':
+    how.think = bool(how.think) if random else thinks(how.think, workdir)
   source, tasks = _tasks(seats, config)
   # What both train/NAME and rl/NAME came to, side by side.
   called = f'{config.name}_rl' if how.policy == 'rl' else config.name
   label = panel.folder_name(called, how.panel)
   name = f'evaluate/{label}'
-  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
-  if 'init' in settings['beside']:
-    from early_experience.training import origin  # JAX: processes do without
-
-    settings['beside']['init'] = origin.noted(config.init)
-  if how.policy in rollouts.FOLDERS:
-    trained_by = rollouts.FOLDERS[how.policy]
-    trained = stage.require(workdir, f'{trained_by}/{config.name}')
-    settings['trained'] = files.read_json(trained / stage.SETTINGS)
+  settings = _settings(config, workdir)
   # All that can be wrong is found before the folder is begun with it.
   slots = min(how.batch_tasks, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
-    policy = _policy(config, workdir, slots)
+    policy = _policy(config, workdir, slots, label, tasks)
   folder = stage.begin(
     workdir, name, settings, absent=absent('evaluate', config)
   )
@@ -103,19 +100,15 @@ def _evaluate(seats, config, workdir):
         'policy': how.policy,
         'panel': how.panel,
         'source': source,
-        'settings': how.to_dict(),
+        'settings': settings['evaluate'],
         'splits': {
           split: panel.summarise(found[split], asked[split])
           for split in how.splits
         },
         'set_aside': set_aside.by_reason(folder),
         'world_model': _world_model(policy, config, workdir),
-        'environment_answers': accounting.total(
-          record['answers']
-          for some in found.values()
-          for record in some
-          if 'answers' in record
-        ),
+        'answers': _answers(found, 'policy_answers'),
+        'environment_answers': _answers(found, 'answers'),
       },
     )
   summary = panel.recounted(folder, summary)
@@ -123,9 +116,27 @@ def _evaluate(seats, config, workdir):
     print(line)
   if told := set_aside.told(folder, summary):
     print(f'evaluate {label}{told}')
+  accounting.tell(f'evaluate {label}', summary.get('answers'))
   who = f'evaluate {label}, its environment'
   accounting.tell(who, summary.get('environment_answers'))
   return summary
+
+
+def _settings(config, workdir):
+  """All that the episodes depend on."""
+  how = config.evaluate
+  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
+  if how.policy == 'served':
+    settings['evaluate']['openai'] = identity(how.openai)
+  if 'init' in settings['beside']:
+    from early_experience.training import origin  # JAX: processes do without
+
+    settings['beside']['init'] = origin.noted(config.init)
+  if how.policy in rollouts.FOLDERS:
+    trained_by = rollouts.FOLDERS[how.policy]
+    trained = stage.require(workdir, f'{trained_by}/{config.name}')
+    settings['trained'] = files.read_json(trained / stage.SETTINGS)
+  return settings
 
 
 def thinks(think: bool | None, workdir) -> bool:
@@ -156,10 +167,14 @@ def _tasks(seats, config):
   return source, tasks
 
 
-def _policy(config, workdir, slots):
+def _policy(config, workdir, slots, label, tasks):
   how = config.evaluate
   if how.policy == 'random':
     return rollouts.RandomPolicy(config.seed)
+  if how.policy == 'served':
+    folder = pathlib.Path(workdir, 'evaluate', label)
+    count = sum(map(len, tasks.values()))
+    return served.load(config, workdir, folder, count, cli.confirmed())
   from early_experience.evaluation import agent  # JAX: processes do without
 
   decoding = agent.Decoding(
@@ -204,13 +219,19 @@ def _play(tasks, seats, slots, policy, config, folder):
   progress.close()
 
 
+def _answers(found, key):
+  """What language models answered in all episodes; None where none did."""
+  records = (record for some in found.values() for record in some)
+  return accounting.total(r[key] for r in records if key in r)
+
+
 def _id(split, task_id):
   return f'{split}/{task_id}'
 
 
 def _world_model(policy, config, workdir):
   states = config.evaluate.world_model_states
-  if config.evaluate.policy == 'random' or not states:
+  if config.evaluate.policy in NOT_OURS or not states:
     return None
   prepared = stage.require(workdir, 'prepare')
   held_out = set(files.read_json(prepared / 'split.json')['held_out'])

@@ -37,6 +37,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
 
   `random`: uniform admissible actions, nothing is trained.
   `untrained`: the initial parameters.
+  `prompting`: a model behind `config.evaluate.openai`, told to think and act
+    (ReAct, arXiv 2210.03629) and shown what is admissible; nothing is trained.
   `imitation`: the expert's actions (equation 1).
   `trunk`: actions and observations of the expert's episodes, without branches.
   `world_model_then_imitation`: outcomes first (equation 3), then actions; the
@@ -59,6 +61,11 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
   config.train.stages = RECIPES[recipe](config.budget)
   if recipe in ('random', 'untrained'):
     config.evaluate.policy = recipe
+  if recipe == 'prompting':
+    config.evaluate.policy = 'served'
+    config.evaluate.constrained = False
+    config.evaluate.openai.prompt = 'react-1'
+    config.evaluate.openai.options = 'options-1'
   if recipe == 'self_reflection':
     config.evaluate.think = True
   return config
@@ -127,6 +134,7 @@ def _joint(settings):
 RECIPES = {
   'random': _nothing,
   'untrained': _nothing,
+  'prompting': _nothing,
   'imitation': _imitation,
   'trunk': _trunk,
   'world_model_then_imitation': _world_model_then_imitation,

@@ -188,7 +188,10 @@ def define() -> ConfigDict:
   config.train.profile_steps = numbers((0, 0), '[0, inf)', int)
 
   config.evaluate = ConfigDict()
-  config.evaluate.policy = choice('trained', 'untrained', 'random', 'rl')
+  # served: a model that config.evaluate.openai names, asked for each action.
+  config.evaluate.policy = choice(
+    'trained', 'untrained', 'random', 'rl', 'served'
+  )
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = number(128, '[0, inf)')  # of each split; 0 = all
   # The last two are halves of a split without a common task, drawn by the ids.
@@ -207,6 +210,16 @@ def define() -> ConfigDict:
   config.evaluate.batch_tasks = number(64, '[1, inf)')
   # Held-out states; 0 = none.
   config.evaluate.world_model_states = number(256, '[0, inf)')
+  # Of `served`. It reads and writes as a policy trained here does
+  # (config.prepare.answer_format); its temperature is this one, and it thinks
+  # where it was trained or is told to.
+  config.evaluate.openai = define_endpoint(temperature=0.0, max_tokens=512)
+  # As in explore.openai: what tells another model how to act, such as act-1, or
+  # react-1, which has it think first. And what lists the admissible actions
+  # behind each observation: '' = nothing does, or options-1.
+  config.evaluate.openai.system = ''
+  config.evaluate.openai.prompt = ''
+  config.evaluate.openai.options = ''
 
   config.rl = define_rl()
 

@@ -25,6 +25,11 @@ FREE_TRAIN = (
 )
 FREE_MODEL = ('remat', 'attention_block', 'loss_chunk')
 FREE_RL = ('checkpoint_every', 'keep_checkpoints')
+# Of evaluation, how a model of ours is decoded and measured.
+DECODING = (
+  'constrained', 'temperature', 'think', 'max_action_tokens',
+  'max_thought_tokens', 'world_model_states',
+)  # fmt: skip
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (
   'base_url', 'token_limit', 'cache', 'concurrency', 'retries',
@@ -135,18 +140,24 @@ def _rl(config):
 
 def _evaluate(config):
   how, beside = config.evaluate, {}
+  served = how.policy == 'served'
+  evaluate = _without(('openai', *(DECODING if served else ())), how)
+  found = {
+    'seed': config.seed,
+    'env': config.env.to_dict(),
+    'evaluate': evaluate,
+    'beside': beside,
+  }
+  if served:
+    evaluate['openai'] = answers(how.openai)
+    beside['answer_format'] = config.prepare.answer_format
+    return found
   if how.policy == 'untrained':
     beside['init'] = config.init.to_dict()
   if how.policy != 'random' and how.world_model_states:
     beside['world_model'] = config.prepare.world_model
     beside['summarised'] = config.summarise.enabled
-  return {
-    'seed': config.seed,
-    'env': config.env.to_dict(),
-    'model': config.model.to_dict(),
-    'evaluate': how.to_dict(),
-    'beside': beside,
-  }
+  return found | {'model': config.model.to_dict()}
 
 
 def _without(keys, settings):

@@ -10,13 +10,8 @@ from ml_collections import ConfigDict
 
 from early_experience.decoding import decode
 from early_experience.decoding.contexts import Contexts
-from early_experience.evaluation.rollouts import (
-  FOLDERS,
-  Decision,
-  Request,
-  Said,
-  nothing_admissible,
-)
+from early_experience.evaluation.decisions import Decision, Request, Said
+from early_experience.evaluation.rollouts import FOLDERS, nothing_admissible
 from early_experience.experience import render
 from early_experience.model import config as model_config
 from early_experience.model import sharding
@@ -130,7 +125,7 @@ class Agent:
     """
     how, contexts = self._decoding, self._contexts
     scripts = [request and request.script for request in requests]
-    keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
+    keys = [f'{how.seed}/{_chance(r)}' if r else '' for r in requests]
     thoughts, ends, patience = [None] * len(requests), {}, _PATIENCE
     said: list[tuple[Said, ...]] = [()] * len(requests)
     with jax.set_mesh(self.mesh):
@@ -282,6 +277,12 @@ class Agent:
         f' {choices[longest][:80]!r}',
       )
     return choices
+
+
+def _chance(request):
+  """All that chance depends on in a decision, beside the seed."""
+  sample = request.sample
+  return f'{request.key}/sample {sample}' if sample else request.key
 
 
 def _allowed(choices, ids):
