@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import copy
-import dataclasses
 import functools
 import operator
 import pathlib
@@ -15,7 +14,7 @@ from early_experience.config import absent, checked, reads
 from early_experience.envs import apart, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
-from early_experience.evaluation import panel, rollouts, served
+from early_experience.evaluation import panel, policies, rollouts
 from early_experience.experience import records
 from early_experience.language import accounting
 from early_experience.language.model import identity
@@ -23,9 +22,6 @@ from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import hosts, local, set_aside
-
-# Policies without parameters of a run: they need no stage before this one.
-NOT_OURS = ('random', 'served')
 
 
 @checked
@@ -69,18 +65,28 @@ def _evaluate(seats, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   random = how.policy == 'random'
+  policies.check_samples(how)
   if how.policy != 'served':
     how.think = bool(how.think) if random else thinks(how.think, workdir)
   source, tasks = _tasks(seats, config)
   # What both train/NAME and rl/NAME came to, side by side.
   called = f'{config.name}_rl' if how.policy == 'rl' else config.name
-  label = panel.folder_name(called, how.panel)
+  label = panel.folder_name(called, how.panel, how.samples, how.look_ahead)
   name = f'evaluate/{label}'
   settings = _settings(config, workdir)
   # All that can be wrong is found before the folder is begun with it.
-  slots = min(how.batch_tasks, max(map(len, tasks.values())))
+  most = max(how.batch_tasks // how.samples, 1)
+  slots = min(most, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
-    policy = _policy(config, workdir, slots, label, tasks)
+    policy = policies.load(
+      config,
+      workdir,
+      slots * how.samples,
+      pathlib.Path(workdir) / name,
+      sum(map(len, tasks.values())),
+      cli.confirmed(),
+    )
+    thinking = policies.longer(policy, config, workdir)
   folder = stage.begin(
     workdir, name, settings, absent=absent('evaluate', config)
   )
@@ -88,7 +94,7 @@ def _evaluate(seats, config, workdir):
   if summary is None or (folder / panel.FILE).exists():
     asked = panel.keep(folder, tasks)
   if summary is None:
-    _play(tasks, seats, slots, policy, config, folder)
+    _play(tasks, seats, slots, thinking, config, folder)
     seats.close()  # what follows does without
     found = collections.defaultdict(list)
     for _, record in files.read_jsonl(folder, panel.STEM):
@@ -167,27 +173,6 @@ def _tasks(seats, config):
   return source, tasks
 
 
-def _policy(config, workdir, slots, label, tasks):
-  how = config.evaluate
-  if how.policy == 'random':
-    return rollouts.RandomPolicy(config.seed)
-  if how.policy == 'served':
-    folder = pathlib.Path(workdir, 'evaluate', label)
-    count = sum(map(len, tasks.values()))
-    return served.load(config, workdir, folder, count, cli.confirmed())
-  from early_experience.evaluation import agent  # JAX: processes do without
-
-  decoding = agent.Decoding(
-    seed=config.seed,
-    **{
-      field.name: how[field.name]
-      for field in dataclasses.fields(agent.Decoding)
-      if field.name != 'seed'
-    },
-  )
-  return agent.load(config, workdir, how.policy, config.name, decoding, slots)
-
-
 def _play(tasks, seats, slots, policy, config, folder):
   """Plays what is not yet on disk; a record is written as its episode ends."""
   todo = [task for some in tasks.values() for task in some]
@@ -231,18 +216,14 @@ def _id(split, task_id):
 
 def _world_model(policy, config, workdir):
   states = config.evaluate.world_model_states
-  if config.evaluate.policy in NOT_OURS or not states:
+  if config.evaluate.policy in policies.NOT_OURS or not states:
     return None
   prepared = stage.require(workdir, 'prepare')
   held_out = set(files.read_json(prepared / 'split.json')['held_out'])
   if not held_out:
     return None
-  # Where nothing was explored there are the expert's own transitions.
-  name = 'summarise' if config.summarise.enabled else 'explore'
-  explored = pathlib.Path(workdir) / name
-  if stage.finished(explored) is None:
-    explored = stage.require(workdir, 'collect')
-  trajectories = [t for t in records.read(explored) if t.task_id in held_out]
+  found = records.read(policies.explored(config, workdir))
+  trajectories = [t for t in found if t.task_id in held_out]
   import jax
 
   from early_experience.evaluation import world_model

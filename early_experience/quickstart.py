@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from early_experience import recipes
 from early_experience.collect import collect
 from early_experience.config import checked, settled
-from early_experience.evaluation import panel
+from early_experience.evaluation import panel, policies
 from early_experience.explore import explore
 from early_experience.reflect import reflect
 from early_experience.report import report
@@ -21,7 +21,7 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
   """Runs the loop; continues where it was stopped. Ends with the table."""
   # Here, for the workers of collect and explore import this module again, and
   # do without jax.
-  from early_experience import evaluate
+  from early_experience.evaluate import evaluate
   from early_experience.prepare import prepare
   from early_experience.train import train
 
@@ -36,9 +36,9 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
     stage(config, workdir)
   results = {}
   for recipe, own in chosen.items():
-    if own.evaluate.policy not in evaluate.NOT_OURS:
+    if own.evaluate.policy not in policies.NOT_OURS:
       train(own, workdir)
-    results[recipe] = evaluate.evaluate(own, workdir)
+    results[recipe] = evaluate(own, workdir)
   report(config, workdir)
   print(table(results))
   print(f'page: {workdir}/report/index.html')

@@ -216,6 +216,22 @@ def test_one_request_that_breaks_its_server_costs_its_own_episode(tmp_path):
   assert summary['splits']['test']['success']['count'] == 4
 
 
+def test_several_answers_to_a_decision_vote(tmp_path):
+  def divided(prompt, attempt):
+    return 'look' if attempt % 3 == 0 else expert(prompt, attempt)
+
+  config = settings(temperature=0.5, concurrency=1)
+  config.evaluate.samples = 3
+  summary, requests = played(tmp_path, divided, config, env=Numbered)
+  assert summary['splits']['test']['success']['count'] == SOLVED
+  found = records(tmp_path, 'prompting-vote3')
+  steps = [step for record in found.values() for step in record['steps']]
+  assert {tuple(s['votes'].values()) for s in steps} == {(2, 1)}
+  assert len(requests) == 3 * len(steps) == summary['answers']['requests']
+  first = found['test-0']
+  assert first['policy_answers']['requests'] == 3 * len(first['steps'])
+
+
 def paid(prompt, attempt):
   return completion(expert(prompt, attempt), used=(100, 10))
 

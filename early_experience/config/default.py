@@ -206,8 +206,15 @@ def define() -> ConfigDict:
   config.evaluate.think = config_dict.placeholder(bool)
   config.evaluate.max_action_tokens = number(32, '[1, inf)')
   config.evaluate.max_thought_tokens = number(128, '[1, inf)')
-  # Episodes side by side.
+  # Episodes side by side, or samples of them.
   config.evaluate.batch_tasks = number(64, '[1, inf)')
+  # Of each decision, thought and action; most of them decide, and it goes to
+  # evaluate/NAME-voteN. With a temperature above 0; not in `rl`.
+  config.evaluate.samples = number(1, '[1, inf)')
+  # The policy foretells what each would lead to, and those that come to nothing
+  # do not vote; to evaluate/NAME-lookN. See evaluation/look_ahead.py.
+  config.evaluate.look_ahead = False
+  config.evaluate.max_outcome_tokens = number(64, '[1, inf)')
   # Held-out states; 0 = none.
   config.evaluate.world_model_states = number(256, '[0, inf)')
   # Of `served`. It reads and writes as a policy trained here does

@@ -28,7 +28,8 @@ FREE_RL = ('checkpoint_every', 'keep_checkpoints')
 # Of evaluation, how a model of ours is decoded and measured.
 DECODING = (
   'constrained', 'temperature', 'think', 'max_action_tokens',
-  'max_thought_tokens', 'world_model_states',
+  'max_thought_tokens', 'world_model_states', 'look_ahead',
+  'max_outcome_tokens',
 )  # fmt: skip
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (
@@ -154,7 +155,7 @@ def _evaluate(config):
     return found
   if how.policy == 'untrained':
     beside['init'] = config.init.to_dict()
-  if how.policy != 'random' and how.world_model_states:
+  if how.policy != 'random' and (how.world_model_states or how.look_ahead):
     beside['world_model'] = config.prepare.world_model
     beside['summarised'] = config.summarise.enabled
   return found | {'model': config.model.to_dict()}

@@ -10,8 +10,7 @@ class Request:
   """One decision to take.
 
   Attributes:
-    key: task and number of the step; all that chance may depend on, so that an
-      episode does not depend on those beside it.
+    key: task and number of the step.
     script: the turns so far, from `render`.
     admissible: the actions possible, where the environment lists them.
     sample: which one of several samples of the decision is wanted.
@@ -21,6 +20,11 @@ class Request:
   script: render.Script
   admissible: tuple[str, ...] | None
   sample: int = 0
+
+  @property
+  def chance(self) -> str:
+    """All that chance may depend on, beside a seed: no episode beside it."""
+    return f'{self.key}/sample {self.sample}' if self.sample else self.key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Decision:
       the policy can read; or `no_action`, it wrote none that it could choose.
     said: the tokens of both as they were sampled, where a model sampled them.
     answers: what a language model was asked for it, as `accounting.count` has.
+    votes: decisions that were sampled, to choose from by their actions, of
+      which none is None; () = this one alone.
   """
 
   action: str | None
@@ -58,3 +64,4 @@ class Decision:
   why: str = 'no_action'
   said: tuple[Said, ...] = dataclasses.field(default=(), compare=False)
   answers: dict | None = dataclasses.field(default=None, compare=False)
+  votes: 'tuple[Decision, ...]' = ()

@@ -1,5 +1,8 @@
 """One episode: the calls of its environment, and its record."""
 
+import collections
+from collections.abc import Sequence
+
 from early_experience.envs.guard import check_record, check_text
 from early_experience.envs.interface import Environment, Task
 from early_experience.evaluation.decisions import Request
@@ -16,16 +19,24 @@ def begin(env: Environment, task: Task) -> tuple:
   return env.instruction, turn, env.admissible()
 
 
-def act(env: Environment, action: str, last: bool) -> tuple:
-  """One turn: the action as it was executed, the turn, what is admissible then.
+def act(env: Environment, actions: Sequence[str], last: bool) -> tuple:
+  """One turn: all actions as the environment writes them, the place of the one
+  that was executed, the turn, what is admissible then.
 
   At the episode's end what language models said in it, in place of actions.
   """
-  action = env.canonical(action)
-  check_text('action', action)
-  turn = env.step(action)
+  actions = [env.canonical(action) for action in actions]
+  place = elected(actions)
+  check_text('action', actions[place])
+  turn = env.step(actions[place])
   over = turn.done or last
-  return action, turn, env.answers() if over else env.admissible()
+  return actions, place, turn, env.answers() if over else env.admissible()
+
+
+def elected(actions: Sequence[str]) -> int:
+  """The place of the action with most votes; of a tie, that sampled first."""
+  votes = collections.Counter(actions)
+  return max(range(len(actions)), key=lambda place: votes[actions[place]])
 
 
 def leave(env: Environment) -> dict | None:
@@ -58,7 +69,8 @@ class Episode:
       self.end = decision if failed else decision.why
       return self._call(leave)
     last = len(self._steps) + 1 == self._max_steps
-    return self._call(act, decision.action, last)
+    self._votes = decision.votes or (decision,)
+    return self._call(act, [vote.action for vote in self._votes], last)
 
   def _call(self, function, *args):
     self.request = None
@@ -76,15 +88,20 @@ class Episode:
       self._script = render.opening(self._instruction, self._turn.observation)
     else:
       before = self._turn.observation
-      action, self._turn, admissible = answer
-      self._script += render.exchange(action, self._turn.observation)
+      actions, place, self._turn, admissible = answer
+      self._script += render.exchange(actions[place], self._turn.observation)
       self._steps.append(
         {
           'observation': before,
-          'thought': self._decision.thought,
-          'action': action,
+          'thought': self._votes[place].thought,
+          'action': actions[place],
           'valid': self._turn.valid,
         }
+        | (
+          {'votes': collections.Counter(actions)}
+          if self._decision.votes
+          else {}
+        )
       )
       if self._turn.done or len(self._steps) == self._max_steps:
         self.end = 'done' if self._turn.done else 'max_steps'

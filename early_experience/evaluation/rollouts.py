@@ -51,7 +51,7 @@ class RandomPolicy:
   def _decide(self, request):
     if not request.admissible:
       return nothing_admissible(request, "evaluate.policy='random'")
-    rng = random.Random(f'{self._seed}/{request.key}')
+    rng = random.Random(f'{self._seed}/{request.chance}')
     return Decision(rng.choice(request.admissible))
 
 

@@ -70,8 +70,14 @@ def load(
   spent = accounting.total(r['policy_answers'] for r in played)
   meter = accounting.Meter(f'evaluate {folder.name}', model, confirmed, spent)
   left = tasks - len(played) - len(set_aside.ids(folder))
-  meter.announce(left * how.max_steps, settings.max_tokens)
+  meter.announce(left * how.max_steps * how.samples, settings.max_tokens)
   return Served(model, acting, meter)
+
+
+def samples_differ(settings: ConfigDict) -> bool:
+  """Whether several answers to one chat are more than one."""
+  heats = tuple(settings.temperatures) or (settings.temperature,)
+  return any(heats) or not settings.sends_temperature
 
 
 class Served:
