@@ -215,8 +215,9 @@ def _id(split, task_id):
 
 
 def _world_model(policy, config, workdir):
-  states = config.evaluate.world_model_states
-  if config.evaluate.policy in policies.NOT_OURS or not states:
+  how, states = config.evaluate, config.evaluate.world_model_states
+  # However many samples decide, it is the same model.
+  if how.policy in policies.NOT_OURS or how.samples > 1 or not states:
     return None
   prepared = stage.require(workdir, 'prepare')
   held_out = set(files.read_json(prepared / 'split.json')['held_out'])
