@@ -21,7 +21,7 @@ from early_experience.language.model import identity
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.work import hosts, local, set_aside
+from early_experience.work import hosts, set_aside
 
 
 @checked
@@ -31,8 +31,8 @@ def evaluate(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: as `evaluate_in`.
   """
-  count = local.count(config.cluster)
-  with contextlib.closing(apart.seats(config, count)) as seats:
+  most = config.evaluate.batch_tasks
+  with contextlib.closing(apart.seats_anywhere(config, most)) as seats:
     return _evaluate(seats, config, workdir)
 
 

@@ -54,7 +54,7 @@ def define() -> ConfigDict:
 
   # Who does the work of collect and explore, and plays for evaluate; see work/.
   config.cluster = ConfigDict()
-  # Of a Ray cluster; '' = processes of this machine, as always in evaluate.
+  # Of a Ray cluster; '' = processes of this machine, as always in rl.
   config.cluster.address = ''
   # Of this machine; 0 = one for each core.
   config.cluster.workers = number(0, '[0, inf)')
