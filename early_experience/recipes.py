@@ -47,6 +47,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
     many updates as `imitation` (both readings of the paper's budget rule).
   `self_reflection`: rationale, then action (equation 4), with the expert's
     actions; it thinks when it is evaluated.
+  `star`: likewise with thoughts of `config.reflect.openai` as rationales, where
+    it acts as the expert did; in a workdir of its own.
   `joint`: all three objectives in every update.
 
   Raises:
@@ -66,7 +68,9 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
     config.evaluate.constrained = False
     config.evaluate.openai.prompt = 'react-1'
     config.evaluate.openai.options = 'options-1'
-  if recipe == 'self_reflection':
+  if recipe == 'star':
+    config.reflect.writer = recipe
+  if recipe in ('self_reflection', 'star'):
     config.evaluate.think = True
   return config
 
@@ -140,5 +144,6 @@ RECIPES = {
   'world_model_then_imitation': _world_model_then_imitation,
   'world_model_before_imitation': _world_model_before_imitation,
   'self_reflection': _self_reflection,
+  'star': _self_reflection,
   'joint': _joint,
 }

@@ -16,7 +16,7 @@ from early_experience.runtime.errors import UserError
 def test_every_prompt_is_named_by_its_version_and_used():
   files = importlib.resources.files(prompts).iterdir()
   names = {f.name[:-4] for f in files if f.name.endswith('.txt')}
-  acting = {'act-1', 'react-1', 'options-1', 'proposer-1'}
+  acting = {'act-1', 'react-1', 'long-1', 'options-1', 'proposer-1'}
   assert names == acting | {summarise.PROMPT, openai_writer.PROMPT}
   assert all(name.rpartition('-')[2].isdigit() for name in names)
 

@@ -99,7 +99,9 @@ def define() -> ConfigDict:
   config.summarise.openai = define_endpoint(temperature=0.0, max_tokens=160)
 
   config.reflect = ConfigDict()
-  config.reflect.writer = choice('grounded', 'openai')
+  # star: what config.reflect.openai thinks where it acts as the expert did,
+  # without any outcome (paper, 6.4); k is of no account then.
+  config.reflect.writer = choice('grounded', 'openai', 'star')
   # Alternatives a rationale weighs; paper, B.1.
   config.reflect.k = number(3, '[0, inf)')
   # Longer episodes are left out; 0 = none (B.2).

@@ -92,8 +92,10 @@ def _summarise(config):
 
 def _reflect(config):
   found = _without(('openai',), config.reflect)
-  if config.reflect.writer == 'openai':
+  if config.reflect.writer != 'grounded':
     found['openai'] = answers(config.reflect.openai)
+  if config.reflect.writer == 'star':
+    found['answer_format'] = config.prepare.answer_format
   return {'seed': config.seed, 'summarised': config.summarise.enabled, **found}
 
 
