@@ -67,7 +67,9 @@ def load(
     for path in files.jsonl_shards(folder, panel.STEM)
     for _, record in files.read_objects(path, cut=True)
   ]
-  spent = accounting.total(r['policy_answers'] for r in played)
+  spent = accounting.total(
+    r['policy_answers'] for r in played if 'policy_answers' in r
+  )
   meter = accounting.Meter(f'evaluate {folder.name}', model, confirmed, spent)
   left = tasks - len(played) - len(set_aside.ids(folder))
   meter.announce(left * how.max_steps * how.samples, settings.max_tokens)

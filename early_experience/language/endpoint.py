@@ -189,9 +189,13 @@ class Endpoint:
     """The answer in a chat completion; whatever else it is, an exception."""
     completion = json.loads(body)
     choice = completion['choices'][0]
-    text = choice['message'].get('content') or ''
+    message = choice['message']
+    text = message.get('content') or ''
     if not isinstance(text, str):
       raise TypeError('the content is no text')
+    for key in ('reasoning_content', 'reasoning'):  # of vLLM, and of newer ones
+      if isinstance(message.get(key), str) and '</think>' not in text:
+        text = f'<think>{message[key]}</think>{text}'
     used = completion.get('usage') or {}
     tokens = [used.get(f'{k}_tokens') for k in ('prompt', 'completion')]
     # Half a surrogate pair is JSON, but no text on disk.
