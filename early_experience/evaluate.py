@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import copy
-import dataclasses
 import functools
 import operator
 import pathlib
@@ -15,13 +14,14 @@ from early_experience.config import absent, checked, reads
 from early_experience.envs import apart, registry
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
-from early_experience.evaluation import panel, rollouts
+from early_experience.evaluation import panel, policies, rollouts
 from early_experience.experience import records
 from early_experience.language import accounting
+from early_experience.language.model import identity
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
-from early_experience.work import hosts, local, set_aside
+from early_experience.work import hosts, set_aside
 
 
 @checked
@@ -31,8 +31,8 @@ def evaluate(config: ConfigDict, workdir: str) -> dict:
   Raises:
     UserError: as `evaluate_in`.
   """
-  count = local.count(config.cluster)
-  with contextlib.closing(apart.seats(config, count)) as seats:
+  most = config.evaluate.batch_tasks
+  with contextlib.closing(apart.seats_anywhere(config, most)) as seats:
     return _evaluate(seats, config, workdir)
 
 
@@ -65,25 +65,28 @@ def _evaluate(seats, config, workdir):
   config = copy.deepcopy(config)
   how = config.evaluate
   random = how.policy == 'random'
-  how.think = bool(how.think) if random else thinks(how.think, workdir)
+  policies.check_samples(how)
+  if how.policy != 'served':
+    how.think = bool(how.think) if random else thinks(how.think, workdir)
   source, tasks = _tasks(seats, config)
   # What both train/NAME and rl/NAME came to, side by side.
   called = f'{config.name}_rl' if how.policy == 'rl' else config.name
-  label = panel.folder_name(called, how.panel)
+  label = panel.folder_name(called, how.panel, how.samples, how.look_ahead)
   name = f'evaluate/{label}'
-  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
-  if 'init' in settings['beside']:
-    from early_experience.training import origin  # JAX: processes do without
-
-    settings['beside']['init'] = origin.noted(config.init)
-  if how.policy in rollouts.FOLDERS:
-    trained_by = rollouts.FOLDERS[how.policy]
-    trained = stage.require(workdir, f'{trained_by}/{config.name}')
-    settings['trained'] = files.read_json(trained / stage.SETTINGS)
+  settings = _settings(config, workdir)
   # All that can be wrong is found before the folder is begun with it.
-  slots = min(how.batch_tasks, max(map(len, tasks.values())))
+  most = max(how.batch_tasks // how.samples, 1)
+  slots = min(most, max(map(len, tasks.values())))
   if stage.finished(pathlib.Path(workdir) / name) is None:
-    policy = _policy(config, workdir, slots)
+    policy = policies.load(
+      config,
+      workdir,
+      slots * how.samples,
+      pathlib.Path(workdir) / name,
+      sum(map(len, tasks.values())),
+      cli.confirmed(),
+    )
+    thinking = policies.longer(policy, config, workdir)
   folder = stage.begin(
     workdir, name, settings, absent=absent('evaluate', config)
   )
@@ -91,7 +94,7 @@ def _evaluate(seats, config, workdir):
   if summary is None or (folder / panel.FILE).exists():
     asked = panel.keep(folder, tasks)
   if summary is None:
-    _play(tasks, seats, slots, policy, config, folder)
+    _play(tasks, seats, slots, thinking, config, folder)
     seats.close()  # what follows does without
     found = collections.defaultdict(list)
     for _, record in files.read_jsonl(folder, panel.STEM):
@@ -103,19 +106,15 @@ def _evaluate(seats, config, workdir):
         'policy': how.policy,
         'panel': how.panel,
         'source': source,
-        'settings': how.to_dict(),
+        'settings': settings['evaluate'],
         'splits': {
           split: panel.summarise(found[split], asked[split])
           for split in how.splits
         },
         'set_aside': set_aside.by_reason(folder),
         'world_model': _world_model(policy, config, workdir),
-        'environment_answers': accounting.total(
-          record['answers']
-          for some in found.values()
-          for record in some
-          if 'answers' in record
-        ),
+        'answers': _answers(found, 'policy_answers'),
+        'environment_answers': _answers(found, 'answers'),
       },
     )
   summary = panel.recounted(folder, summary)
@@ -123,9 +122,27 @@ def _evaluate(seats, config, workdir):
     print(line)
   if told := set_aside.told(folder, summary):
     print(f'evaluate {label}{told}')
+  accounting.tell(f'evaluate {label}', summary.get('answers'))
   who = f'evaluate {label}, its environment'
   accounting.tell(who, summary.get('environment_answers'))
   return summary
+
+
+def _settings(config, workdir):
+  """All that the episodes depend on."""
+  how = config.evaluate
+  settings = reads('evaluate', config) | {'env': registry.settings(config.env)}
+  if how.policy == 'served':
+    settings['evaluate']['openai'] = identity(how.openai)
+  if 'init' in settings['beside']:
+    from early_experience.training import origin  # JAX: processes do without
+
+    settings['beside']['init'] = origin.noted(config.init)
+  if how.policy in rollouts.FOLDERS:
+    trained_by = rollouts.FOLDERS[how.policy]
+    trained = stage.require(workdir, f'{trained_by}/{config.name}')
+    settings['trained'] = files.read_json(trained / stage.SETTINGS)
+  return settings
 
 
 def thinks(think: bool | None, workdir) -> bool:
@@ -154,23 +171,6 @@ def _tasks(seats, config):
   if not tasks:
     raise UserError('config.evaluate.splits is empty')
   return source, tasks
-
-
-def _policy(config, workdir, slots):
-  how = config.evaluate
-  if how.policy == 'random':
-    return rollouts.RandomPolicy(config.seed)
-  from early_experience.evaluation import agent  # JAX: processes do without
-
-  decoding = agent.Decoding(
-    seed=config.seed,
-    **{
-      field.name: how[field.name]
-      for field in dataclasses.fields(agent.Decoding)
-      if field.name != 'seed'
-    },
-  )
-  return agent.load(config, workdir, how.policy, config.name, decoding, slots)
 
 
 def _play(tasks, seats, slots, policy, config, folder):
@@ -204,24 +204,27 @@ def _play(tasks, seats, slots, policy, config, folder):
   progress.close()
 
 
+def _answers(found, key):
+  """What language models answered in all episodes; None where none did."""
+  records = (record for some in found.values() for record in some)
+  return accounting.total(r[key] for r in records if key in r)
+
+
 def _id(split, task_id):
   return f'{split}/{task_id}'
 
 
 def _world_model(policy, config, workdir):
-  states = config.evaluate.world_model_states
-  if config.evaluate.policy == 'random' or not states:
+  how, states = config.evaluate, config.evaluate.world_model_states
+  # However many samples decide, it is the same model.
+  if how.policy in policies.NOT_OURS or how.samples > 1 or not states:
     return None
   prepared = stage.require(workdir, 'prepare')
   held_out = set(files.read_json(prepared / 'split.json')['held_out'])
   if not held_out:
     return None
-  # Where nothing was explored there are the expert's own transitions.
-  name = 'summarise' if config.summarise.enabled else 'explore'
-  explored = pathlib.Path(workdir) / name
-  if stage.finished(explored) is None:
-    explored = stage.require(workdir, 'collect')
-  trajectories = [t for t in records.read(explored) if t.task_id in held_out]
+  found = records.read(policies.explored(config, workdir))
+  trajectories = [t for t in found if t.task_id in held_out]
   import jax
 
   from early_experience.evaluation import world_model

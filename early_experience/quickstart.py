@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from early_experience import recipes
 from early_experience.collect import collect
 from early_experience.config import checked, settled
-from early_experience.evaluation import panel
+from early_experience.evaluation import panel, policies
 from early_experience.explore import explore
 from early_experience.reflect import reflect
 from early_experience.report import report
@@ -36,7 +36,7 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
     stage(config, workdir)
   results = {}
   for recipe, own in chosen.items():
-    if recipe != 'random':
+    if own.evaluate.policy not in policies.NOT_OURS:
       train(own, workdir)
     results[recipe] = evaluate(own, workdir)
   report(config, workdir)

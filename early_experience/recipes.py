@@ -37,6 +37,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
 
   `random`: uniform admissible actions, nothing is trained.
   `untrained`: the initial parameters.
+  `prompting`: a model behind `config.evaluate.openai`, told to think and act
+    (ReAct, arXiv 2210.03629) and shown what is admissible; nothing is trained.
   `imitation`: the expert's actions (equation 1).
   `trunk`: actions and observations of the expert's episodes, without branches.
   `world_model_then_imitation`: outcomes first (equation 3), then actions; the
@@ -45,6 +47,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
     many updates as `imitation` (both readings of the paper's budget rule).
   `self_reflection`: rationale, then action (equation 4), with the expert's
     actions; it thinks when it is evaluated.
+  `star`: likewise with thoughts of `config.reflect.openai` as rationales, where
+    it acts as the expert did; in a workdir of its own.
   `joint`: all three objectives in every update.
 
   Raises:
@@ -59,7 +63,14 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
   config.train.stages = RECIPES[recipe](config.budget)
   if recipe in ('random', 'untrained'):
     config.evaluate.policy = recipe
-  if recipe == 'self_reflection':
+  if recipe == 'prompting':
+    config.evaluate.policy = 'served'
+    config.evaluate.constrained = False
+    config.evaluate.openai.prompt = 'react-1'
+    config.evaluate.openai.options = 'options-1'
+  if recipe == 'star':
+    config.reflect.writer = recipe
+  if recipe in ('self_reflection', 'star'):
     config.evaluate.think = True
   return config
 
@@ -127,10 +138,12 @@ def _joint(settings):
 RECIPES = {
   'random': _nothing,
   'untrained': _nothing,
+  'prompting': _nothing,
   'imitation': _imitation,
   'trunk': _trunk,
   'world_model_then_imitation': _world_model_then_imitation,
   'world_model_before_imitation': _world_model_before_imitation,
   'self_reflection': _self_reflection,
+  'star': _self_reflection,
   'joint': _joint,
 }

@@ -16,10 +16,11 @@ from ml_collections import ConfigDict
 
 from early_experience.config import absent, checked, reads
 from early_experience.experience import records
+from early_experience.experience.answer_format import find_format
 from early_experience.experience.records import Rationale, Trajectory
 from early_experience.language import accounting
 from early_experience.language.model import LanguageModel, identity
-from early_experience.reflection import checks, openai_writer
+from early_experience.reflection import checks, openai_writer, star
 from early_experience.reflection.decision import (
   Decision,
   Draft,
@@ -31,6 +32,10 @@ from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside, workers
 
 DROPPED = 'dropped'
+PROMPTS = {
+  'openai': openai_writer.PROMPT,
+  'star': f'{star.PROMPT}+{star.OPTIONS}',
+}
 # Trajectories whose decisions are asked about at once: enough to keep an
 # endpoint busy, few enough to lose little to a kill.
 GROUP = 8
@@ -68,13 +73,13 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
     trajectories = list(records.read(source))
     done = _done(folder)
     todo = [t for t in trajectories if t.task_id not in done]
-    if chosen.writer == 'openai':
+    if chosen.writer != 'grounded':
       decisions = _decisions(config)
       chats = (writer.chat(d) for t in todo for d in decisions(t))
       accounting.announce('reflect', writer.model, chats, cli.confirmed())
   settings = reads('reflect', config)
   if 'openai' in settings:
-    prompt = {'prompt': openai_writer.PROMPT}
+    prompt = {'prompt': PROMPTS[chosen.writer]}
     settings['openai'] = identity(chosen.openai) | prompt
   explored = files.read_json(source / stage.SETTINGS)
   folder = stage.begin(
@@ -109,7 +114,7 @@ def reflect_on(
   kept, dropped = collections.defaultdict(list), []
   for about, draft in zip(decisions, drafts, strict=True):
     text, reason = draft.text, draft.failure
-    if reason is None:
+    if reason is None and not draft.acts:
       text, reason = checks.check(draft.text, about)
     if reason is None:
       kept[about.step].append(Rationale(text, draft.compared, name))
@@ -125,9 +130,10 @@ def reflect_on(
 def _writer(config, workdir):
   if config.reflect.writer == 'grounded':
     return Grounded(config.seed)
-  return openai_writer.OpenAIWriter(
-    LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)
-  )
+  model = LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)
+  if config.reflect.writer == 'star':
+    return star.Star(model, find_format(config.prepare.answer_format))
+  return openai_writer.OpenAIWriter(model)
 
 
 def _done(folder):
@@ -158,7 +164,7 @@ def _run(writer, config, todo):
   """Yields (trajectories, for each its record and what was dropped)."""
   chosen, cluster = config.reflect, config.cluster
   write = functools.partial(_write, writer, _decisions(config))
-  if chosen.writer == 'openai':  # asks many at once by itself, and may refuse
+  if chosen.writer != 'grounded':  # asks many at once by itself, and may refuse
     for start in range(0, len(todo), GROUP):
       group = todo[start : start + GROUP]
       yield group, write(group)
@@ -175,8 +181,8 @@ def _decisions(config):
   chosen = config.reflect
   return functools.partial(
     decisions_of,
-    k=chosen.k,
-    per_alternative=chosen.per_alternative,
+    k=0 if chosen.writer == 'star' else chosen.k,
+    per_alternative=chosen.per_alternative and chosen.writer != 'star',
     seed=config.seed,
     invalid=chosen.invalid,
     max_steps=chosen.max_steps,

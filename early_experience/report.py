@@ -23,6 +23,7 @@ SCRIPTS = (
   'tables.js',
   'curves.js',
   'reinforcement.js',
+  'samples.js',
   'explorer.js',
   'page.js',
 )

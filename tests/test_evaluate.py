@@ -151,6 +151,20 @@ def test_every_policy_gets_the_same_tasks(workdir, summaries):
   assert played[0] == played[1] == played[2]
 
 
+def test_samples_are_looked_ahead_from_beside_the_evaluation_itself(
+  workdir, summaries
+):
+  longer = {'samples': 2, 'look_ahead': True, 'temperature': 0.5}
+  config = config_of(tasks=4, max_outcome_tokens=16, **longer)
+  summary = evaluate.evaluate_in(make, config, workdir)
+  found = [json.loads(line) for line in lines(workdir, 'trained-look2')]
+  assert len(found) == summary['splits']['test']['tasks'] == 4
+  votes = [sum(s['votes'].values()) for r in found for s in r['steps']]
+  assert set(votes) <= {1, 2} and 2 in votes
+  assert summary['name'] == 'trained' and summary['world_model'] is None
+  assert summary['settings']['samples'] == 2
+
+
 def test_a_stopped_evaluation_goes_on_where_it_was(workdir, summaries, capsys):
   folder = workdir / 'evaluate' / 'trained'
   whole = lines(workdir, 'trained')

@@ -34,6 +34,16 @@ def test_a_text_that_is_no_unicode_is_mended(tmp_path):
     assert answer.text == 'a ? b'
 
 
+@pytest.mark.parametrize('name', ['reasoning_content', 'reasoning'])
+def test_thoughts_that_a_server_took_out_are_known_and_not_said(tmp_path, name):
+  message = {'content': 'look', name: 'Why not.'}
+  body = {'choices': [{'message': message}]}
+  (answer,), _ = asks(tmp_path, lambda *_: (200, body), [say('a')])
+  assert (answer.text, answer.thought) == ('look', 'Why not.')
+  (again,), sent = asks(tmp_path, lambda *_: '', [say('a')])
+  assert again.thought == 'Why not.' and not sent
+
+
 HTML = '<!doctype html><html><body>502 Bad gateway</body></html>'
 
 

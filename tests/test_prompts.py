@@ -16,7 +16,8 @@ from early_experience.runtime.errors import UserError
 def test_every_prompt_is_named_by_its_version_and_used():
   files = importlib.resources.files(prompts).iterdir()
   names = {f.name[:-4] for f in files if f.name.endswith('.txt')}
-  assert names == {'proposer-1', summarise.PROMPT, openai_writer.PROMPT}
+  acting = {'act-1', 'react-1', 'long-1', 'options-1', 'proposer-1'}
+  assert names == acting | {summarise.PROMPT, openai_writer.PROMPT}
   assert all(name.rpartition('-')[2].isdigit() for name in names)
 
 
@@ -55,7 +56,7 @@ def test_the_proposers_prompt_lists_what_can_be_done_where_it_is_known():
 
 def test_a_prompt_that_there_is_not_ends_in_one_line():
   with pytest.raises(
-    UserError, match="openai.prompt is 'proposer', not one of: proposer-1, "
+    UserError, match="openai.prompt is 'proposer', not one of: .*proposer-1, "
   ):
     opening(None, prompt='proposer')
   with pytest.raises(UserError, match='openai has both system and prompt'):

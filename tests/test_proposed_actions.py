@@ -2,7 +2,7 @@
 
 import pytest
 
-from early_experience.exploration.served import action_in
+from early_experience.language.acting import action_in
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import tempfile
 
 import pytest
 
-from early_experience import collect, explore
+from early_experience import collect, evaluate, explore
+from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.work import workers
-from tests import waiting
+from tests import test_served_policy, waiting
+from tests.fake_endpoint import FakeEndpoint
 from tests.test_suspects import dies_at_first
 from tests.test_workers import set_aside, settings, start, written
 from tests.toy_env import ToyEnv
@@ -89,3 +91,58 @@ def test_no_cluster_is_said_in_one_line(tmp_path):
   config.cluster.address = '127.0.0.1:1'
   with pytest.raises(UserError, match='address=127.0.0.1:1: no Ray cluster'):
     collect.collect(config, tmp_path)
+
+
+def chance(address='', **kwargs):
+  config = settings(**kwargs)
+  config.name, config.evaluate.policy = 'chance', 'random'
+  config.evaluate.splits, config.evaluate.max_steps = ('test',), 3
+  config.evaluate.batch_tasks = 5
+  config.cluster.update(address=address, unit_timeout_seconds=3.0, tries=1)
+  return config
+
+
+def test_episodes_are_played_on_the_cluster_as_they_are_here(tmp_path, address):
+  evaluate.evaluate_in(ToyEnv, chance(), str(tmp_path / 'here'))
+  # Each hurts those beside it, and none is to blame for good.
+  config = chance(
+    address,
+    faults={'test-1': 'kill', 'test-2': 'hang'},
+    once=str(tmp_path / 'marks'),
+  )
+  (tmp_path / 'marks').mkdir()
+  summary = evaluate.evaluate(config, str(tmp_path / 'run'))
+  assert len(list((tmp_path / 'marks').iterdir())) == 2
+  assert summary['set_aside'] == {}
+  assert played(tmp_path / 'run') == played(tmp_path / 'here')
+
+
+@pytest.mark.slow
+def test_an_episode_that_kills_its_actor_each_time_is_set_aside(
+  tmp_path, address
+):
+  config = chance(address, faults={'test-1': 'vanish', 'test-2': 'hang'})
+  summary = evaluate.evaluate(config, str(tmp_path))
+  assert summary['set_aside'] == {'crash': 1, 'hang': 1}
+  aside = set_aside(tmp_path / 'evaluate' / 'chance')
+  assert set(aside) == {'test/test-1', 'test/test-2'}
+  assert len(played(tmp_path)) == 6
+
+
+def played(workdir):
+  found = files.read_jsonl(workdir / 'evaluate' / 'chance', 'rollouts')
+  return sorted((r for _, r in found), key=lambda r: r['task_id'])
+
+
+def test_a_served_model_plays_on_the_cluster_and_is_asked_from_here(
+  tmp_path, address
+):
+  pytest.importorskip('openai')
+  config = test_served_policy.settings()
+  config.env.name = 'tests.toy_env:ToyEnv'
+  config.cluster.address = address
+  with FakeEndpoint(test_served_policy.expert) as endpoint:
+    config.evaluate.openai.base_url = endpoint.url
+    summary = evaluate.evaluate(config, str(tmp_path))
+  assert summary['splits']['test']['success']['count'] == 6
+  assert (tmp_path / 'answers.sqlite').exists()

@@ -93,6 +93,30 @@ def test_a_value_that_is_not_finite_is_unknown(tmp_path):
   ]
 
 
+def test_success_over_samples_is_on_the_page(chrome, page, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(page.parent.parent, workdir)
+  for samples in (3, 9):
+    folder = workdir / 'evaluate' / f'joint-vote{samples}'
+    shutil.copytree(workdir / 'evaluate' / 'joint', folder)
+    path = folder / stage.SUMMARY
+    how = {'samples': samples, 'temperature': 0.5}
+    files.write_json(path, files.read_json(path) | {'settings': how})
+  report(CONFIG, str(workdir))
+  made = workdir / 'report' / 'index.html'
+  chrome.get(made.as_uri())
+  assert len(find(chrome, '#samples .charts polyline')) == 2, 'one a split'
+  rows = find(chrome, '#samples tbody tr:not(.group)')
+  assert [row.text.split()[:2] for row in rows[:3]] == [
+    ['joint', '1'],
+    ['joint-vote3', '3'],
+    ['joint-vote9', '9'],
+  ]
+  assert chrome.get_log('browser') == []
+  chrome.get(page.as_uri())
+  assert not find(chrome, '#samples'), 'where nothing was sampled'
+
+
 def test_what_reinforcement_came_to_is_on_the_page(chrome, page, tmp_path):
   workdir = tmp_path / 'run'
   shutil.copytree(page.parent.parent, workdir)

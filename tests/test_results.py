@@ -119,6 +119,34 @@ def test_each_panel_is_told_by_itself():
   assert lines[1].startswith(f'{says} panel (')
 
 
+def test_success_stands_beside_the_number_of_samples():
+  def sampled(count, samples, ahead=False, **settings):
+    how = {'samples': samples, 'look_ahead': ahead, **settings}
+    return summary(count, 10) | {'name': 'joint', 'settings': how}
+
+  served = {'openai': {'temperatures': [], 'temperature': 0.3}}
+  found = {
+    'old': summary(1, 10),
+    'joint': sampled(5, 1, temperature=0.0),
+    'joint-vote9': sampled(7, 9, temperature=0.5),
+    'joint-vote3': sampled(6, 3, temperature=0.5),
+    'joint-look3': sampled(8, 3, ahead=True, temperature=0.5),
+    'api-vote3': sampled(4, 3, **served) | {'name': 'api', 'policy': 'served'},
+  }
+  told = [
+    [(p['evaluation'], p['samples'], p['temperature'], p['count']) for p in ps]
+    for ps in (line['points'] for line in results.over_samples(found))
+  ]
+  one = ('joint', 1, 0.0, 5)
+  assert told == [
+    [one, ('joint-vote3', 3, 0.5, 6), ('joint-vote9', 9, 0.5, 7)],
+    [one, ('joint-look3', 3, 0.5, 8)],
+    [('api-vote3', 3, 0.3, 4)],
+  ]
+  (line, *_) = results.over_samples(found)
+  assert line['tasks'] == 'un seen tasks'
+
+
 def test_an_evaluation_of_an_older_version_is_counted_anew(tmp_path):
   workdir = tiny_workdir.build(tmp_path / 'run', trajectories=2, tasks=9)
   new = results.evaluations(workdir)

@@ -1,4 +1,4 @@
-"""An exported model behind real servers, asked by `explore` and `reflect`.
+"""An exported model behind real servers, asked by the stages that ask one.
 
 Each server is tried that is installed; see real_servers.py.
 """
@@ -7,12 +7,13 @@ import json
 
 import pytest
 
-from early_experience import collect, convert, explore, reflect
+from early_experience import collect, convert, evaluate, explore, reflect
 from early_experience.config import default
 from early_experience.experience import conversation, render
 from early_experience.experience.answer_format import find_format
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel
+from early_experience.runtime import files
 from early_experience.tokenizers import saved
 from tests import real_servers
 from tests.toy_env import ToyEnv
@@ -120,3 +121,26 @@ def test_the_server_says_what_our_own_decoder_says(config, server):
   )
   assert len(set(own)) == len(chats) and all(map(len, own))
   assert served == own
+
+
+def test_it_plays_as_the_same_model_plays_here(config, server, tmp_path):
+  config.evaluate.policy = 'served'
+  config.evaluate.splits, config.evaluate.tasks = ('test',), 4
+  config.evaluate.max_steps = 2
+  asked = config.evaluate.openai
+  asked.update(config.explore.openai.to_dict() | {'temperature': 0.0})
+  played = {}
+  for name in ('there', 'here'):
+    if name == 'here':
+      ours = {'base_url': '', 'model': '', 'checkpoint': f'{server[1]}/ours'}
+      asked.update(ours)
+    config.name = name
+    summary = evaluate.evaluate_in(ToyEnv, config, tmp_path)
+    assert summary['answers']['requests'] == 8
+    found = files.read_jsonl(tmp_path / 'evaluate' / name, 'rollouts')
+    played[name] = {
+      record['task_id']: [s['action'].rstrip('\ufffd') for s in record['steps']]
+      for _, record in found
+    }
+  assert played['there'] == played['here']
+  assert all(len(actions) == 2 for actions in played['here'].values())

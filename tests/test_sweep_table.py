@@ -62,6 +62,10 @@ def test_a_panel_has_columns_of_its_own(tmp_path):
   tiny_workdir.build(evaluated.parent, trajectories=2, tasks=8)
   (evaluated / 'joint').rename(evaluated / 'joint-dev')
   summary = evaluated / 'joint-dev' / stage.SUMMARY
-  files.write_json(summary, files.read_json(summary) | {'panel': 'dev'})
+  named = {'panel': 'dev', 'name': 'joint'}
+  files.write_json(summary, files.read_json(summary) | named)
   (row,) = table.rows(tmp_path)
   assert row['seen:dev/n'] == 8 and 'seen/n' not in row
+  (evaluated / 'joint-dev').rename(evaluated / 'joint-vote3-dev')
+  (row,) = table.rows(tmp_path)
+  assert row['seen:vote3-dev/n'] == 8 and 'seen:dev/n' not in row

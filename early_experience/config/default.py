@@ -54,7 +54,7 @@ def define() -> ConfigDict:
 
   # Who does the work of collect and explore, and plays for evaluate; see work/.
   config.cluster = ConfigDict()
-  # Of a Ray cluster; '' = processes of this machine, as always in evaluate.
+  # Of a Ray cluster; '' = processes of this machine, as always in rl.
   config.cluster.address = ''
   # Of this machine; 0 = one for each core.
   config.cluster.workers = number(0, '[0, inf)')
@@ -99,7 +99,9 @@ def define() -> ConfigDict:
   config.summarise.openai = define_endpoint(temperature=0.0, max_tokens=160)
 
   config.reflect = ConfigDict()
-  config.reflect.writer = choice('grounded', 'openai')
+  # star: what config.reflect.openai thinks where it acts as the expert did,
+  # without any outcome (paper, 6.4); k is of no account then.
+  config.reflect.writer = choice('grounded', 'openai', 'star')
   # Alternatives a rationale weighs; paper, B.1.
   config.reflect.k = number(3, '[0, inf)')
   # Longer episodes are left out; 0 = none (B.2).
@@ -188,7 +190,10 @@ def define() -> ConfigDict:
   config.train.profile_steps = numbers((0, 0), '[0, inf)', int)
 
   config.evaluate = ConfigDict()
-  config.evaluate.policy = choice('trained', 'untrained', 'random', 'rl')
+  # served: a model that config.evaluate.openai names, asked for each action.
+  config.evaluate.policy = choice(
+    'trained', 'untrained', 'random', 'rl', 'served'
+  )
   config.evaluate.splits = ('seen', 'unseen')
   config.evaluate.tasks = number(128, '[0, inf)')  # of each split; 0 = all
   # The last two are halves of a split without a common task, drawn by the ids.
@@ -203,10 +208,27 @@ def define() -> ConfigDict:
   config.evaluate.think = config_dict.placeholder(bool)
   config.evaluate.max_action_tokens = number(32, '[1, inf)')
   config.evaluate.max_thought_tokens = number(128, '[1, inf)')
-  # Episodes side by side.
+  # Episodes side by side, or samples of them.
   config.evaluate.batch_tasks = number(64, '[1, inf)')
+  # Of each decision, thought and action; most of them decide, and it goes to
+  # evaluate/NAME-voteN. With a temperature above 0; not in `rl`.
+  config.evaluate.samples = number(1, '[1, inf)')
+  # The policy foretells what each would lead to, and those that come to nothing
+  # do not vote; to evaluate/NAME-lookN. See evaluation/look_ahead.py.
+  config.evaluate.look_ahead = False
+  config.evaluate.max_outcome_tokens = number(64, '[1, inf)')
   # Held-out states; 0 = none.
   config.evaluate.world_model_states = number(256, '[0, inf)')
+  # Of `served`. It reads and writes as a policy trained here does
+  # (config.prepare.answer_format); its temperature is this one, and it thinks
+  # where it was trained or is told to.
+  config.evaluate.openai = define_endpoint(temperature=0.0, max_tokens=512)
+  # As in explore.openai: what tells another model how to act, such as act-1, or
+  # react-1, which has it think first. And what lists the admissible actions
+  # behind each observation: '' = nothing does, or options-1.
+  config.evaluate.openai.system = ''
+  config.evaluate.openai.prompt = ''
+  config.evaluate.openai.options = ''
 
   config.rl = define_rl()
 

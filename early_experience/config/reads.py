@@ -25,6 +25,12 @@ FREE_TRAIN = (
 )
 FREE_MODEL = ('remat', 'attention', 'attention_block', 'loss_chunk')
 FREE_RL = ('checkpoint_every', 'keep_checkpoints')
+# Of evaluation, how a model of ours is decoded and measured.
+DECODING = (
+  'constrained', 'temperature', 'think', 'max_action_tokens',
+  'max_thought_tokens', 'world_model_states', 'look_ahead',
+  'max_outcome_tokens',
+)  # fmt: skip
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (
   'base_url', 'token_limit', 'cache', 'concurrency', 'retries',
@@ -86,8 +92,10 @@ def _summarise(config):
 
 def _reflect(config):
   found = _without(('openai',), config.reflect)
-  if config.reflect.writer == 'openai':
+  if config.reflect.writer != 'grounded':
     found['openai'] = answers(config.reflect.openai)
+  if config.reflect.writer == 'star':
+    found['answer_format'] = config.prepare.answer_format
   return {'seed': config.seed, 'summarised': config.summarise.enabled, **found}
 
 
@@ -135,18 +143,24 @@ def _rl(config):
 
 def _evaluate(config):
   how, beside = config.evaluate, {}
-  if how.policy == 'untrained':
-    beside['init'] = config.init.to_dict()
-  if how.policy != 'random' and how.world_model_states:
-    beside['world_model'] = config.prepare.world_model
-    beside['summarised'] = config.summarise.enabled
-  return {
+  served = how.policy == 'served'
+  evaluate = _without(('openai', *(DECODING if served else ())), how)
+  found = {
     'seed': config.seed,
     'env': config.env.to_dict(),
-    'model': config.model.to_dict(),
-    'evaluate': how.to_dict(),
+    'evaluate': evaluate,
     'beside': beside,
   }
+  if served:
+    evaluate['openai'] = answers(how.openai)
+    beside['answer_format'] = config.prepare.answer_format
+    return found
+  if how.policy == 'untrained':
+    beside['init'] = config.init.to_dict()
+  if how.policy != 'random' and (how.world_model_states or how.look_ahead):
+    beside['world_model'] = config.prepare.world_model
+    beside['summarised'] = config.summarise.enabled
+  return found | {'model': config.model.to_dict()}
 
 
 def _without(keys, settings):

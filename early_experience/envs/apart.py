@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from early_experience.envs import own
 from early_experience.envs.interface import Task
 from early_experience.runtime.errors import UserError
-from early_experience.work import hosts
+from early_experience.work import hosts, local
 from early_experience.work.units import Failure
 
 _TRIES = 3  # of a question whose process dies
@@ -30,6 +30,24 @@ def seats(config: ConfigDict, count: int) -> hosts.Hosts:
   """
   make = functools.partial(own.make, config.env.to_json())
   return hosts.Hosts(make, count, config.cluster.unit_timeout_seconds)
+
+
+def seats_anywhere(config: ConfigDict, most: int) -> hosts.Hosts:
+  """Likewise, on the cluster of `config.cluster.address` where it has one.
+
+  Args:
+    config: as for `seats`.
+    most: environments that are wanted at a time.
+
+  Raises:
+    UserError: the cluster cannot be used.
+  """
+  if not config.cluster.address:
+    return seats(config, local.count(config.cluster))
+  from early_experience.work import ray_hosts  # an extra
+
+  make = functools.partial(own.make, config.env.to_json())
+  return ray_hosts.RayHosts(make, config.cluster, most)
 
 
 def ask(seats: hosts.Hosts | hosts.Here, name: str, function: Callable) -> Any:

@@ -10,13 +10,9 @@ from ml_collections import ConfigDict
 
 from early_experience.decoding import decode
 from early_experience.decoding.contexts import Contexts
-from early_experience.evaluation.rollouts import (
-  FOLDERS,
-  Decision,
-  Request,
-  Said,
-  nothing_admissible,
-)
+from early_experience.evaluation import written
+from early_experience.evaluation.decisions import Decision, Request, Said
+from early_experience.evaluation.rollouts import FOLDERS
 from early_experience.experience import render
 from early_experience.model import config as model_config
 from early_experience.model import sharding
@@ -130,7 +126,7 @@ class Agent:
     """
     how, contexts = self._decoding, self._contexts
     scripts = [request and request.script for request in requests]
-    keys = [f'{how.seed}/{r.key}' if r else '' for r in requests]
+    keys = [f'{how.seed}/{r.chance}' if r else '' for r in requests]
     thoughts, ends, patience = [None] * len(requests), {}, _PATIENCE
     said: list[tuple[Said, ...]] = [()] * len(requests)
     with jax.set_mesh(self.mesh):
@@ -156,7 +152,7 @@ class Agent:
       decisions[i] = actions[i]
       if not isinstance(actions[i], Failure):
         ids, logps = contexts.said[i]
-        act = Said('action', ids, logps, _allowed(choices[i], ids))
+        act = Said('action', ids, logps, written.allowed(choices[i], ids))
         decisions[i] = Decision(actions[i], thoughts[i], said=(*said[i], act))
     for i, failure in ends.items():
       decisions[i] = failure or Decision(None, thoughts[i], 'out_of_context')
@@ -196,6 +192,24 @@ class Agent:
             proposals[i].append(text)
     return proposals
 
+  def foretell(
+    self, scripts: Sequence[render.Script | None], max_tokens: int
+  ) -> list[str | None]:
+    """The likeliest observation after each script, which an action ends.
+
+    None is the answer to None, and where a script is too long.
+    """
+    with jax.set_mesh(self.mesh):
+      prompts, _ = self._prompts(scripts, 'observation')
+      logits_BV, ready = self._contexts.read(prompts, patience=1.0)
+      texts = self._contexts.write(logits_BV, ready, [], max_tokens, 0.0)
+    return [
+      self.tokenizer.decode(texts[row])
+      if ready[row] and not self._contexts.overflows(row)
+      else None
+      for row in range(len(scripts))
+    ]
+
   def _prompts(self, scripts, role):
     """Ids for each row to read (None: nothing), and the rows that end.
 
@@ -234,18 +248,20 @@ class Agent:
 
     And among which actions, by their ids, it was chosen; None: all.
     """
-    how = self._decoding
+    how, most = self._decoding, self._decoding.max_action_tokens
     rows = range(self._contexts.rows)
     if not how.constrained:
       texts = self._contexts.write(
-        logits_BV, ready, keys, how.max_action_tokens, how.temperature
+        logits_BV, ready, keys, most, how.temperature
       )
       decode_answer = self.tokenizer.decode_answer
       return [decode_answer(ids, 'action') for ids in texts], [
         None for _ in rows
       ]
     found = [
-      self._choices(requests[row], scripts[row]) if ready[row] else {}
+      written.choices(self.tokenizer, requests[row], scripts[row], most)
+      if ready[row]
+      else {}
       for row in rows
     ]
     failed = [isinstance(found[row], Failure) for row in rows]
@@ -253,42 +269,10 @@ class Agent:
     trie = decode.Trie.build([list(choice) for choice in choices])
     active = ready & ~np.array(failed)
     texts = self._contexts.write(
-      logits_BV, active, keys, how.max_action_tokens, how.temperature, trie
+      logits_BV, active, keys, most, how.temperature, trie
     )
     stop = self.tokenizer.stop_ids[0]
     return [
       found[row] if failed[row] else choices[row].get((*texts[row], stop))
       for row in rows
     ], choices
-
-  def _choices(self, request, script):
-    """The admissible actions by their ids, written after a script."""
-    if not request.admissible:
-      return nothing_admissible(request, 'evaluate.constrained=True')
-    write = lambda action: self.tokenizer.encode_answer(
-      script, 'action', action
-    )
-    choices = units.attempt(
-      lambda actions: {tuple(write(a)): a for a in actions}, request.admissible
-    )
-    if isinstance(choices, Failure):
-      return dataclasses.replace(choices, reason='cannot be shown')
-    longest, most = max(choices, key=len), self._decoding.max_action_tokens
-    if len(longest) > most:
-      return Failure(
-        'action too long',
-        f'config.evaluate.max_action_tokens={most} cannot hold an admissible'
-        f' action of {len(longest)} tokens at {request.key}:'
-        f' {choices[longest][:80]!r}',
-      )
-    return choices
-
-
-def _allowed(choices, ids):
-  """For each token of an answer, what could be said there; None: anything."""
-  if choices is None:
-    return None
-  return [
-    sorted({other[i] for other in choices if other[:i] == tuple(ids[:i])})
-    for i in range(len(ids))
-  ]

@@ -55,9 +55,13 @@ def choose(tasks: Sequence[Task], count: int, panel: str = ALL) -> list[Task]:
   return [task for _, _, task in turns][: count or None]
 
 
-def folder_name(policy: str, panel: str) -> str:
-  """Of an evaluation, below `evaluate/`: each panel has its own."""
-  return policy if panel == ALL else f'{policy}-{panel}'
+def folder_name(
+  policy: str, panel: str, samples: int = 1, look_ahead: bool = False
+) -> str:
+  """Of an evaluation, below `evaluate/`: each panel and way has its own."""
+  way = 'look' if look_ahead else 'vote'
+  name = policy if samples == 1 else f'{policy}-{way}{samples}'
+  return name if panel == ALL else f'{name}-{panel}'
 
 
 def keep(folder: pathlib.Path, tasks: Mapping[str, Sequence[Task]]) -> Asked:

@@ -99,6 +99,72 @@ def announce(
     )
 
 
+class Meter:
+  """Holds a stage to its limits where what it will ask is not known before.
+
+  Args:
+    stage: its name.
+    model: a `LanguageModel`.
+    confirmed: the user said --yes.
+    spent: what `total` gave of what the stage has done before.
+  """
+
+  def __init__(
+    self, stage: str, model, confirmed: bool = False, spent: dict | None = None
+  ):
+    self._stage, self._model, self._confirmed = stage, model, confirmed
+    spent = spent or {}
+    self._in = spent.get('input_tokens', 0)
+    self._out = spent.get('output_tokens', 0)
+
+  def announce(self, most: int, each: int) -> None:
+    """Says what is known of what will be asked.
+
+    Args:
+      most: answers that may be wanted.
+      each: tokens of one, at most.
+    """
+    prices, tokens = self._model.prices, most * each
+    print(
+      f'{self._stage}: wants at most {most:,} answers of {self._model.name}, of'
+      f' {tokens:,} tokens and cost {prices.cost(0, tokens):,.2f} at most; how'
+      ' many tokens it will read is not known before'
+      + self._limits(' (it ends above {})')
+    )
+
+  def add(self, answers: Iterable[Answer | Failure]) -> None:
+    """Counts answers.
+
+    Raises:
+      UserError: they are above a limit, and the user did not say --yes.
+    """
+    counted = count(answers, self._model.prices)
+    self._in += counted['input_tokens']
+    self._out += counted['output_tokens']
+    prices, tokens = self._model.prices, self._in + self._out
+    cost = prices.cost(self._in, self._out)
+    above = prices.max_cost and cost > prices.max_cost
+    above = above or prices.max_tokens and tokens > prices.max_tokens
+    if above and not self._confirmed:
+      raise UserError(
+        f'{self._stage} has taken {tokens:,} tokens and cost {cost:,.2f}:'
+        f'{self._limits(" above {}")}; what was answered is kept: repeat the'
+        ' command with --yes to go on'
+      )
+
+  def _limits(self, text):
+    prices = self._model.prices
+    limits = [
+      f'{self._model.where}.{name}={value:g}'
+      for name, value in (
+        ('max_cost', prices.max_cost),
+        ('max_total_tokens', prices.max_tokens),
+      )
+      if value and not self._confirmed
+    ]
+    return text.format(' or '.join(limits)) if limits else ''
+
+
 def count(answers: Iterable[Answer | Failure], prices: Prices) -> dict:
   """Counts answers, as JSON. Tokens are of those alone that cost something."""
   counts, failed = dict.fromkeys(_COUNTS, 0), collections.Counter()

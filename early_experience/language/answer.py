@@ -28,6 +28,7 @@ class Answer:
 
   Attributes:
     text: what the model said, once, and not what it thought.
+    thought: what it thought before, where its server leaves that in.
     truncated: it was cut off at `max_tokens`.
     doubled: it was said twice, and the second time was cut away.
     input_tokens: of the request, as whoever answered counts them.
@@ -43,6 +44,7 @@ class Answer:
   output_tokens: int = 0
   cached: bool = False
   retries: int = 0
+  thought: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,11 @@ def judged(answer: Answer | Failure) -> Answer | Failure:
     # What was cut off is then a copy of what is kept.
     cut = answer.truncated and not doubled
     return dataclasses.replace(
-      answer, text=text, truncated=cut, doubled=doubled
+      answer,
+      text=text,
+      truncated=cut,
+      doubled=doubled,
+      thought=_unspoken(answer.text),
     )
   reason = 'truncated' if answer.truncated else 'empty'
   return Failure(
@@ -95,6 +101,14 @@ def spoken(text: str) -> str:
   Not every server takes them out.
   """
   return text.rpartition('</think>')[2].partition('<think>')[0].lstrip('\n')
+
+
+def _unspoken(text):
+  """What `spoken` leaves out of an answer."""
+  before, _, after = text.rpartition('</think>')
+  return (
+    (before or after.partition('<think>')[2]).replace('<think>', '').strip()
+  )
 
 
 def halved(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import json
 import os
+import re
 import urllib.parse
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,8 @@ KEY = 'OPENAI_API_KEY'
 BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4  # of estimates; English, most tokenizers
 # Seconds before a retry: the longest that the library obeys, and that we do.
 LIBRARY_WAITS, MOST_WAITS = 60, 3600
+# How servers say that a request is longer than their model reads.
+_TOO_LONG = re.compile(r'context.length|prompt is too long', re.IGNORECASE)
 # What no retry mends and every other request would meet too.
 _HOPELESS = {
   401: f'the key in {KEY} is refused',
@@ -161,7 +164,8 @@ class Endpoint:
         return await self._ask(client, messages, temperature, waits + 1)
       if status >= 500:
         return failed('server', error, retries)
-      return failed('refused', error, remedy=self._remedy(str(error)))
+      reason = 'too long' if _TOO_LONG.search(str(error)) else 'refused'
+      return failed(reason, error, remedy=self._remedy(str(error)))
     except self._openai.APITimeoutError as error:
       return failed('timeout', error, retries)
     except self._openai.APIConnectionError as error:
@@ -185,9 +189,13 @@ class Endpoint:
     """The answer in a chat completion; whatever else it is, an exception."""
     completion = json.loads(body)
     choice = completion['choices'][0]
-    text = choice['message'].get('content') or ''
+    message = choice['message']
+    text = message.get('content') or ''
     if not isinstance(text, str):
       raise TypeError('the content is no text')
+    for key in ('reasoning_content', 'reasoning'):  # of vLLM, and of newer ones
+      if isinstance(message.get(key), str) and '</think>' not in text:
+        text = f'<think>{message[key]}</think>{text}'
     used = completion.get('usage') or {}
     tokens = [used.get(f'{k}_tokens') for k in ('prompt', 'completion')]
     # Half a surrogate pair is JSON, but no text on disk.

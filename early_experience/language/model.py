@@ -83,13 +83,21 @@ class LanguageModel:
     path = settings.cache or (workdir and f'{workdir}/{cache_lib.FILE}')
     self._cache = Cache(path or ':memory:')
     self._answered = False  # whether anything was, so far
+    self._failed = 0  # since then
     self._replies = []
 
-  def ask(self, chats: Sequence[Chat]) -> list[Answer | Failure]:
+  def ask(
+    self, chats: Sequence[Chat], hopeless: int = 1
+  ) -> list[Answer | Failure]:
     """Answers each chat, from disk where it was answered before.
 
     Chats that are the same in all (at temperature 0, whatever their samples)
     are asked once.
+
+    Args:
+      chats: to be answered.
+      hopeless: failures without an answer between them, here and before, that
+        speak against a model which has answered. No connection always does.
 
     Raises:
       UserError: the model refuses us, or is down: not one answer came.
@@ -112,7 +120,7 @@ class LanguageModel:
     asked = [(first[name], self._temperature(first[name])) for name in new]
     self._answered |= len(new) < len(found)
     answers = self._backend.answer(asked, keep) if new else []
-    self._check(answers)
+    self._check(answers, hopeless)
     found |= dict(zip(new, answers, strict=True)) | earlier
     result = []
     for name in requests:
@@ -161,14 +169,18 @@ class LanguageModel:
       requests, cached, tokens, most, self.prices.cost(tokens, most)
     )
 
-  def _check(self, answers):
+  def _check(self, answers, hopeless):
     """Ends it where all answers speak against the model.
 
     One that has answered before may refuse some requests: those too long, for
     instance.
     """
-    self._answered |= any(isinstance(answer, Answer) for answer in answers)
+    some = any(isinstance(answer, Answer) for answer in answers)
+    self._answered |= some
+    self._failed = 0 if some else self._failed + len(answers)
     excused = {'too long', 'refused'} if self._answered else {'too long'}
+    if self._answered and self._failed < hopeless:
+      excused |= {'rate limit', 'timeout', 'server', 'malformed'}
     if answers and all(
       isinstance(answer, Failure) and answer.reason not in excused
       for answer in answers

@@ -69,12 +69,15 @@ class Draft:
     compared: actions of the alternatives it weighed.
     failure: why there is no text to use, where there is none.
     answer: of the language model, where one wrote it.
+    acts: its writer took the action itself, as an agent: so it knows nothing
+      that an agent does not, and need not say what it decides for.
   """
 
   text: str
   compared: tuple[str, ...]
   failure: str | None = None
   answer: Answer | Failure | None = None
+  acts: bool = False
 
 
 def decisions_of(

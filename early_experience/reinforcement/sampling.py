@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from early_experience.envs.interface import Task
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
+from early_experience.evaluation.decisions import Decision, Said
 from early_experience.model.config import ModelConfig
 from early_experience.reinforcement import members
 from early_experience.tokenizers.interface import Tokenizer
@@ -133,12 +134,12 @@ class _Noted:
 
   def __init__(self, policy):
     self._policy = policy
-    self.said: dict[str, tuple[rollouts.Said, ...]] = {}
+    self.said: dict[str, tuple[Said, ...]] = {}
 
   def act(self, requests):
     decisions = self._policy.act(requests)
     for request, decision in zip(requests, decisions, strict=True):
-      if request and isinstance(decision, rollouts.Decision):
+      if request and isinstance(decision, Decision):
         self.said[request.key] = decision.said
     return decisions
 

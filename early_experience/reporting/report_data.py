@@ -63,6 +63,7 @@ def gather(workdir, seed: int) -> dict:
     'conclusions': results.conclusions(summaries, pairs),
     'results': summaries,
     'paired': pairs,
+    'samples': results.over_samples(summaries),
     'curves': {name: thin(log, POINTS) for name, log in logs.items()},
     'ends': {name: log_lines.end(log) for name, log in logs.items()},
     'reinforcement': {

@@ -13,7 +13,11 @@ from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 
 REFERENCE = 'imitation'  # what the others are to be better than
-_KINDS = ('random', 'untrained')  # baselines stand before trained policies
+_KINDS = (
+  'random',
+  'untrained',
+  'served',
+)  # baselines stand before trained policies
 _ROLLOUT = {
   'task_id': str,
   'split': str,
@@ -101,6 +105,38 @@ def comparisons(
   return pairs
 
 
+def over_samples(results: dict[str, dict]) -> list[dict]:
+  """Success by the number of samples that decide.
+
+  Args:
+    results: as `evaluations` returns them.
+
+  Returns:
+    For each policy that was sampled several times, each way to decide and each
+    group of tasks: `tasks` in words and `points`, fewest samples first, one an
+    evaluation: `evaluation`, `samples`, `temperature` and its rate. One sample
+    is decided by in every way.
+  """
+  lines = {}
+  for name, of in results.items():
+    how = of.get('settings') or {}
+    samples, ahead = how.get('samples', 1), how.get('look_ahead', False)
+    model = how.get('openai', how)
+    heat = model.get('temperatures') or model.get('temperature', 0.0)
+    for split, counts in of['splits'].items():
+      which = of.get('panel', panel.ALL)
+      key = _tasks(split, which), of.get('name', name), of['policy']
+      point = {'evaluation': name, 'samples': samples, 'temperature': heat}
+      for way in {ahead} if samples > 1 else (False, True):
+        line = lines.setdefault((*key, way), [])
+        line.append(point | counts['success'])
+  return [
+    {'tasks': tasks, 'points': sorted(points, key=lambda p: p['samples'])}
+    for (tasks, *_), points in lines.items()
+    if any(point['samples'] > 1 for point in points)
+  ]
+
+
 def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
   """Sentences on who is ahead of imitation, by how much, and on what.
 
@@ -121,12 +157,16 @@ def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
       if (of.get('panel', panel.ALL), of['policy']) == (which, 'trained')
       and split in of['splits']
     }
-    of_panel = '' if which == panel.ALL else f' of the {which} panel'
-    tasks = f'{split.replace("_", " ")} tasks{of_panel}'
+    tasks = _tasks(split, which)
     base = panel.folder_name(REFERENCE, which)
     if trained:
       said += _sentences(tasks, trained, base, _against(base, split, pairs))
   return said
+
+
+def _tasks(split, which):
+  of_panel = '' if which == panel.ALL else f' of the {which} panel'
+  return f'{split.replace("_", " ")} tasks{of_panel}'
 
 
 def _against(base, split, pairs):

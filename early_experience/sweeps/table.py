@@ -4,7 +4,6 @@ import csv
 import io
 import pathlib
 
-from early_experience.evaluation import panel
 from early_experience.experience.render import OBJECTIVES
 from early_experience.reporting import report_data, results
 from early_experience.runtime import files, stage
@@ -24,7 +23,8 @@ def rows(workdir) -> list[dict]:
   `SPLIT/high` (95% interval), `SPLIT/n` tasks that were asked, of which
   `SPLIT/set_aside` count as not solved, `SPLIT/panel` (runs with another one
   there do not compare), and alike `outcome/exact` of held-out outcomes, with
-  `outcome/nll`. Of the dev panel SPLIT is `seen:dev`, and of test alike.
+  `outcome/nll`. Of the dev panel SPLIT is `seen:dev`, of three samples
+  that vote `seen:vote3`, and of others alike.
 
   Raises:
     UserError: there is no sweep, or a file is damaged.
@@ -103,9 +103,9 @@ def _evaluated(folder, policy):
   for name, summary in results.evaluations(folder).items():
     if summary.get('name', name) != policy:
       continue
-    which = summary.get('panel', panel.ALL)
+    way = name.removeprefix(policy).removeprefix('-')  # a panel, or samples
     for split, counts in summary['splits'].items():
-      group = split if which == panel.ALL else f'{split}:{which}'
+      group = f'{split}:{way}' if way else split
       success = counts['success']
       found |= _interval(f'{group}/success', group, success)
       found[f'{group}/set_aside'] = success['set_aside']

@@ -26,9 +26,7 @@ LOST = Failure('crash', 'its process ended while it had nothing to do')
 
 _LOOK_SECONDS = 0.2  # between looks at processes that do not answer
 _START_SECONDS = 60.0  # for an interpreter, on a slow disk
-_END_SECONDS = (
-  3.0  # for a process to close what it keeps; `local.leave` takes 2
-)
+END_SECONDS = 3.0  # for a process to close what it keeps; `local.leave` takes 2
 
 
 class Call(NamedTuple):
@@ -139,7 +137,7 @@ class Hosts:
       if left <= 0 and (answers or not need):
         break
       look = min(_LOOK_SECONDS, left) if left > 0 else _LOOK_SECONDS
-      connection.wait([host.pipe for host in busy], look)
+      self._wait(busy, look)
       for number, host in enumerate(self._hosts):
         if host in busy and (found := host.answers()):
           if not host.alive:
@@ -164,9 +162,15 @@ class Hosts:
     if not self._queued[number] or (host and host.busy):
       return
     if host is None:
-      host = self._hosts[number] = _Host(self._make, self._seconds)
+      host = self._hosts[number] = self._start()
     host.send(self._queued[number])
     self._queued[number] = {}
+
+  def _start(self):
+    return _Host(self._make, self._seconds)
+
+  def _wait(self, busy, seconds):
+    connection.wait([host.pipe for host in busy], seconds)
 
 
 class _Host:
@@ -222,7 +226,7 @@ class _Host:
       return None
     lost = dict.fromkeys(self._seats, LOST)
     seat = int(self._clock[0])
-    self.process.join(_END_SECONDS / 10)  # if it is about to
+    self.process.join(END_SECONDS / 10)  # if it is about to
     if self.process.is_alive():
       self.process.terminate()
     code = self.bury()
@@ -230,7 +234,7 @@ class _Host:
       lost[seat] = (
         Failure('crash', f'its process ended with {local.ended(code)}')
         if gone
-        else _hang(self._seconds)
+        else hang(self._seconds)
       )
     return lost
 
@@ -238,14 +242,15 @@ class _Host:
     """Waits until it has ended, with all that it started; its exit code."""
     self.busy, self.alive = (), False
     self.pipe.close()
-    self.process.join(_END_SECONDS)
+    self.process.join(END_SECONDS)
     self.process.kill()
     self.process.join()
     self.process.is_alive()  # ends the others of its group
     return self.process.exitcode
 
 
-def _hang(seconds):
+def hang(seconds: float) -> Failure:
+  """Of a unit that took longer."""
   return Failure('hang', f'no answer in {seconds:g} s')
 
 
@@ -266,15 +271,19 @@ def _serve(parent, pipe, clock, make, seconds):
         spent[seat] = 0.0
       start = time.monotonic()
       clock[:] = seat, start + seconds - spent[seat]
-      answers.append(keeper(seat, Call(_pickled, (call.function, *call.args))))
+      answers.append(keeper(seat, pickling(call)))
       spent[seat] += time.monotonic() - start
       if spent[seat] > seconds:
         keeper.close(seat)
-        answers[-1] = _hang(seconds)
+        answers[-1] = hang(seconds)
     clock[:] = -1, math.inf
     pipe.send(answers)
 
 
+def pickling(call: Call) -> Call:
+  """A call whose answer is bytes: what cannot be sent fails its own seat."""
+  return Call(_pickled, (call.function, *call.args))
+
+
 def _pickled(thing, function, *args):
-  """In here, what cannot be sent is a failure of its own seat."""
   return pickle.dumps(function(thing, *args))

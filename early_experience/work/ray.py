@@ -5,6 +5,9 @@ import faulthandler
 import signal
 import socket
 import time
+import types
+from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -13,6 +16,38 @@ from early_experience.work import local, units
 
 _GRACE_SECONDS = 10  # between the end of a unit's time and that of its process
 _LOOK_SECONDS = 5.0  # between looks at how large the cluster is
+
+
+def connected(cluster: ConfigDict, most: int) -> tuple[types.ModuleType, bool]:
+  """Ray, connected with a cluster; and whether it was not before.
+
+  Args:
+    cluster: `config.cluster`.
+    most: units at a time that are wanted.
+
+  Raises:
+    UserError: Ray is not installed, or there is no cluster at the address.
+  """
+  try:
+    import ray
+  except ImportError:
+    raise need_extra('ray', 'ray') from None
+  if ray.is_initialized():
+    return ray, False
+  quiet = {'log_to_driver': False, 'logging_level': 'ERROR'}
+  try:
+    if cluster.address == 'local':
+      cpus = max(1, min(local.count(cluster), most))
+      ray.init('local', num_cpus=cpus, include_dashboard=False, **quiet)
+    else:
+      _knock(cluster.address)
+      ray.init(cluster.address, **quiet)
+  except (OSError, ValueError, RuntimeError) as error:
+    raise UserError(
+      f'config.cluster.address={cluster.address}: no Ray cluster:'
+      f' {units.in_a_line(error)}'
+    ) from None
+  return ray, True
 
 
 class Ray:
@@ -31,38 +66,17 @@ class Ray:
   """
 
   def __init__(self, function, cluster: ConfigDict, most: int):
-    try:
-      import ray
-    except ImportError:
-      raise need_extra('ray', 'ray') from None
-    self._ray, self._refs, self._ours = ray, {}, False
-    if not ray.is_initialized():
-      self._connect(cluster, most)
+    self._ray, self._ours = connected(cluster, most)
+    self._refs = {}
     timeout = cluster.unit_timeout_seconds
 
     def task(unit):
-      return _in_time(function, unit, timeout)
+      return in_time(function, unit, timeout)
 
     # Tries are counted by who submits: a unit that kills its worker has used
     # one of them.
-    self._task = ray.remote(num_cpus=1, max_retries=0)(task)
+    self._task = self._ray.remote(num_cpus=1, max_retries=0)(task)
     self._cpus, self._looked = 0, float('-inf')
-
-  def _connect(self, cluster, most):
-    quiet = {'log_to_driver': False, 'logging_level': 'ERROR'}
-    try:
-      if cluster.address == 'local':
-        cpus = max(1, min(local.count(cluster), most))
-        self._ray.init('local', num_cpus=cpus, include_dashboard=False, **quiet)
-      else:
-        _knock(cluster.address)
-        self._ray.init(cluster.address, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-      raise UserError(
-        f'config.cluster.address={cluster.address}: no Ray cluster:'
-        f' {units.in_a_line(error)}'
-      ) from None
-    self._ours = True
 
   def wanted(self) -> int:
     """Units that should be under way."""
@@ -105,7 +119,7 @@ class _TimeIsUp(BaseException):
   """Not an `Exception`, which an environment might catch."""
 
 
-def _in_time(function, unit, seconds):
+def in_time(function: Callable, unit: Any, seconds: float) -> Any:
   """`units.attempt`, ended after its time.
 
   An alarm ends what Python runs; where it is stuck elsewhere, the process.

@@ -89,7 +89,7 @@ function drawChart(holder, { title, unit, series, by }, log) {
     'aria-label': `${title}, ${unit}, by ${words(by || 'training update')}` },
   grid, bottom, lines,
   s('text', { x: width - EDGE.right, y: HEIGHT - 1, 'text-anchor': 'end',
-    class: 'axis' }, by === 'environment_steps' ? words(by) : 'updates'));
+    class: 'axis' }, by && by !== 'step' ? words(by) : 'updates'));
   holder.replaceChildren(svg);
   follow(holder, svg, series, { x, y, log, right, width });
 }

@@ -104,14 +104,14 @@ function page() {
   if (!block) throw new Error('its data block (#data) is missing');
   DATA = JSON.parse(block.textContent);
   for (const key of ['conclusions', 'results', 'paired', 'curves', 'ends',
-    'reinforcement', 'tokens', 'trees', 'rollouts', 'stages', 'policies',
-    'objectives']) {
+    'reinforcement', 'samples', 'tokens', 'trees', 'rollouts', 'stages',
+    'policies', 'objectives']) {
     if (!(key in DATA)) throw new Error(`its data has no "${key}"`);
   }
   document.getElementById('top').append(...header());
   const sections = [conclusionSection(), resultsSection(), pairedSection(),
-    worldSection(), curvesSection(), reinforcementSection(), tokensSection(),
-    countsSection(), treesSection(), rolloutsSection(), settingsSection()]
+    samplesSection(), worldSection(), curvesSection(), reinforcementSection(),
+    tokensSection(), countsSection(), treesSection(), rolloutsSection(), settingsSection()]
     .filter(Boolean);
   document.getElementById('nav').append(...sections.map((each) => h('a', {
     href: `#${each.id}` }, each.querySelector('h2').textContent)));
