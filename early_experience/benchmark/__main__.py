@@ -12,6 +12,7 @@ BENCHMARKS = (
   'envs',
   'loader',
   'loss',
+  'peers',
   'scale',
   'tree',
   'weights',

@@ -14,6 +14,7 @@ from early_experience.model import rope
 from early_experience.model.attention import attend_rows
 from early_experience.model.config import ModelConfig
 from early_experience.model.precision import wide
+from early_experience.model.product import product
 from early_experience.model.sharding import spec
 from early_experience.model.table import table
 
@@ -177,9 +178,9 @@ def _project(x, w, name, cfg):
   given, inner, outer, result = _MATRICES[name]
   # Where the contracted axis is split over `tensor`, the sum crosses devices.
   whole = spec('batch', None, None) if outer == 'd' else None
-  y = jnp.einsum(
-    f'{given},{inner}{outer}->{result}', x, w[name], out_sharding=whole
-  )
+  y = product(x, w[name], tuple(map(given.index, inner)), whole)
+  if result != f'bt{outer}':  # heads come before time
+    y = jnp.moveaxis(y, 2, 1)
   if f'{name}_lora_a' in w:
     low_BTR = jnp.einsum(
       f'{given},{inner}r->btr',
