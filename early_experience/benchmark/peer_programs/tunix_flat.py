@@ -33,7 +33,8 @@ class Tunix:
       norm_eps=known['rms_norm_eps'],
       weight_tying=known['tie_word_embeddings'],
     )
-    mesh = self._mesh = jax.make_mesh((1, 1), ('fsdp', 'tp'))
+    axes = (jax.sharding.AxisType.Auto,) * 2
+    mesh = self._mesh = jax.make_mesh((1, 1), ('fsdp', 'tp'), axis_types=axes)
     with mesh:
       made = params.create_model_from_safe_tensors(
         settings.model, cfg, mesh, jax.numpy.float32
