@@ -33,7 +33,7 @@ def usual_and_long(
   """What is compared: the config's own episodes, and long ones.
 
   Returns:
-    Of both: a label, its config, tokens of a flat row, and the steps that each
+    Of each: a label, its config, tokens of a flat row, and the steps that an
     episode has at least.
   """
   settings = config.benchmark
@@ -47,15 +47,12 @@ def usual_and_long(
   long.benchmark.trajectories = settings.long_trajectories
   long.collect.trajectories = SEARCHED * settings.long_trajectories
   usual.collect.trajectories = settings.trajectories
-  return [
-    ('episodes of this config', usual, settings.flat_row_tokens, 0),
-    (
-      f'episodes of {settings.long_steps} and more steps',
-      long,
-      settings.long_flat_row_tokens,
-      settings.long_steps,
-    ),
-  ]
+  cases = [('episodes of this config', usual, settings.flat_row_tokens, 0)]
+  if settings.long_trajectories:
+    label = f'episodes of {settings.long_steps} and more steps'
+    tokens = settings.long_flat_row_tokens
+    cases.append((label, long, tokens, settings.long_steps))
+  return cases
 
 
 def make(

@@ -12,6 +12,7 @@ of all is on the same rows, and must be the same. What is not installed is left
 out.
 """
 
+import contextlib
 import copy
 import dataclasses
 import importlib.util
@@ -112,6 +113,8 @@ def _compare(roads, label, config, flat_row_tokens, min_steps):
         running[name] = _Peer(
           name, python, program, data, layout, counts[layout], config
         )
+      for peer in running.values():
+        peer.ready()
       _check_same_start(label, running)
       _race(running, config.benchmark.peer_updates)
     finally:
@@ -177,15 +180,21 @@ class _Peer:
       stderr=self._log,
       text=True,
     )
-    self.first_loss = self.probe()
-    self.last_loss = self.peak_mib = None
-    self._ask(do='update', batch=0)  # compiles, and warms caches and pages
+    self.first_loss = self.last_loss = self.peak_mib = None
+    self._tell(do='probe')
+    self._tell(do='update', batch=0)  # compiles, and warms caches and pages
+
+  def ready(self):
+    self.first_loss = self._hear()['loss']
+    self._hear()
 
   def probe(self):
-    return self._ask(do='probe')['loss']
+    self._tell(do='probe')
+    return self._hear()['loss']
 
   def update(self, number):
-    answer = self._ask(do='update', batch=number)
+    self._tell(do='update', batch=number)
+    answer = self._hear()
     self.spent.updates += 1
     self.spent.seconds += answer['seconds']
     self.spent.cpu_seconds += answer['cpu_seconds']
@@ -196,13 +205,13 @@ class _Peer:
     self._process.wait()
     self._log.close()
 
-  def _ask(self, **command):
-    try:
+  def _tell(self, **command):
+    with contextlib.suppress(BrokenPipeError):  # `_hear` says why
       self._process.stdin.write(json.dumps(command) + '\n')
       self._process.stdin.flush()
-      answer = self._process.stdout.readline()
-    except BrokenPipeError:
-      answer = ''
+
+  def _hear(self):
+    answer = self._process.stdout.readline()
     if not answer:
       self._log.seek(0)
       said = self._log.read().strip().splitlines() or ['nothing was said']

@@ -218,7 +218,7 @@ def define() -> ConfigDict:
   config.benchmark.k = number(8, '[0, inf)')
   # Flat rows are cheapest when short.
   config.benchmark.flat_row_tokens = number(512, '[1, inf)')
-  config.benchmark.long_trajectories = number(3, '[1, inf)')
+  config.benchmark.long_trajectories = number(3, '[0, inf)')  # 0 = none
   # What the long episodes have at least.
   config.benchmark.long_steps = number(30, '[1, inf)')
   config.benchmark.long_kwargs = entries({})  # config.env.kwargs of those
