@@ -23,8 +23,5 @@ def get_config(recipe: str = 'joint'):
 
   config.evaluate.constrained = True
   config.evaluate.max_action_tokens = 16
-  config.benchmark.long_kwargs.rooms = ('kitchen',)
-  config.benchmark.long_kwargs.max_receptacles = 0
-  config.benchmark.long_kwargs.distractors = 10
   config.quickstart.recipes = ('random', 'untrained', 'imitation', 'joint')
   return recipes.select(config, recipe)

@@ -108,6 +108,10 @@ def small_rooms(config: ConfigDict) -> None:
   config.env.kwargs.distractors = 3
   config.collect.max_steps = 20
   config.evaluate.max_steps = 24
+  # Where episodes are long.
+  config.benchmark.long_kwargs.rooms = ('kitchen',)
+  config.benchmark.long_kwargs.max_receptacles = 0
+  config.benchmark.long_kwargs.distractors = 10
 
 
 def laptop() -> ConfigDict:

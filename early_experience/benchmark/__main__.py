@@ -14,6 +14,7 @@ BENCHMARKS = (
   'envs',
   'loader',
   'loss',
+  'peers',
   'scale',
   'step',
   'tree',

@@ -7,37 +7,22 @@ its best: an episode's actions and observations are one sequence, sequences are
 packed into rows without padding waste, and attention skips what is masked.
 """
 
-import contextlib
-import copy
 import dataclasses
-import io
-import itertools
 import pathlib
-import shutil
 import tempfile
 import time
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from early_experience import recipes
-from early_experience.collect import collect
+from early_experience.benchmark import layouts
 from early_experience.config import checked
-from early_experience.experience import loader, records, rows
-from early_experience.explore import explore
 from early_experience.model import config as model_config
 from early_experience.model import sharding
-from early_experience.prepare import prepare
-from early_experience.reflect import reflect
-from early_experience.runtime import cli, files
-from early_experience.runtime import stage as stage_lib
-from early_experience.runtime.errors import UserError
+from early_experience.runtime import cli
 from early_experience.runtime.progress import Progress
 from early_experience.tokenizers import saved
 from early_experience.training import optimizer, train_step
-
-SEARCHED = 100  # expert episodes collected for each long one that is wanted
 
 
 def main() -> None:
@@ -52,80 +37,21 @@ def tree(config: ConfigDict, workdir: str | None = None) -> list[dict]:
     config: its environment, model and batch are those of the comparison.
     workdir: unused; the data is made in a temporary folder.
   """
-  settings = config.benchmark
-  usual, long = copy.deepcopy(config), copy.deepcopy(config)
-  long.env.kwargs.update(settings.long_kwargs)
-  long.prepare.row_tokens = settings.long_row_tokens
-  long.model.max_tokens = max(
-    config.model.max_tokens, settings.long_flat_row_tokens
-  )
-  long.collect.max_steps = 4 * settings.long_steps
-  long.benchmark.trajectories = settings.long_trajectories
-  long.collect.trajectories = SEARCHED * settings.long_trajectories
-  usual.collect.trajectories = settings.trajectories
-  return [
-    _compare('episodes of this config', usual, settings.flat_row_tokens, 0),
-    _compare(
-      f'episodes of {settings.long_steps} and more steps',
-      long,
-      settings.long_flat_row_tokens,
-      settings.long_steps,
-    ),
-  ]
+  return [_compare(*case) for case in layouts.usual_and_long(config)]
 
 
 def _compare(label, config, flat_row_tokens, min_steps):
   with tempfile.TemporaryDirectory() as folder:
     data = pathlib.Path(folder)
-    config = _configure(config)
-    steps = _make_data(config, data, min_steps)
-    prepared = {
-      'tree': _prepared(config, data, 'tree', config.prepare.row_tokens),
-      'flat': _prepared(config, data, 'flat', flat_row_tokens),
-    }
-    _check_same_supervision(label, prepared)
-    layouts = {
+    config, steps, prepared = layouts.make(
+      label, config, flat_row_tokens, min_steps, data
+    )
+    made = {
       name: _compiled(config, data / name, summary)
       for name, summary in prepared.items()
     }
-    seconds = _race(layouts)
-  return _show(label, config, steps, layouts, seconds)
-
-
-def _configure(config):
-  config = copy.deepcopy(config)
-  with config.unlocked():
-    config.explore.k = config.benchmark.k
-    config.prepare.rows = recipes.row_sets(('joint',), config.benchmark.k)
-    config.prepare.overlong = 'drop'
-    config.prepare.held_out = 0.0
-  return recipes.select(config, 'joint')
-
-
-def _make_data(config, folder, min_steps):
-  """Collects, keeps the long episodes, explores, reflects; counts steps."""
-  found = folder / 'found'
-  _quietly(collect, config, found)
-  source, target = found / 'collect', folder / 'data' / 'collect'
-  target.mkdir(parents=True)
-  shutil.copy(source / stage_lib.SETTINGS, target / stage_lib.SETTINGS)
-  kept = (t for t in records.read(source) if len(t.steps) >= min_steps)
-  steps = []
-  with files.JsonlWriter(target, records.STEM) as writer:
-    for trajectory in itertools.islice(kept, config.benchmark.trajectories):
-      writer.write(records.to_json(trajectory))
-      steps.append(len(trajectory.steps))
-  if not steps:
-    raise UserError(
-      f'no expert episode of {min_steps} steps among'
-      f' {config.collect.trajectories}; set config.benchmark.long_kwargs to'
-      ' larger games'
-    )
-  summary = {**stage_lib.finished(source), 'trajectories': len(steps)}
-  stage_lib.finish(target, summary)
-  _quietly(explore, config, folder / 'data')
-  _quietly(reflect, config, folder / 'data')
-  return steps
+    seconds = _race(made)
+  return _show(label, config, steps, made, seconds)
 
 
 @dataclasses.dataclass
@@ -150,25 +76,10 @@ class _Layout:
     return time.perf_counter() - start
 
 
-def _prepared(config, folder, layout, row_tokens):
-  """The summary of one layout's rows."""
-  config = copy.deepcopy(config)
-  config.prepare.layout = layout
-  config.prepare.row_tokens = row_tokens
-  workdir = folder / layout
-  shutil.copytree(folder / 'data', workdir)
-  if layout == 'flat':  # the same tokens, so the same tokenizer
-    config.prepare.tokenizer = str(folder / 'tree' / 'prepare')
-  return _quietly(prepare, config, workdir)['rows']['joint']
-
-
 def _compiled(config, workdir, summary):
   """One layout at the start of its race."""
   coder = saved.load(workdir / 'prepare')
-  source = loader.open_rows(workdir, 'joint').source
-  # Both layouts have the same number of tokens in a batch.
-  batch_tokens = config.train.batch_rows * config.prepare.row_tokens
-  batches = _batches(source, max(1, batch_tokens // summary['row_tokens']))
+  batches = layouts.batches(config, workdir, summary)
   cfg = model_config.from_config(config.model, coder.vocab_size)
   stage = config.train.stages[0]
   mesh = sharding.make_mesh(config.mesh)
@@ -181,62 +92,32 @@ def _compiled(config, workdir, summary):
   return _Layout(summary, batches, step, state, mesh)
 
 
-def _batches(source, batch_rows):
-  """All rows once, in batches; the last one is filled up with padding."""
-  read = [rows.decode(source[i]) for i in range(len(source))]
-  padding = {name: np.zeros_like(value) for name, value in read[0].items()}
-  padding['span'] += 1
-  read += [padding] * (-len(read) % batch_rows)
-  return [
-    {k: np.stack([r[k] for r in read[i : i + batch_rows]]) for k in padding}
-    for i in range(0, len(read), batch_rows)
-  ]
-
-
-def _check_same_supervision(label, prepared):
-  flat, as_tree = prepared['flat'], prepared['tree']
-  if flat['scored'] != as_tree['scored'] or flat['dropped']:
-    raise UserError(
-      f'{label}: the layouts do not hold the same supervision; raise'
-      ' config.benchmark.flat_row_tokens'
-    )
-
-
-def _race(layouts):
+def _race(made):
   """Trains each on all its rows, taking turns, so that both share the noise."""
-  for layout in layouts.values():
+  for layout in made.values():
     with jax.set_mesh(layout.mesh):
       layout.advance()  # caches and pages are warm afterwards
       layout.done = 0
-  total = sum(len(layout.batches) for layout in layouts.values())
+  total = sum(len(layout.batches) for layout in made.values())
   progress = Progress('benchmark tree', total, 'updates')
-  seconds = dict.fromkeys(layouts, 0.0)
+  seconds = dict.fromkeys(made, 0.0)
   for _ in range(total):
-    name = min(layouts, key=lambda n: layouts[n].done / len(layouts[n].batches))
-    with jax.set_mesh(layouts[name].mesh):
-      seconds[name] += layouts[name].advance()
+    name = min(made, key=lambda n: made[n].done / len(made[n].batches))
+    with jax.set_mesh(made[name].mesh):
+      seconds[name] += made[name].advance()
     progress.update()
   progress.close()
   return seconds
 
 
-def _show(label, config, steps, layouts, seconds):
-  result = {
-    'label': label,
-    'episodes': len(steps),
-    'mean_steps': float(np.mean(steps)),
-    'k': config.benchmark.k,
-  }
-  print(
-    f'{label}: {len(steps)}, mean {np.mean(steps):.1f} steps,'
-    f' K={config.benchmark.k}'
-  )
+def _show(label, config, steps, made, seconds):
+  result = layouts.describe(label, config, steps)
   for name in ('flat', 'tree'):
-    summary, updates = layouts[name].summary, len(layouts[name].batches)
+    summary, updates = made[name].summary, len(made[name].batches)
     result[name] = {
       'tokens': summary['packed_tokens'],
       'scored': summary['scored'],
-      'batch_tokens': layouts[name].batches[0]['tokens'].size,
+      'batch_tokens': made[name].batches[0]['tokens'].size,
       'seconds': seconds[name],
     }
     print(
@@ -251,9 +132,3 @@ def _show(label, config, steps, layouts, seconds):
     f' {result["time_ratio"]:.2f} times the seconds'
   )
   return result
-
-
-def _quietly(stage, config, workdir):
-  """Runs a stage without its line on the standard output."""
-  with contextlib.redirect_stdout(io.StringIO()):
-    return stage(config, str(workdir))

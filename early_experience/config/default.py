@@ -9,6 +9,7 @@ from ml_collections import ConfigDict, config_dict
 
 from early_experience.config.parts import (
   DTYPES,
+  PEERS,
   SEED,
   define_budget,
   define_endpoint,
@@ -20,6 +21,7 @@ from early_experience.config.parts import (
 from early_experience.config.reinforcement import define_rl
 from early_experience.config.rules import (
   choice,
+  choices,
   entries,
   folder,
   number,
@@ -232,18 +234,25 @@ def define() -> ConfigDict:
 
   config.rl = define_rl()
 
-  # `python -m early_experience.benchmark tree`
+  # `python -m early_experience.benchmark tree`, and `peers`
   config.benchmark = ConfigDict()
   config.benchmark.trajectories = number(32, '[1, inf)')
   config.benchmark.k = number(8, '[0, inf)')
   # Flat rows are cheapest when short.
   config.benchmark.flat_row_tokens = number(512, '[1, inf)')
-  config.benchmark.long_trajectories = number(3, '[1, inf)')
+  config.benchmark.long_trajectories = number(3, '[0, inf)')  # 0 = none
   # What the long episodes have at least.
   config.benchmark.long_steps = number(30, '[1, inf)')
   config.benchmark.long_kwargs = entries({})  # config.env.kwargs of those
   config.benchmark.long_row_tokens = number(4096, '[1, inf)')
   config.benchmark.long_flat_row_tokens = number(1536, '[1, inf)')
+  # Of `peers` alone: who takes part; the virtual environments that
+  # launch/peers.sh made; the most updates of each (0 = all of an epoch; else
+  # its time is told from so many, spread over it); and its cores (0 = all).
+  config.benchmark.peers = choices(PEERS, PEERS)
+  config.benchmark.peer_folder = path('peers_venvs')
+  config.benchmark.peer_updates = number(0, '[0, inf)')
+  config.benchmark.peer_threads = number(0, '[0, inf)')
 
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')

@@ -14,6 +14,8 @@ from early_experience.config.rules import (
 
 OBJECTIVES = ('imitation', 'world_model', 'reflection')  # and datasets
 PROPOSERS = ('policy', 'openai', 'uniform', 'exhaustive')
+# Of `python -m early_experience.benchmark peers`; the first two are ours.
+PEERS = ('trees', 'flat', 'transformers', 'trl', 'tunix')
 DTYPES = ('float32', 'bfloat16', 'float64')  # the first is the default
 SEED = '[0, 4294967296)'  # what all generators take
 

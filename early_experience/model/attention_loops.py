@@ -167,7 +167,8 @@ def _backward(
     d_score = share * (d_share - take(common_KGT1, query))
     if softcap:  # a hidden score weighs nothing, but must stay finite
       d_score *= 1 - jnp.square(jnp.maximum(score, -softcap) / softcap)
-    d_score = d_score.astype(k.dtype)
+    # Else XLA for CPUs computes it anew, turned round, for the keys' product.
+    d_score = jax.lax.optimization_barrier(d_score.astype(k.dtype))
     d_q_part = product('kgcs,ksh->kgch', d_score, k)
     d_k_part = product('kgcs,kgch->ksh', d_score, q)
     d_v_part = product('kgcs,kgch->ksh', share.astype(v.dtype), d_out)

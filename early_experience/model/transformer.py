@@ -13,6 +13,7 @@ import numpy as np
 from early_experience.model import rope
 from early_experience.model.config import ModelConfig
 from early_experience.model.precision import wide
+from early_experience.model.product import product
 from early_experience.model.sharding import spec
 from early_experience.model.table import flat, nested, table
 from early_experience.model.tree_attention import attend_rows, look
@@ -181,12 +182,8 @@ def _project(x, w, name, cfg):
   given, inner, outer, result = _MATRICES[name]
   # Where the contracted axis is split over `tensor`, the sum crosses devices.
   whole = spec('batch', None, None) if outer == 'd' else None
-  # No einsum: it would turn the matrix round where heads come before time.
-  contracted = [given.index(letter) for letter in inner], range(len(inner))
-  y = jax.lax.dot_general(
-    x, w[name], (contracted, ((), ())), out_sharding=whole
-  )
-  if result != f'bt{outer}':
+  y = product(x, w[name], tuple(map(given.index, inner)), whole)
+  if result != f'bt{outer}':  # heads come before time
     y = jnp.moveaxis(y, 2, 1)
   if f'{name}_lora_a' in w:
     low_BTR = jnp.einsum(
