@@ -8,6 +8,7 @@ STAGES = (
   'quickstart',
   'collect',
   'explore',
+  'play',
   'summarise',
   'reflect',
   'prepare',

@@ -94,7 +94,10 @@ def _begin(source, config, workdir, claim=True):
   settings = {
     **reads('prepare', config),
     'tokenizer': vocabulary.place(source, config),
-    'source': files.read_json(source.folder / stage.SETTINGS),
+    **{
+      name: files.read_json(folder / stage.SETTINGS)
+      for name, folder in source.folders.items()
+    },
   }
   return stage.begin(
     workdir,

@@ -8,7 +8,8 @@ from early_experience.reporting import results
 from early_experience.runtime import files, stage
 from early_experience.work import set_aside
 
-STAGES = ('collect', 'explore', 'summarise', 'reflect')  # make experience
+# Make experience.
+STAGES = ('collect', 'explore', 'play', 'summarise', 'reflect')
 
 
 def left_out(workdir) -> Iterator[dict]:
