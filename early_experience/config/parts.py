@@ -12,8 +12,9 @@ from early_experience.config.rules import (
   values,
 )
 
-OBJECTIVES = ('imitation', 'world_model', 'reflection')  # and datasets
-PROPOSERS = ('policy', 'openai', 'uniform', 'exhaustive')
+OBJECTIVES = ('imitation', 'world_model', 'reflection')
+DATASETS = (*OBJECTIVES, 'recovery')  # of which the last one is to imitate, too
+PROPOSERS = ('policy', 'openai', 'recalled', 'uniform', 'exhaustive')
 DTYPES = ('float32', 'bfloat16', 'float64')  # the first is the default
 SEED = '[0, 4294967296)'  # what all generators take
 
@@ -162,7 +163,7 @@ def row_set() -> ConfigDict:
       dataset but the world model's.
   """
   config = ConfigDict()
-  config.datasets = choices((), OBJECTIVES)
+  config.datasets = choices((), DATASETS)
   config.k = number(0, '[0, inf)')
   config.proposers = choices((), PROPOSERS)
   config.play = False
