@@ -69,6 +69,9 @@ def define() -> ConfigDict:
   config.collect.split = 'train'
   # Successful ones; paper, table 1.
   config.collect.trajectories = number(3553, '[1, inf)')
+  # Which tasks are demonstrated: the first ones of the environment, or, drawn
+  # by config.seed, others for each seed.
+  config.collect.shuffle = False
   # An expert that needs more has failed.
   config.collect.max_steps = number(50, '[1, inf)')
 

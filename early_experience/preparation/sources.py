@@ -140,8 +140,9 @@ class Trajectories(Source):
   def _check_recovery(self):
     """Whether it is known where the expert's action leads behind others."""
     wanted = [n for n, r in self._rows.items() if 'recovery' in r.datasets]
-    others = (a for t in self._training for s in t.steps for a in s.alternatives)
-    if wanted and all(other.rejoins is None for other in others):
+    steps = (step for t in self._training for step in t.steps)
+    unknown = (a.rejoins is None for s in steps for a in s.alternatives)
+    if wanted and all(unknown):
       raise UserError(
         f'config.prepare.rows.{wanted[0]} has recovery, and no alternative says'
         ' whether it rejoins: explore with config.explore.rejoin=True, in an'
