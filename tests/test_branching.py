@@ -152,7 +152,9 @@ class Forked:
 )
 def test_a_fork_that_goes_wrong_is_told(act, reason, message):
   with pytest.raises(Misbehaves, match=message) as caught:
-    fork.peek(Forked(act), 'go', step, 0.5 if reason == 'hang' else waiting.SECONDS)
+    fork.peek(
+      Forked(act), 'go', step, 0.5 if reason == 'hang' else waiting.SECONDS
+    )
   assert caught.value.reason == reason
 
 
