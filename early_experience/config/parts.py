@@ -13,8 +13,7 @@ from early_experience.config.rules import (
 )
 
 OBJECTIVES = ('imitation', 'world_model', 'reflection')
-# Of which the last two are to imitate, too.
-DATASETS = (*OBJECTIVES, 'recovery', 'affordances')
+DATASETS = (*OBJECTIVES, 'recovery')  # of which the last one is to imitate, too
 PROPOSERS = ('policy', 'openai', 'recalled', 'uniform', 'exhaustive')
 DTYPES = ('float32', 'bfloat16', 'float64')  # the first is the default
 SEED = '[0, 4294967296)'  # what all generators take
@@ -160,8 +159,8 @@ def row_set() -> ConfigDict:
     k: alternatives of a state that the world model sees; 0: the expert's own
       transitions alone.
     proposers: whose alternatives; () = all.
-    play: of the episodes of `play` in place of the expert's; they have
-      `world_model` and `affordances` alone.
+    play: of the episodes of `play` in place of the expert's; they have no
+      dataset but the world model's.
   """
   config = ConfigDict()
   config.datasets = choices((), DATASETS)

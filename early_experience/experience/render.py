@@ -156,22 +156,6 @@ def recovery(trajectory: Trajectory, k: int) -> list[Script]:
   return scripts
 
 
-def affordances(trajectory: Trajectory, k: int) -> list[Script]:
-  """What can be done in each state: the actions that were accepted there.
-
-  Args:
-    trajectory: whose own actions are among them.
-    k: alternatives of each state, the first ones recorded.
-  """
-  past, scripts = _opening(trajectory), []
-  for i, step in enumerate(trajectory.steps):
-    done = [other.action for other in step.alternatives[:k] if other.valid]
-    for action in (step.action, *done):
-      scripts.append((*past, Turn('action', action, 'imitation')))
-    past += exchange(step.action, trajectory.outcome(i))
-  return scripts
-
-
 def reflection(trajectory: Trajectory) -> list[Script]:
   """Rationale, then the expert's action (equation 4), for each rationale."""
   past, scripts = _opening(trajectory), []

@@ -20,7 +20,6 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers.interface import Tokenizer
 
 IMPORT = 'import'  # the folder of a workdir that `chats import` writes
-_OF_PLAY = {'affordances', 'world_model'}  # what needs no expert
 CHATS = 512  # in a group; bounds the memory
 
 
@@ -113,10 +112,10 @@ class Trajectories(Source):
   def __init__(self, workdir, settings: ConfigDict, summarised: bool):
     played = {n for n, rows in settings.rows.items() if rows.get('play')}
     for name in sorted(played):
-      if wrong := set(settings.rows[name].datasets) - _OF_PLAY:
+      if wrong := set(settings.rows[name].datasets) - {'world_model'}:
         raise UserError(
           f'config.prepare.rows.{name} is of play, where nobody is an expert:'
-          f' it has no {min(wrong)}, only {" and ".join(sorted(_OF_PLAY))}'
+          f' it has no {min(wrong)}, only world_model'
         )
     others = [rows for n, rows in settings.rows.items() if n not in played]
     self.folders = {
@@ -288,8 +287,6 @@ def scripts(
     result += render.world_model(trajectory, k, style)
   if 'reflection' in datasets:
     result += render.reflection(trajectory)
-  if 'affordances' in datasets:
-    result += render.affordances(trajectory, k)
   if 'recovery' in datasets:
     result += render.recovery(trajectory, k)
   return result
