@@ -8,7 +8,6 @@ STAGES = (
   'quickstart',
   'collect',
   'explore',
-  'play',
   'summarise',
   'reflect',
   'prepare',

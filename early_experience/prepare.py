@@ -94,10 +94,7 @@ def _begin(source, config, workdir, claim=True):
   settings = {
     **reads('prepare', config),
     'tokenizer': vocabulary.place(source, config),
-    **{
-      name: files.read_json(folder / stage.SETTINGS)
-      for name, folder in source.folders.items()
-    },
+    'source': files.read_json(source.folder / stage.SETTINGS),
   }
   return stage.begin(
     workdir,

@@ -9,7 +9,6 @@ from early_experience.collect import collect
 from early_experience.config import checked, settled
 from early_experience.evaluation import panel
 from early_experience.explore import explore
-from early_experience.play import play
 from early_experience.reflect import reflect
 from early_experience.report import report
 from early_experience.runtime import cli
@@ -33,8 +32,7 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
   for each in chosen.values():  # before any stage begins
     settled(each)
   summaries = (summarise,) if config.summarise.enabled else ()
-  plays = (play,) if config.play.tasks else ()
-  for stage in (collect, explore, *plays, *summaries, reflect, prepare):
+  for stage in (collect, explore, *summaries, reflect, prepare):
     stage(config, workdir)
   results = {}
   for recipe, own in chosen.items():

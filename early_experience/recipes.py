@@ -22,20 +22,14 @@ ROWS = {
 }
 
 
-# And one that needs `play`: what the world model learns where no expert went.
-PLAY = 'play'
-
-
 def row_sets(names: tuple[str, ...], k: int) -> ConfigDict:
   """`config.prepare.rows` for the named sets; k alternatives in branches."""
-  found = ConfigDict()
-  for name in names:
-    if name == PLAY:
-      found[name] = {'datasets': ('world_model',), 'k': k, 'play': True}
-    else:
-      datasets, branches = ROWS[name]
-      found[name] = {'datasets': datasets, 'k': k if branches else 0}
-  return found
+  return ConfigDict(
+    {
+      name: {'datasets': ROWS[name][0], 'k': k if ROWS[name][1] else 0}
+      for name in names
+    }
+  )
 
 
 def select(config: ConfigDict, recipe: str) -> ConfigDict:

@@ -21,7 +21,7 @@ LAYERS = (
   ('exploration', 'evaluation'),
   ('reinforcement',),
   ('collect', 'summarise', 'prepare', 'reflect', 'train', 'reporting'),
-  ('explore', 'play', 'evaluate', 'report', 'chats', 'convert', 'memory'),
+  ('explore', 'evaluate', 'report', 'chats', 'convert', 'memory'),
   ('rl',),
   ('quickstart', 'sweeps', '__main__'),
   ('aot', 'benchmark', 'analysis', 'study'),

@@ -185,9 +185,8 @@ def test_prepare_and_reflect_read_it_where_it_is_enabled(workdir):
   assert found.steps[0].summary is not None and found.steps[0].rationales
   prepare.prepare(config, workdir)
   found = sources.find(workdir, config.prepare, True)
-  assert found.folders == {'source': workdir / 'summarise'}
-  found = sources.find(workdir, config.prepare, False)
-  assert found.folders == {'source': workdir / 'explore'}
+  assert found.folder == workdir / 'summarise'
+  assert sources.find(workdir, config.prepare, False).folder.name == 'explore'
 
 
 def test_rationales_weigh_summaries(workdir):

@@ -102,13 +102,6 @@ def define() -> ConfigDict:
   config.explore.openai.system = ''
   config.explore.openai.prompt = ''
 
-  # Episodes of uniform admissible actions in tasks that `collect` has no
-  # trajectory of, branched at each state: the world where no expert went.
-  config.play = ConfigDict()
-  config.play.tasks = number(0, '[0, inf)')  # at most; 0 = play nothing
-  config.play.max_steps = number(12, '[1, inf)')
-  config.play.k = number(8, '[0, inf)')  # alternatives a state
-
   # Outcomes that are long (pages, documents) in a few sentences, by a language
   # model: what the world model learns to predict, and what rationales weigh.
   config.summarise = ConfigDict()

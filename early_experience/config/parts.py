@@ -159,14 +159,11 @@ def row_set() -> ConfigDict:
     k: alternatives of a state that the world model sees; 0: the expert's own
       transitions alone.
     proposers: whose alternatives; () = all.
-    play: of the episodes of `play` in place of the expert's; they have no
-      dataset but the world model's.
   """
   config = ConfigDict()
   config.datasets = choices((), DATASETS)
   config.k = number(0, '[0, inf)')
   config.proposers = choices((), PROPOSERS)
-  config.play = False
   return config
 
 

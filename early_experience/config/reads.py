@@ -81,15 +81,6 @@ def _explore(config):
   return found
 
 
-def _play(config):
-  return {
-    'seed': config.seed,
-    'env': config.env.to_dict(),
-    'split': config.collect.split,
-    'play': config.play.to_dict(),
-  }
-
-
 def _summarise(config):
   return {'openai': answers(config.summarise.openai)}
 
@@ -168,7 +159,6 @@ def _without(keys, settings):
 _READS: dict[str, Callable[[ConfigDict], dict]] = {
   'collect': _collect,
   'explore': _explore,
-  'play': _play,
   'summarise': _summarise,
   'reflect': _reflect,
   'prepare': _prepare,

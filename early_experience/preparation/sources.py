@@ -42,13 +42,12 @@ class Source(abc.ABC):
   """A finished stage's data.
 
   Attributes:
-    folders: of the stages, by what they are to the rows: `source`, and where
-      row sets take them, `played`.
+    folder: of the stage.
     unit: what it is counted in.
     pack: groups whose trees are packed into rows together; bounds the memory.
   """
 
-  folders: dict[str, pathlib.Path]
+  folder: pathlib.Path
   unit: str
   pack: int
 
@@ -102,34 +101,17 @@ def find(workdir, settings: ConfigDict, summarised: bool) -> Source:
 
 
 class Trajectories(Source):
-  """Expert episodes with their branches and rationales, a group each.
-
-  And those of `play` with their branches, in row sets of their own.
-  """
+  """Expert episodes with their branches and rationales, a group each."""
 
   unit, pack = 'trajectories', 512
 
   def __init__(self, workdir, settings: ConfigDict, summarised: bool):
-    played = {n for n, rows in settings.rows.items() if rows.get('play')}
-    for name in sorted(played):
-      if wrong := set(settings.rows[name].datasets) - {'world_model'}:
-        raise UserError(
-          f'config.prepare.rows.{name} is of play, where nobody is an expert:'
-          f' it has no {min(wrong)}, only world_model'
-        )
-    others = [rows for n, rows in settings.rows.items() if n not in played]
-    self.folders = {
-      'source': stage.require(workdir, _stage(others, summarised))
-    }
-    self._played = []
-    if played:
-      self.folders['played'] = stage.require(workdir, 'play')
-      self._played = list(records.read(self.folders['played']))
+    self.folder = stage.require(workdir, _stage(settings.rows, summarised))
     self._rows, self._style = settings.rows, settings.world_model
     self._held_out = 0
 
   def split(self, share: float, seed: int) -> list[str]:
-    every = list(records.read(self.folders['source']))
+    every = list(records.read(self.folder))
     order = np.random.default_rng(seed).permutation(len(every))
     held_out = set(order[: round(share * len(every))].tolist())
     self._training = [t for i, t in enumerate(every) if i not in held_out]
@@ -155,15 +137,13 @@ class Trajectories(Source):
 
   def count(self) -> dict:
     counts = {'train': len(self._training), 'held_out': self._held_out}
-    if self._played:
-      counts['played'] = len(self._played)
     return {'trajectories': counts}
 
   def size(self, rows: ConfigDict) -> int:
-    return len(self._of(rows))
+    return len(self._training)
 
   def texts(self) -> Iterator[str]:
-    for trajectory in self._training + self._played:
+    for trajectory in self._training:
       yield trajectory.instruction
       yield trajectory.final_observation
       for step in trajectory.steps:
@@ -180,7 +160,7 @@ class Trajectories(Source):
           yield rationale.text
 
   def pick(self, which: str, rows: ConfigDict, coder: Tokenizer) -> Group:
-    every = self._of(rows)
+    every = self._training
     for number, trajectory in enumerate(every, start=1):
       if which in (str(number), trajectory.task_id):
         return self._group(trajectory, rows, coder)
@@ -190,11 +170,8 @@ class Trajectories(Source):
     )
 
   def groups(self, rows: ConfigDict, coder: Tokenizer) -> Iterator[Group]:
-    for trajectory in self._of(rows):
+    for trajectory in self._training:
       yield self._group(trajectory, rows, coder)
-
-  def _of(self, rows):
-    return self._played if rows.get('play') else self._training
 
   def _group(self, trajectory, rows, coder):
     made = scripts(
@@ -217,12 +194,11 @@ class Chats(Source):
   unit, pack = 'chats', 16
 
   def __init__(self, workdir):
-    self._folder = pathlib.Path(workdir) / IMPORT
-    self.folders = {'source': self._folder}
-    self._summary = stage.finished(self._folder)
+    self.folder = pathlib.Path(workdir) / IMPORT
+    self._summary = stage.finished(self.folder)
     if self._summary is None:
       raise UserError(
-        f'{self._folder} does not exist; run first: python -m'
+        f'{self.folder} does not exist; run first: python -m'
         f' early_experience.chats import --source=FOLDER --workdir={workdir}'
       )
 
@@ -239,7 +215,7 @@ class Chats(Source):
     return sum(self._summary['chats'].get(name, 0) for name in rows.datasets)
 
   def texts(self) -> Iterator[str]:
-    for _, chat in chat_record.read(self._folder):
+    for _, chat in chat_record.read(self.folder):
       yield from (turn.text for turn in chat.script())
 
   def pick(self, which: str, rows: ConfigDict, coder: Tokenizer) -> Group:
@@ -253,13 +229,13 @@ class Chats(Source):
     wanted = self._wanted(rows)
     while block := list(itertools.islice(wanted, CHATS)):
       sequences = self._sequences(block, coder)
-      yield Group(f'{self._folder}: a chat', sequences, len(block))
+      yield Group(f'{self.folder}: a chat', sequences, len(block))
 
   def _wanted(self, rows):
     """The chats of a row set, each with its place."""
     return (
       (where, chat)
-      for where, chat in chat_record.read(self._folder)
+      for where, chat in chat_record.read(self.folder)
       if chat.objective in rows.datasets
     )
 
@@ -309,11 +285,11 @@ def _by(trajectory, proposers):
 
 
 def _stage(row_sets, summarised):
-  """The stage that holds all that the rows of experts need."""
-  if any('reflection' in rows.datasets for rows in row_sets):
+  """The stage that holds all that the rows need."""
+  if any('reflection' in r.datasets for r in row_sets.values()):
     return 'reflect'
-  if summarised and any('world_model' in rows.datasets for rows in row_sets):
+  if summarised and any('world_model' in r.datasets for r in row_sets.values()):
     return 'summarise'
-  if any(rows.get('k', 0) for rows in row_sets):
+  if any(r.get('k', 0) for r in row_sets.values()):
     return 'explore'
   return 'collect'

@@ -55,7 +55,7 @@ def _given(source, config):
   if checkpoint and not pathlib.Path(checkpoint).is_dir():
     raise UserError(f'config.init.checkpoint={checkpoint}: there is no folder')
   beside = checkpoint and saved.beside(checkpoint)
-  own = source.folders['source'].parent / 'prepare'
+  own = source.folder.parent / 'prepare'
   if beside and beside.resolve() == own.resolve():
     return ''  # a training of this very folder goes on
   return str(beside or '') or config.init.hf

@@ -8,8 +8,7 @@ from early_experience.reporting import results
 from early_experience.runtime import files, stage
 from early_experience.work import set_aside
 
-# Make experience.
-STAGES = ('collect', 'explore', 'play', 'summarise', 'reflect')
+STAGES = ('collect', 'explore', 'summarise', 'reflect')  # make experience
 
 
 def left_out(workdir) -> Iterator[dict]:

@@ -24,8 +24,7 @@ TRAJECTORIES = 30
 ROLLOUTS = 20  # of each policy and split
 POINTS = 300  # of each learning curve
 
-STAGES = ('collect', 'explore', 'play', 'summarise', 'reflect', 'prepare')
-IF_ANY = ('play', 'summarise')  # only where they were run
+STAGES = ('collect', 'explore', 'summarise', 'reflect', 'prepare')
 
 
 def gather(workdir, seed: int) -> dict:
@@ -176,7 +175,9 @@ def _stages(workdir, summaries, trained, learnt):
   named = [of.get('name', name) for name, of in summaries.items()]
   listed = [
     *(
-      name for name in STAGES if name not in IF_ANY or (workdir / name).exists()
+      name
+      for name in STAGES
+      if name != 'summarise' or (workdir / name).exists()
     ),
     *(
       f'rl/{learnt[name]}' if name in learnt else f'train/{name}'

@@ -18,10 +18,10 @@ RECIPE = 'recipe'
 
 # Before training, in order. What leaves alone the settings of one and of those
 # before it leaves its outputs alone.
-SHAREABLE = ('collect', 'explore', 'play', 'summarise', 'reflect', 'prepare')
-# Of a run; the others are where --stages names them.
+SHAREABLE = ('collect', 'explore', 'summarise', 'reflect', 'prepare')
+# Of a run; summarise is one where --stages names it.
 STAGES = (
-  *(name for name in SHAREABLE if name not in ('play', 'summarise')),
+  *(name for name in SHAREABLE if name != 'summarise'),
   'train',
   'evaluate',
 )
