@@ -144,14 +144,15 @@ def recovery(trajectory: Trajectory, k: int) -> list[Script]:
     acts = (Turn('action', step.action, 'imitation'),)
     if step.thought is not None:
       acts = _think(step.thought, step.action, 'imitation')
-    rejected = past
+    rejected = ()
     for other in step.alternatives[:k]:
       tried = exchange(other.action, other.observation)
       if other.rejoins:
         scripts.append(past + tried + acts)
       if other.rejoins and not other.valid:
+        if rejected:
+          scripts.append(past + rejected + tried + acts)
         rejected += tried
-        scripts.append(rejected + acts)
     past += exchange(step.action, trajectory.outcome(i))
   return scripts
 
