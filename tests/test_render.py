@@ -114,24 +114,6 @@ def test_recovery_imitates_the_expert_where_it_is_proven_to_be_right():
   assert render.recovery(trajectory(), k=2) == [], 'nothing was proven'
 
 
-def test_recovery_is_right_behind_several_rejected_actions_too():
-  rejected = [
-    Alternative(name, 'Nothing happens.', False, False, 'recalled', None, True)
-    for name in ('jump', 'sing')
-  ]
-  moved = Alternative('go b', 'At b.', False, True, 'uniform', None, True)
-  found = trajectory()
-  first = dataclasses.replace(
-    found.steps[0], alternatives=(rejected[0], moved, rejected[1])
-  )
-  found = dataclasses.replace(found, steps=(first, *found.steps[1:]))
-  tried = [
-    [turn.text for turn in script[2:-1] if turn.role == 'action']
-    for script in render.recovery(found, k=3)
-  ]
-  assert tried == [['jump'], ['go b'], ['sing'], ['jump', 'sing']]
-
-
 def test_history_of_evaluation_is_the_training_prompt():
   script = render.history('reach c', ['start', 'at a'], ['go a'])
   training = render.imitation(trajectory())[0][: len(script)]

@@ -133,7 +133,6 @@ def recovery(trajectory: Trajectory, k: int) -> list[Script]:
   """The expert's action once more, behind each alternative that rejoins.
 
   There the environment has proven that it still leads where it led the expert.
-  Rejected ones change nothing, so it is right behind several of them too.
 
   Args:
     trajectory: explored with `config.explore.rejoin`.
@@ -144,15 +143,10 @@ def recovery(trajectory: Trajectory, k: int) -> list[Script]:
     acts = (Turn('action', step.action, 'imitation'),)
     if step.thought is not None:
       acts = _think(step.thought, step.action, 'imitation')
-    rejected = ()
     for other in step.alternatives[:k]:
-      tried = exchange(other.action, other.observation)
       if other.rejoins:
+        tried = exchange(other.action, other.observation)
         scripts.append(past + tried + acts)
-      if other.rejoins and not other.valid:
-        if rejected:
-          scripts.append(past + rejected + tried + acts)
-        rejected += tried
     past += exchange(step.action, trajectory.outcome(i))
   return scripts
 
