@@ -18,7 +18,7 @@ def get_config(recipe: str = 'joint'):
   config.prepare.vocab_size = 2048
   config.prepare.row_tokens = 4096
   config.prepare.overlong = 'drop'
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=8)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=8)
 
   config.model.layers = 12
   config.model.embed = 768

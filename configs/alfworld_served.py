@@ -34,7 +34,7 @@ def get_config(recipe: str = 'joint'):
   config.reflect.k = _OWN
   config.reflect.openai.temperature = 1.0
 
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=_UNIFORM)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=_UNIFORM)
   for rows in config.prepare.rows.values():
     rows.proposers = ('uniform',)
   return recipes.select(config, recipe)

@@ -27,7 +27,7 @@ def get_config(recipe: str = 'joint'):
   cards.small_rooms(config)
   config.collect.trajectories = 60
   config.prepare.row_tokens = 1024
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=8)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=8)
   config.prepare.answer_format = 'plain'
 
   config.model.max_tokens = 1024

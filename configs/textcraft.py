@@ -21,7 +21,7 @@ def get_config(recipe: str = 'joint'):
   config.prepare.vocab_size = 2048
   config.prepare.row_tokens = 2048
   config.prepare.overlong = 'drop'
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=5)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=5)
 
   config.model.layers = 6
   config.model.embed = 256

@@ -24,7 +24,7 @@ def get_config(recipe: str = 'joint'):
   config.prepare.row_tokens = 512
   config.prepare.overlong = 'drop'
   config.prepare.held_out = 0.1
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=2)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=2)
 
   config.model.layers = 2
   config.model.embed = 32

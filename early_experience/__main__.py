@@ -16,7 +16,9 @@ STAGES = (
   'evaluate',
   'report',
 )
-TOOLS = ('chats', 'convert', 'memory', 'envs', 'language', 'benchmark')
+TOOLS = (
+  'chats', 'convert', 'memory', 'envs', 'language', 'benchmark', 'study',
+)  # fmt: skip
 
 
 def listing() -> str:

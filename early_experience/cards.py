@@ -29,7 +29,7 @@ def pretrained(**model) -> ConfigDict:
   config.prepare.row_tokens = PATH_TOKENS
   config.prepare.overlong = 'drop'
   config.prepare.answer_format = 'tags'
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=8)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=8)
 
   config.model.update(model)
   config.model.max_tokens = PATH_TOKENS
@@ -92,7 +92,7 @@ def of_environment(
   config.env.name = name
   config.explore.k = k
   config.prepare.row_tokens = tokens
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=k)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=k)
   config.model.max_tokens = tokens
   config.budget.steps = epochs * decisions // batch
   config.budget.world_model_steps = config.budget.steps // 2
@@ -123,7 +123,7 @@ def laptop() -> ConfigDict:
   config.prepare.row_tokens = 1024
   config.prepare.overlong = 'drop'
   config.prepare.held_out = 0.05
-  config.prepare.rows = recipes.row_sets(tuple(recipes.ROWS), k=2)
+  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=2)
 
   config.model.layers = 4
   config.model.embed = 128

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import functools
+import random
 
 from ml_collections import ConfigDict
 
@@ -171,7 +172,7 @@ def _write(env, config, folder, run):
     tried = files.written(folder, records.STEM)
     count = len(tried)
     tried |= files.written(folder, FAILURES) | set_aside.ids(folder)
-    left = [t for t in env.tasks(config.collect.split) if t.id not in tried]
+    left = [t for t in _tasks(env, config) if t.id not in tried]
     if count >= wanted:
       return
     progress = Progress('collect', wanted, 'trajectories', count)
@@ -195,6 +196,14 @@ def _write(env, config, folder, run):
             {'task_id': task.id, 'task_type': task.type, 'reason': failure}
           )
     progress.close()
+
+
+def _tasks(env, config):
+  """Those of the split, in the order in which they are tried."""
+  tasks = list(env.tasks(config.collect.split))
+  if config.collect.shuffle:
+    random.Random(f'collect/{config.seed}').shuffle(tasks)
+  return tasks
 
 
 def _summary(env, settings, folder):

@@ -43,7 +43,9 @@ def explore(config: ConfigDict, workdir: str) -> dict:
     UserError: as `explore_in`.
   """
   with contextlib.closing(apart.Apart(config)) as env:
-    branch = functools.partial(branch_in_own, config.env.to_json())
+    branch = functools.partial(
+      branch_in_own, config.env.to_json(), config.explore.rejoin
+    )
     return _explore(
       env, config, workdir, lambda *args: workers.run(branch, *args)
     )
@@ -61,7 +63,7 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
       no trajectory can be explored; the message has task and step.
   """
   guarded = Guarded(env, config.env.max_observation_chars)
-  branch = functools.partial(_branch, guarded)
+  branch = functools.partial(_branch, guarded, config.explore.rejoin)
   return _explore(
     env,
     config,
@@ -70,14 +72,16 @@ def explore_in(env: Environment, config: ConfigDict, workdir: str) -> dict:
   )
 
 
-def branch_in_own(settings: str, unit: tuple) -> tuple[dict, dict | None]:
+def branch_in_own(
+  settings: str, rejoin: bool, unit: tuple
+) -> tuple[dict, dict | None]:
   """As `branching.branch_in_own`; with the record, `Environment.answers`."""
   with own.environment(settings) as env:
-    return _branch(env, unit)
+    return _branch(env, rejoin, unit)
 
 
-def _branch(env, unit):
-  return branching.branch_in(env, unit), env.answers()
+def _branch(env, rejoin, unit):
+  return branching.branch_in(env, unit, rejoin), env.answers()
 
 
 def _explore(env, config, workdir, run):
@@ -237,6 +241,8 @@ def _tasks(env, trajectories):
 def _proposer(name, config, workdir):
   if name == 'uniform':
     return proposers.Uniform(config.seed)
+  if name == 'recalled':
+    return proposers.Recalled(config.seed)
   if name == 'exhaustive':
     return proposers.Exhaustive()
   if name == 'openai':
@@ -276,7 +282,7 @@ def _agent(config, workdir):
 
 def _summary(folder):
   """Counts what is on disk, so that a continued run counts all of it."""
-  trajectories = states = branches = invalid = ended = 0
+  trajectories = states = branches = invalid = ended = rejoin = 0
   by_proposer = collections.Counter()
   for _, value in files.read_jsonl(folder, records.STEM):
     trajectories += 1
@@ -286,6 +292,7 @@ def _summary(folder):
         branches += 1
         invalid += not found['valid']
         ended += found['done']
+        rejoin += bool(found['rejoins'])
         by_proposer[found['proposer']] += 1
   heard = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
   total = lambda of: accounting.total(v[of] for v in heard.values() if of in v)
@@ -296,6 +303,7 @@ def _summary(folder):
     'branches_per_state': branches / states,
     'invalid': invalid,
     'ended': ended,
+    'rejoin': rejoin,
     'by_proposer': dict(by_proposer),
     'answers': total('answers'),
     'environment_answers': total('environment_answers'),

@@ -40,7 +40,7 @@ def prepare(config: ConfigDict, workdir: str) -> dict:
       raise
   for name, counts in summary['rows'].items():
     scored = counts['scored']
-    lacking = ', '.join(name for name in counts['datasets'] if not scored[name])
+    lacking = ', '.join(n for n in counts['datasets'] if not scored.get(n, 1))
     print(
       f'prepare {name}: {counts["flat_tokens"]} tokens flat,'
       f' {counts["tree_tokens"]} as trees, ratio {counts["ratio"]:.2f};'

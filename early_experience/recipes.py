@@ -19,7 +19,10 @@ ROWS = {
   'world': (('world_model',), True),
   'reflect': (('imitation', 'reflection'), False),
   'joint': (('imitation', 'world_model', 'reflection'), True),
+  'recovery': (('imitation', 'world_model', 'recovery'), True),
 }
+# Of them, those of the paper; the last one needs `config.explore.rejoin`.
+PAPER = ('expert', 'trunk', 'world', 'reflect', 'joint')
 
 
 def row_sets(names: tuple[str, ...], k: int) -> ConfigDict:
@@ -50,6 +53,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
   `star`: likewise with thoughts of `config.reflect.openai` as rationales, where
     it acts as the expert did; in a workdir of its own.
   `joint`: all three objectives in every update.
+  `recovery`: outcomes, and the expert's actions again behind alternatives that
+    the environment has proven to lead back; it is not of the paper.
 
   Raises:
     UserError: no such recipe.
@@ -123,16 +128,23 @@ def _self_reflection(settings):
 
 
 def _joint(settings):
+  weight = settings.get_ref('reflection_weight')
+  return [_mixture(settings, 'joint', reflection=weight)]
+
+
+def _recovery(settings):
+  return [_mixture(settings, 'recovery')]
+
+
+def _mixture(settings, rows, **weights):
   share = settings.get_ref('joint_share')
-  return [
-    _stage(
-      settings,
-      {'joint': share, 'expert': 1.0 - share},
-      imitation=1.0,
-      world_model=settings.get_ref('world_model_weight'),
-      reflection=settings.get_ref('reflection_weight'),
-    )
-  ]
+  return _stage(
+    settings,
+    {rows: share, 'expert': 1.0 - share},
+    imitation=1.0,
+    world_model=settings.get_ref('world_model_weight'),
+    **weights,
+  )
 
 
 RECIPES = {
@@ -146,4 +158,5 @@ RECIPES = {
   'self_reflection': _self_reflection,
   'star': _self_reflection,
   'joint': _joint,
+  'recovery': _recovery,
 }

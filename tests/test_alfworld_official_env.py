@@ -71,7 +71,8 @@ def test_forks_of_a_state_are_what_replays_of_it_lead_to(official, walked):
   others += ['dance', trajectory.steps[at].action]
   branching.arrive(official, task, trajectory, at)
   before = official.fingerprint(), official.admissible()
-  forked = [fork.peek(official, action) for action in others]
+  step = lambda env, action: env.step(action)
+  forked = [fork.peek(official, action, step) for action in others]
   assert (official.fingerprint(), official.admissible()) == before
   assert [turn.valid for turn in forked].count(False) == 1
   for action, turn in zip(others[-3:], forked[-3:], strict=True):

@@ -44,13 +44,13 @@ class Counting(ToyEnv):
     return (self._coin, self._open) if self._tells else None
 
 
-def branched(env):
+def branched(env, rejoin=False):
   task = env.tasks('train')[2]
   trajectory, _ = collect.run_expert(env, task, 9)
   assert len(trajectory.steps) == 4
   env.asked.update(reset=0, step=0, clone=0)
   proposals = [[(a, 'me') for a in ACTIONS] for _ in trajectory.steps]
-  explored = branching.branch(env, task, trajectory, proposals)
+  explored = branching.branch(env, task, trajectory, proposals, rejoin)
   return explored, env.asked
 
 
@@ -87,6 +87,49 @@ def test_a_fork_costs_one_step_and_none_of_ours():
   assert asked == {'reset': 1, 'step': 4, 'clone': 0}
 
 
+@pytest.mark.parametrize('way', ['clone', 'fork', 'replay'])
+def test_the_environment_proves_where_the_expert_is_still_right(way):
+  explored, _ = branched(Counting(way, tells=True), rejoin=True)
+  first, *_ = explored.steps
+  rejoins = {a.action: a.rejoins for a in first.alternatives}
+  # The expert opens box 1: what changes nothing leaves that as it was, and
+  # the box it opens itself ends elsewhere, or is open already.
+  assert rejoins['look'] and rejoins['fly']
+  for step in explored.steps:
+    for other in step.alternatives:
+      env = ToyEnv(clones=True)
+      at = explored.steps.index(step)
+      env.reset(env.tasks('train')[2])
+      for before in explored.steps[:at]:
+        env.step(before.action)
+      straight = env.clone()
+      straight.step(step.action)
+      if env.step(other.action).done:
+        assert other.rejoins is False
+        continue
+      env.step(step.action)
+      same = (env._coin, env._open) == (straight._coin, straight._open)
+      assert other.rejoins == same, (at, other.action)
+
+
+def test_where_states_cannot_be_told_apart_nothing_is_proven():
+  for way in ('clone', 'fork', 'replay'):
+    explored, _ = branched(Counting(way), rejoin=True)
+    found = {a.rejoins for step in explored.steps for a in step.alternatives}
+    assert found == {None}
+
+
+def test_where_nobody_asks_no_step_is_spent_on_it():
+  explored, asked = branched(Counting('clone', tells=True))
+  assert asked['step'] == 4 + 4 * len(ACTIONS)
+  found = {a.rejoins for step in explored.steps for a in step.alternatives}
+  assert found == {None}
+
+
+def step(env, action):
+  return env.step(action)
+
+
 class Forked:
   """Its steps go wrong in the child alone."""
 
@@ -109,14 +152,16 @@ class Forked:
 )
 def test_a_fork_that_goes_wrong_is_told(act, reason, message):
   with pytest.raises(Misbehaves, match=message) as caught:
-    fork.peek(Forked(act), 'go', 0.5 if reason == 'hang' else waiting.SECONDS)
+    fork.peek(
+      Forked(act), 'go', step, 0.5 if reason == 'hang' else waiting.SECONDS
+    )
   assert caught.value.reason == reason
 
 
 def test_a_fork_tells_large_answers_whole_and_keeps_the_guard():
   text = 'a "line"\n' * 50_000
   env = Forked(lambda _: Turn(text, valid=False))
-  assert fork.peek(env, 'go') == Turn(text, valid=False)
+  assert fork.peek(env, 'go', step) == Turn(text, valid=False)
   with pytest.raises(Misbehaves, match='450,000 characters') as caught:
-    fork.peek(Guarded(env, 100_000), 'go')
+    fork.peek(Guarded(env, 100_000), 'go', step)
   assert caught.value.reason == 'observation too long'

@@ -62,6 +62,42 @@ def test_alternatives_are_distinct_and_never_the_experts(tmp_path):
   assert summary['by_proposer'] == {'uniform': summary['branches']}
 
 
+def test_recalled_actions_are_listed_elsewhere_in_the_episode_and_not_here(
+  tmp_path,
+):
+  explored(tmp_path, settings(k=9, recalled=1.0))
+  found = 0
+  for trajectory in records.read(tmp_path / 'explore'):
+    listed = {a for step in trajectory.steps for a in step.admissible}
+    for step in trajectory.steps:
+      tried = {other.action for other in step.alternatives}
+      assert tried == listed - set(step.admissible)
+      assert all(not other.valid for other in step.alternatives)
+      found += len(tried)
+  assert found
+
+
+def test_what_is_recalled_leaves_the_rest_to_the_others(tmp_path):
+  summary, *_ = explored(tmp_path, settings(k=2, recalled=0.5, uniform=0.5))
+  found = summary['by_proposer']
+  assert found['recalled'] + found['uniform'] == summary['branches']
+  assert summary['branches'] == 2 * summary['states']
+
+
+def test_rejoining_is_counted_where_it_is_asked_for(tmp_path):
+  config = settings(k=3)
+  config.explore.rejoin = True
+  tells = Tells()
+  collect.collect_from(tells, config, tmp_path)
+  summary = explore.explore_in(tells, config, tmp_path)
+  assert 0 < summary['rejoin'] < summary['branches']
+
+
+class Tells(ToyEnv):
+  def fingerprint(self):
+    return self._coin, self._open
+
+
 def test_an_outcome_is_what_the_environment_answers_in_that_state(tmp_path):
   _, trajectories = explored(tmp_path, settings(exhaustive=1.0))
   last = trajectories[1].steps[2]

@@ -24,7 +24,7 @@ LAYERS = (
   ('explore', 'evaluate', 'report', 'chats', 'convert', 'memory'),
   ('rl',),
   ('quickstart', 'sweeps', '__main__'),
-  ('aot', 'benchmark', 'analysis'),
+  ('aot', 'benchmark', 'analysis', 'study'),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 

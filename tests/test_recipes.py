@@ -60,6 +60,9 @@ def test_what_each_recipe_trains_on():
   assert [on(s) for s in config('joint').train.stages] == [
     {'imitation', 'world_model', 'reflection'}
   ]
+  (stage,) = config('recovery').train.stages
+  assert on(stage) == {'imitation', 'world_model'}
+  assert set(stage.rows) == {'recovery', 'expert'}
   for recipe in (
     'world_model_then_imitation',
     'world_model_before_imitation',

@@ -1,5 +1,7 @@
 """Three datasets from one record, and one prompt for all of them."""
 
+import dataclasses
+
 from early_experience.experience import render
 from early_experience.experience.records import (
   Alternative,
@@ -80,6 +82,36 @@ def test_reflection_thinks_then_acts_from_the_state_alone():
     Turn('thought', 'a is nearer.', 'reflection'),
     Turn('action', 'go a', 'reflection'),
   )
+
+
+def test_recovery_imitates_the_expert_where_it_is_proven_to_be_right():
+  found = trajectory(thought='c is next.')
+  steps = tuple(
+    dataclasses.replace(
+      step,
+      alternatives=tuple(
+        dataclasses.replace(other, rejoins=other.action == 'wait')
+        for other in step.alternatives
+      ),
+    )
+    for step in found.steps
+  )
+  found = dataclasses.replace(found, steps=steps)
+  first, second = render.recovery(found, k=2)
+  assert first == (
+    *START,
+    Turn('action', 'wait'),
+    Turn('observation', 'Nothing happens.'),
+    Turn('action', 'go a', 'imitation'),
+  )
+  assert [(t.role, t.text, t.scores) for t in second[-4:]] == [
+    ('action', 'wait', None),
+    ('observation', 'Nothing happens.', None),
+    ('thought', 'c is next.', 'imitation'),
+    ('action', 'go c', 'imitation'),
+  ]
+  assert render.recovery(found, k=0) == []
+  assert render.recovery(trajectory(), k=2) == [], 'nothing was proven'
 
 
 def test_history_of_evaluation_is_the_training_prompt():

@@ -233,7 +233,13 @@ def _prepare(workdir, trajectories):
 
 
 def _train(workdir, rng, name, steps):
-  folder = stage.begin(workdir, f'train/{name}', {'seed': 0, 'lr_peak': 3e-3})
+  settings = {
+    'seed': 0,
+    'lr_peak': 3e-3,
+    'train': {'batch_rows': 4},
+    'rows': {'expert': {'row_tokens': 1024}},
+  }
+  folder = stage.begin(workdir, f'train/{name}', settings)
   floors = {'imitation': 0.2, 'world_model': 0.35, 'reflection': 0.5}
   scored = floors if name == 'joint' else ('imitation',)
   lines = []

@@ -71,6 +71,9 @@ def define() -> ConfigDict:
   config.collect.split = 'train'
   # Successful ones; paper, table 1.
   config.collect.trajectories = number(3553, '[1, inf)')
+  # Which tasks are demonstrated: the first ones of the environment, or, drawn
+  # by config.seed, others for each seed.
+  config.collect.shuffle = False
   # An expert that needs more has failed.
   config.collect.max_steps = number(50, '[1, inf)')
 
@@ -80,9 +83,16 @@ def define() -> ConfigDict:
   # Who proposes, with the share of k each may fill. `exhaustive` ignores k.
   config.explore.proposers = ConfigDict()
   config.explore.proposers.uniform = number(1.0, '[0, inf)')
+  # Of what other states of the episode list, and this one does not: what an
+  # agent would try in vain.
+  config.explore.proposers.recalled = number(0.0, '[0, inf)')
   config.explore.proposers.policy = number(0.0, '[0, inf)')
   config.explore.proposers.openai = number(0.0, '[0, inf)')
   config.explore.proposers.exhaustive = number(0.0, '[0, inf)')
+  # Also execute the expert's action behind each alternative, to see whether it
+  # still leads where it led the expert: a step more for each that changed the
+  # state. Row sets with `recovery` need it.
+  config.explore.rejoin = False
   # train/NAME here, or another run's train folder.
   config.explore.policy = path()
   config.explore.temperature = number(1.0, '[0, inf)')  # of the policy

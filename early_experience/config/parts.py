@@ -12,8 +12,9 @@ from early_experience.config.rules import (
   values,
 )
 
-OBJECTIVES = ('imitation', 'world_model', 'reflection')  # and datasets
-PROPOSERS = ('policy', 'openai', 'uniform', 'exhaustive')
+OBJECTIVES = ('imitation', 'world_model', 'reflection')
+DATASETS = (*OBJECTIVES, 'recovery')  # of which the last one is to imitate, too
+PROPOSERS = ('policy', 'openai', 'recalled', 'uniform', 'exhaustive')
 # Of `python -m early_experience.benchmark peers`; the first two are ours.
 PEERS = ('trees', 'flat', 'transformers', 'trl', 'tunix')
 DTYPES = ('float32', 'bfloat16', 'float64')  # the first is the default
@@ -104,8 +105,8 @@ def define_budget() -> ConfigDict:
   config.world_model_steps = number(500, '[0, inf)')
   config.world_model_weight = number(1.0, '[0, inf)')  # lambda in mixtures
   config.reflection_weight = number(1.0, '[0, inf)')
-  # Share of the joint mixture's rows with branches and rationales; the others
-  # are expert episodes alone, which hold more actions a token.
+  # Share of a mixture's rows with branches and rationales; the others are
+  # expert episodes alone, which hold more actions a token.
   config.joint_share = number(1.0, '[0, 1]')
   config.lr_peak = number(1e-5, '[0, inf)')  # paper, appendix B
   config.warmup_steps = number(0, '[0, inf)')
@@ -166,7 +167,7 @@ def row_set() -> ConfigDict:
     proposers: whose alternatives; () = all.
   """
   config = ConfigDict()
-  config.datasets = choices((), OBJECTIVES)
+  config.datasets = choices((), DATASETS)
   config.k = number(0, '[0, inf)')
   config.proposers = choices((), PROPOSERS)
   return config

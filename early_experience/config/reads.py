@@ -68,7 +68,8 @@ def answers(endpoint: ConfigDict) -> dict:
 
 
 def _collect(config):
-  return {'env': config.env.to_dict(), 'collect': config.collect.to_dict()}
+  found = {'env': config.env.to_dict(), 'collect': config.collect.to_dict()}
+  return found | ({'seed': config.seed} if config.collect.shuffle else {})
 
 
 def _explore(config):

@@ -81,6 +81,51 @@ def mean_interval(values: Sequence[float]) -> Interval:
   return Interval(mean, mean - half, mean + half)
 
 
+def crossed(values_ST: Sequence[Sequence[float]]) -> Interval:
+  """The mean over runs and tasks, both of which are samples.
+
+  Every run is asked every task, so a value is the sum of a run's effect, a
+  task's and a rest; the variance of the mean is that of the two-way model with
+  random effects, and its degrees of freedom are Satterthwaite's (Searle,
+  Casella and McCulloch 1992, chapter 4).
+
+  Args:
+    values_ST: a row for each run, of one length. Of one run there is the
+      spread over tasks alone.
+
+  Raises:
+    ValueError: the rows differ in length.
+  """
+  runs, tasks = len(values_ST), len(values_ST[0])
+  if any(len(row_T) != tasks for row_T in values_ST):
+    raise ValueError('the runs were not asked equally many tasks')
+  if runs == 1:
+    return mean_interval(values_ST[0])
+  of_run_S = [math.fsum(row_T) / tasks for row_T in values_ST]
+  of_task_T = [
+    math.fsum(column) / runs for column in zip(*values_ST, strict=True)
+  ]
+  mean = math.fsum(of_run_S) / runs
+  squares = lambda means: math.fsum((m - mean) ** 2 for m in means)
+  rest = math.fsum(
+    (value - run - task + mean) ** 2
+    for row_T, run in zip(values_ST, of_run_S, strict=True)
+    for value, task in zip(row_T, of_task_T, strict=True)
+  )
+  parts = [  # mean squares, and their degrees of freedom
+    (tasks * squares(of_run_S) / (runs - 1), runs - 1),
+    (runs * squares(of_task_T) / max(1, tasks - 1), tasks - 1),
+    (-rest / max(1, (runs - 1) * (tasks - 1)), (runs - 1) * (tasks - 1)),
+  ]
+  # Never below either effect alone, which the rest can make it by chance.
+  total = max(math.fsum(p for p, _ in parts), parts[0][0], parts[1][0])
+  if not total:
+    return Interval(mean, mean, mean)
+  degrees = total**2 / math.fsum(p**2 / max(1, d) for p, d in parts)
+  half = t_quantile(max(1, int(degrees))) * math.sqrt(total / (runs * tasks))
+  return Interval(mean, mean - half, mean + half)
+
+
 def paired(a_success: Sequence[bool], b_success: Sequence[bool]) -> Paired:
   """Compares two policies on the same tasks, in the same order.
 

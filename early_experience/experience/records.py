@@ -19,7 +19,7 @@ STEM = 'trajectories'
 # Who proposes alternatives, in the order in which a mix asks: models' ideas
 # first, and what they leave open is filled from the admissible list.
 MODELS = ('policy', 'openai')
-LISTED = ('uniform', 'exhaustive')
+LISTED = ('recalled', 'uniform', 'exhaustive')
 PROPOSERS = (*MODELS, *LISTED)
 
 
@@ -35,6 +35,8 @@ class Alternative:
     proposer: one of `PROPOSERS`, or several of them joined by `+`.
     summary: of the answer, where `summarise` wrote one: what the world model
       learns to predict in its place.
+    rejoins: whether the expert's action, taken after this one, leads where it
+      led the expert: proven by the environment. None where nobody tried.
   """
 
   action: str
@@ -43,6 +45,7 @@ class Alternative:
   valid: bool
   proposer: str
   summary: str | None = None
+  rejoins: bool | None = None
 
   def is_by(self, names: Collection[str]) -> bool:
     """Whether one of these proposed it."""

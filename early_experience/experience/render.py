@@ -129,6 +129,28 @@ def world_model(
   return [trunk, *branches] if scored else branches
 
 
+def recovery(trajectory: Trajectory, k: int) -> list[Script]:
+  """The expert's action once more, behind each alternative that rejoins.
+
+  There the environment has proven that it still leads where it led the expert.
+
+  Args:
+    trajectory: explored with `config.explore.rejoin`.
+    k: alternatives of each state, the first ones recorded.
+  """
+  past, scripts = _opening(trajectory), []
+  for i, step in enumerate(trajectory.steps):
+    acts = (Turn('action', step.action, 'imitation'),)
+    if step.thought is not None:
+      acts = _think(step.thought, step.action, 'imitation')
+    for other in step.alternatives[:k]:
+      if other.rejoins:
+        tried = exchange(other.action, other.observation)
+        scripts.append(past + tried + acts)
+    past += exchange(step.action, trajectory.outcome(i))
+  return scripts
+
+
 def reflection(trajectory: Trajectory) -> list[Script]:
   """Rationale, then the expert's action (equation 4), for each rationale."""
   past, scripts = _opening(trajectory), []

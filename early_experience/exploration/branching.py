@@ -6,9 +6,14 @@ after each alternative that changed the state, and only after those: one that
 left the `fingerprint` as it was leaves the next where it should be.
 
 No branch is taken from a state that is not proven to be the recorded one.
+
+An alternative may be followed by the expert's action, to see whether that still
+leads where it led the expert: then it is the right one there too, which nobody
+has to be asked for.
 """
 
 import dataclasses
+import functools
 import itertools
 
 from early_experience.envs import own
@@ -23,32 +28,63 @@ from early_experience.work.units import Failure, Fault
 Proposals = list[list[tuple[str, str]]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Tried:
+  """What became of an alternative.
+
+  Attributes:
+    turn: the environment's answer.
+    moved: it changed the state, or may have.
+    onward: `state_after` the action that followed it; None where none did.
+    known: whether it can be told where that leads.
+  """
+
+  turn: Turn
+  moved: bool
+  onward: int | None
+  known: bool
+
+  def rejoins(self, there: int | None) -> bool | None:
+    """Whether the following action leads `there`; None where unknown."""
+    if not self.known:
+      return None
+    return not self.moved or self.onward == there
+
+
 def branch_in_own(
-  settings: str, unit: tuple[Task, Trajectory, Proposals]
+  settings: str,
+  unit: tuple[Task, Trajectory, Proposals],
+  rejoin: bool = False,
 ) -> dict:
   """Explores one trajectory in a worker's own environment.
 
   Args:
     settings: `config.env` as JSON text.
     unit: arguments of `branch`; more may follow.
+    rejoin: as for `branch`.
 
   Returns:
     The trajectory's record, with its alternatives.
   """
   with own.environment(settings) as env:
-    return branch_in(env, unit)
+    return branch_in(env, unit, rejoin)
 
 
-def branch_in(env: Environment, unit: tuple) -> dict:
+def branch_in(env: Environment, unit: tuple, rejoin: bool = False) -> dict:
   """Likewise in a given environment."""
   task, trajectory, proposals, *_ = unit
   if isinstance(proposals, Failure):  # none could be made
     raise Fault(proposals.reason, proposals.error)
-  return check_record(records.to_json(branch(env, task, trajectory, proposals)))
+  explored = branch(env, task, trajectory, proposals, rejoin)
+  return check_record(records.to_json(explored))
 
 
 def branch(
-  env: Environment, task: Task, trajectory: Trajectory, proposals: Proposals
+  env: Environment,
+  task: Task,
+  trajectory: Trajectory,
+  proposals: Proposals,
+  rejoin: bool = False,
 ) -> Trajectory:
   """Executes alternatives in the states of a trajectory.
 
@@ -57,6 +93,9 @@ def branch(
     task: the trajectory's.
     trajectory: what the expert did.
     proposals: of each step.
+    rejoin: also finds out whether the expert's action, behind an alternative,
+      still leads where it led the expert, where the environment has a
+      `fingerprint`.
 
   Returns:
     The trajectory with these alternatives in place of any it had.
@@ -69,48 +108,70 @@ def branch(
   _prove_admissible(env, trajectory, 0)
   steps = []
   for index, step in enumerate(trajectory.steps):
+    again = functools.partial(arrive, env, task, trajectory, index)
     actions = [action for action, _ in proposals[index]]
-    turns = try_all(
-      env, actions, lambda at=index: arrive(env, task, trajectory, at)
-    )
+    tried = try_all(env, actions, again, step.action if rejoin else None)
+    there = state_after(env, _advance(env, trajectory, index))
     found = tuple(
-      Alternative(action, turn.observation, turn.done, turn.valid, proposer)
-      for (action, proposer), turn in zip(proposals[index], turns, strict=True)
+      Alternative(
+        action,
+        one.turn.observation,
+        one.turn.done,
+        one.turn.valid,
+        proposer,
+        rejoins=one.rejoins(there),
+      )
+      for (action, proposer), one in zip(proposals[index], tried, strict=True)
     )
     steps.append(dataclasses.replace(step, alternatives=found))
-    _advance(env, trajectory, index)
     _prove_admissible(env, trajectory, index + 1)
   return dataclasses.replace(trajectory, steps=tuple(steps))
 
 
-def try_all(env: Environment, actions: list[str], again) -> list[Turn]:
+def try_all(
+  env: Environment, actions: list[str], again, then: str | None = None
+) -> list[Tried]:
   """Executes each action in the state that the environment is in.
 
   Args:
     env: is in that state afterwards too.
     actions: alternatives to each other.
     again: brings the environment back to that state, from any other.
-
-  Returns:
-    What each action led to.
+    then: is executed behind each that changed the state; None: nothing is.
   """
   if not actions:
     return []
-  if env.branching == 'fork':
-    return [fork.peek(env, action) for action in actions]
   here = env.fingerprint()
+  if env.branching == 'fork':
+    act = functools.partial(_try, here=here, then=then)
+    return [fork.peek(env, action, act) for action in actions]
   twin = env.clone()
-  actor, moved, turns = twin or env, False, []
+  actor, moved, tried = twin or env, False, []
   for action in actions:
     if moved and twin is not None:
       actor = env.clone()
     elif moved:
       again()
-    turns.append(actor.step(action))
-    moved = turns[-1].done or here is None or actor.fingerprint() != here
+    tried.append(_try(actor, action, here, then))
+    moved = tried[-1].moved
   if moved and twin is None:
     again()
-  return turns
+  return tried
+
+
+def state_after(env: Environment, turn: Turn) -> int | None:
+  """Equal for equal states, in this process and its forks; None if unknown."""
+  state = env.fingerprint()
+  return None if state is None else hash((state, turn.done, turn.score))
+
+
+def _try(env, action, here, then):
+  turn = env.step(action)
+  moved = turn.done or here is None or env.fingerprint() != here
+  onward = None
+  if then is not None and moved and not turn.done and here is not None:
+    onward = state_after(env, env.step(then))
+  return Tried(turn, moved, onward, then is not None and here is not None)
 
 
 def arrive(
@@ -140,6 +201,7 @@ def _advance(env, trajectory, index):
   """Takes the expert's action and proves what it leads to."""
   turn = env.step(trajectory.steps[index].action)
   _prove_turn(turn, trajectory, index + 1)
+  return turn
 
 
 def _prove_turn(turn, trajectory, index):

@@ -6,21 +6,35 @@ environment that has any must not be forked.
 """
 
 import contextlib
-import json
+import functools
 import os
+import pickle
 import select
 import signal
 import time
+from collections.abc import Callable
+from typing import Any
 
 from early_experience.envs.guard import Misbehaves
-from early_experience.envs.interface import Environment, Turn
-from early_experience.work.units import reason_of
+from early_experience.envs.interface import Environment
+from early_experience.work.units import Failure, reason_of
 
 SECONDS = 60.0  # that an action may take
 
 
-def peek(env: Environment, action: str, seconds: float = SECONDS) -> Turn:
+def peek(
+  env: Environment,
+  action: str,
+  act: Callable[[Environment, str], Any],
+  seconds: float = SECONDS,
+) -> Any:
   """What an action would lead to; the environment stays as it is.
+
+  Args:
+    env: is forked.
+    action: for `act`.
+    act: is called in the child with both; what it returns can be pickled.
+    seconds: that it may take.
 
   Raises:
     Misbehaves: the child hung or crashed, or the environment raised there.
@@ -28,7 +42,7 @@ def peek(env: Environment, action: str, seconds: float = SECONDS) -> Turn:
   ours, theirs = os.pipe()
   child = os.fork()
   if not child:
-    _act(env, action, theirs)  # never returns
+    _act(functools.partial(act, env, action), theirs)  # never returns
   os.close(theirs)
   try:
     told = _read(ours, seconds)
@@ -38,29 +52,28 @@ def peek(env: Environment, action: str, seconds: float = SECONDS) -> Turn:
       os.kill(child, signal.SIGKILL)  # it has nothing more to do
     _, status = os.waitpid(child, 0)
   try:
-    answer = json.loads(told)
-  except ValueError:
+    answer = pickle.loads(told)
+  except Exception:  # nothing, or not all of it
     code = os.waitstatus_to_exitcode(status)
     raise Misbehaves(
       'crash', f'{action!r} ended the forked process: exit code {code}'
     ) from None
-  if 'reason' in answer:
-    raise Misbehaves(**answer)
-  return Turn(**answer)
+  if isinstance(answer, Failure):
+    raise Misbehaves(answer.reason, answer.error)
+  return answer
 
 
-def _act(env, action, pipe):
-  """In the child: steps, tells and ends without a trace."""
+def _act(act, pipe):
+  """In the child: acts, tells and ends without a trace."""
   try:
-    answer = vars(env.step(action))
+    told = pickle.dumps(act())
   except BaseException as error:
-    answer = {
-      'reason': reason_of(error),
-      'message': f'{type(error).__name__}: {error}',
-    }
+    told = pickle.dumps(
+      Failure(reason_of(error), f'{type(error).__name__}: {error}')
+    )
   try:
     with open(pipe, 'wb') as file:
-      file.write(json.dumps(answer).encode())
+      file.write(told)
   finally:
     os._exit(0)
 

@@ -4,6 +4,7 @@ A proposer reads what is recorded of a state and never touches the
 environment, so all states of many trajectories can be asked at once.
 """
 
+import collections
 import dataclasses
 import functools
 import random
@@ -92,6 +93,32 @@ class Uniform:
     rng = random.Random(f'{self._seed}/{context.task_id}/{context.step}')
     actions = list(context.admissible or ())  # one state may list none
     rng.shuffle(actions)
+    return actions
+
+
+class Recalled:
+  """What other states of the episode list and this one does not.
+
+  The environment will reject most of it: an agent that only ever sees what can
+  be done never learns what cannot. In an order as `Uniform` has it.
+  """
+
+  def __init__(self, seed: int):
+    self._seed = seed
+
+  def propose(self, contexts, k):
+    del k
+    listed = collections.defaultdict(dict)
+    for context in contexts:
+      listed[context.task_id].update(dict.fromkeys(context.admissible or ()))
+    return [self._shuffled(c, listed[c.task_id]) for c in contexts]
+
+  def _shuffled(self, context, listed):
+    here = set(context.admissible or ())
+    actions = [action for action in listed if action not in here]
+    random.Random(
+      f'recalled/{self._seed}/{context.task_id}/{context.step}'
+    ).shuffle(actions)
     return actions
 
 
@@ -205,7 +232,7 @@ def check_admissible(
     UserError: a proposer needs them.
   """
   listed = (step.admissible for t in trajectories for step in t.steps)
-  if {'uniform', 'exhaustive'} & shares.keys() and not any(listed):
+  if {'recalled', 'uniform', 'exhaustive'} & shares.keys() and not any(listed):
     raise UserError(
       'the environment does not list its actions in any state; give'
       ' config.explore.proposers shares of policy or openai alone'

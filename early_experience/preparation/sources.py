@@ -107,7 +107,7 @@ class Trajectories(Source):
 
   def __init__(self, workdir, settings: ConfigDict, summarised: bool):
     self.folder = stage.require(workdir, _stage(settings.rows, summarised))
-    self._style = settings.world_model
+    self._rows, self._style = settings.rows, settings.world_model
     self._held_out = 0
 
   def split(self, share: float, seed: int) -> list[str]:
@@ -115,8 +115,21 @@ class Trajectories(Source):
     order = np.random.default_rng(seed).permutation(len(every))
     held_out = set(order[: round(share * len(every))].tolist())
     self._training = [t for i, t in enumerate(every) if i not in held_out]
+    self._check_recovery()
     self._held_out = len(held_out)
     return [every[i].task_id for i in sorted(held_out)]
+
+  def _check_recovery(self):
+    """Whether it is known where the expert's action leads behind others."""
+    wanted = [n for n, r in self._rows.items() if 'recovery' in r.datasets]
+    steps = (step for t in self._training for step in t.steps)
+    unknown = (a.rejoins is None for s in steps for a in s.alternatives)
+    if wanted and all(unknown):
+      raise UserError(
+        f'config.prepare.rows.{wanted[0]} has recovery, and no alternative says'
+        ' whether it rejoins: explore with config.explore.rejoin=True, in an'
+        ' environment whose states can be told apart'
+      )
 
   def thinks(self) -> bool:
     thoughts = [step.thought for t in self._training for step in t.steps]
@@ -250,6 +263,8 @@ def scripts(
     result += render.world_model(trajectory, k, style)
   if 'reflection' in datasets:
     result += render.reflection(trajectory)
+  if 'recovery' in datasets:
+    result += render.recovery(trajectory, k)
   return result
 
 

@@ -1,5 +1,6 @@
 """A game in play: commands in, text out."""
 
+from collections.abc import Hashable
 from typing import Self
 
 from early_experience.envs.alfworld import wording
@@ -40,6 +41,13 @@ class Engine:
     if state is not self.state:
       self.state, self._actions = state, None
     return text, True
+
+  def fingerprint(self) -> Hashable:
+    """Equal for equal states."""
+    return tuple(
+      frozenset(value.items()) if isinstance(value, dict) else value
+      for value in self.state
+    )
 
   def won(self) -> bool:
     return self.rules.won(self.state)

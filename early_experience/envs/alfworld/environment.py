@@ -1,7 +1,7 @@
 """ALFWorld behind the environment interface."""
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from typing import Self
 
 from early_experience.config import check_choice
@@ -110,6 +110,9 @@ class AlfWorld(Environment):
     other = copy.copy(self)
     other._engine = self._engine.clone()
     return other
+
+  def fingerprint(self) -> Hashable:
+    return self._engine.fingerprint()
 
   def expert(self, turn: Turn) -> Generator[str, Turn, None]:
     if not self._walks:

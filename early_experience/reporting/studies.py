@@ -1,0 +1,203 @@
+"""What a sweep over seeds says: a row for each setting, with intervals.
+
+A run is one seed: its own demonstrations, where they are shuffled, its own
+parameters and batches. Every run is asked the same tasks.
+"""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from early_experience.evaluation import panel, statistics
+from early_experience.reporting import report_data, results
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
+from early_experience.runtime.stage import SETTINGS
+
+SEED = 'seed'
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One finished run of a sweep.
+
+  Attributes:
+    folder: its workdir.
+    policy: name of its evaluation, without the panel.
+    overrides: {key: value}, the seed among them.
+  """
+
+  folder: pathlib.Path
+  policy: str
+  overrides: dict[str, object]
+
+  @property
+  def setting(self) -> tuple:
+    """What it shares with the runs of other seeds: pairs of key and value."""
+    others = {k: v for k, v in self.overrides.items() if k != SEED}
+    return (('policy', self.policy), *_hashable(others))
+
+  @property
+  def beside(self) -> tuple:
+    """What it shares with other recipes, too."""
+    return _hashable(
+      {k: v for k, v in self.overrides.items() if k not in (SEED, 'recipe')}
+    )
+
+
+def _hashable(settings):
+  return tuple((key, str(value)) for key, value in settings.items())
+
+
+def rows(runs: Sequence[Run]) -> list[dict]:
+  """A row for each setting and split.
+
+  Keys: `policy`, the overrides but the seed, `split` (`seen:test` of the test
+  panel), `seeds`, `tasks`; `success`, `low`, `high`; `invalid`: share of the
+  actions; `outcomes`: held-out ones foretold word for word; `updates`,
+  `tokens` (of rows, with context), `flops`, `minutes` of training, means over
+  seeds; and where `results.REFERENCE` was trained beside: `ahead`, `ahead_low`,
+  `ahead_high`.
+
+  Raises:
+    UserError: runs of one setting were asked different tasks.
+  """
+  groups = collections.defaultdict(list)
+  for run in runs:
+    groups[run.setting].append(run)
+  solved = {setting: _solved(some) for setting, some in groups.items()}
+  base = {
+    some[0].beside: setting
+    for setting, some in groups.items()
+    if some[0].policy == results.REFERENCE
+  }
+  found = []
+  for setting, some in groups.items():
+    cost = _cost(some)
+    for split, by_seed in solved[setting].items():
+      rate = statistics.crossed(_table(by_seed))
+      row = {
+        **dict(setting),
+        'split': split,
+        'seeds': len(by_seed),
+        'tasks': len(next(iter(by_seed.values()))),
+        'success': rate.rate,
+        'low': max(0.0, rate.low),
+        'high': min(1.0, rate.high),
+        **_seen(some, split),
+        **cost,
+      }
+      other = solved.get(base.get(some[0].beside), {}).get(split, {})
+      if some[0].policy != results.REFERENCE and other:
+        row |= _ahead(by_seed, other)
+      found.append(row)
+  return found
+
+
+def read(workdir) -> list[Run]:
+  """The evaluated runs of a sweep.
+
+  Raises:
+    UserError: there is no sweep, or none was evaluated.
+  """
+  workdir = pathlib.Path(workdir)
+  path = workdir / 'sweep.json'
+  if not path.is_file():
+    raise UserError(f'{workdir} holds no sweep: it has no sweep.json')
+  found = []
+  for run in files.read_json(path)['runs']:
+    folder = workdir / 'runs' / run['name']
+    if results.evaluations(folder):
+      found.append(Run(folder, run['policy'], run['overrides']))
+  if not found:
+    raise UserError(f'{workdir}: no run of this sweep was evaluated yet')
+  return found
+
+
+def _evaluated(run):
+  """(split with its panel, split, folder's name, summary) of a run."""
+  for name, summary in results.evaluations(run.folder).items():
+    if summary.get('name', name) == run.policy:
+      which = summary.get('panel', panel.ALL)
+      for split in summary['splits']:
+        label = split if which == panel.ALL else f'{split}:{which}'
+        yield label, split, name, summary
+
+
+def _solved(runs):
+  """{split: {seed: {task: whether it was solved}}}."""
+  found = collections.defaultdict(dict)
+  for run in runs:
+    seed = run.overrides.get(SEED, 0)
+    for label, split, name, _ in _evaluated(run):
+      asked = results.panels(run.folder, [name])[name][split]
+      won = {
+        record['task_id']
+        for record in results.rollouts(run.folder, name)
+        if record['split'] == split and record['success']
+      }
+      found[label][seed] = {task: task in won for task in sorted(asked)}
+  for label, by_seed in found.items():
+    if len({tuple(tasks) for tasks in by_seed.values()}) > 1:
+      raise UserError(
+        f'{runs[0].folder.parent}: seeds of {dict(runs[0].setting)} were asked'
+        f' different {label} tasks'
+      )
+  return found
+
+
+def _table(by_seed):
+  return [[float(v) for v in tasks.values()] for tasks in by_seed.values()]
+
+
+def _ahead(mine, others):
+  """The difference, paired on seeds and tasks; where seeds differ, on none."""
+  seeds = [seed for seed in mine if seed in others]
+  if not seeds or mine[seeds[0]].keys() != others[seeds[0]].keys():
+    return {}
+  gaps_ST = [
+    [float(won) - float(others[seed][task]) for task, won in mine[seed].items()]
+    for seed in seeds
+  ]
+  gap = statistics.crossed(gaps_ST)
+  return {'ahead': gap.rate, 'ahead_low': gap.low, 'ahead_high': gap.high}
+
+
+def _seen(runs, label):
+  """Means over seeds of what evaluation saw beside success."""
+  invalid, exact = [], []
+  for run in runs:
+    for one, split, _, summary in _evaluated(run):
+      if one == label:
+        invalid.append(summary['splits'][split]['invalid_rate'])
+        if world := summary.get('world_model'):
+          exact.append(world['exact_match']['rate'])
+  return {'invalid': _mean(invalid), 'outcomes': _mean(exact)}
+
+
+def _cost(runs):
+  """Means over seeds of what training took."""
+  found = collections.defaultdict(list)
+  for run in runs:
+    lines = list(report_data.metrics(run.folder, run.policy))
+    if not lines:
+      continue
+    found['updates'].append(lines[-1]['step'])
+    found['tokens'].append(_tokens(run) * lines[-1]['step'])
+    rates = [(line['flops_per_s'], line['tokens_per_s']) for line in lines]
+    each = _mean([flops / tokens for flops, tokens in rates if tokens])
+    found['flops'].append(each and each * found['tokens'][-1])
+    found['minutes'].append(lines[-1]['seconds'] / 60)
+  return {key: _mean(values) for key, values in found.items()}
+
+
+def _tokens(run):
+  """Of an update: all that its rows hold, context and padding too."""
+  settings = files.read_json(run.folder / 'train' / run.policy / SETTINGS)
+  sizes = {rows['row_tokens'] for rows in settings['rows'].values()}
+  return settings['train']['batch_rows'] * max(sizes)
+
+
+def _mean(values):
+  return sum(values) / len(values) if values else None

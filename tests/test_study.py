@@ -1,0 +1,108 @@
+"""Studies: what seeds and tasks say together, and the page about it."""
+
+import csv
+import random
+
+import pytest
+
+from early_experience import study
+from early_experience.evaluation import statistics
+from early_experience.reporting import studies
+from early_experience.runtime import files
+from early_experience.runtime.errors import UserError
+from early_experience.sweeps import folder as sweep_folder
+from early_experience.sweeps.runs import expand
+from tests import tiny_workdir
+from tests.test_sweep import config_file
+
+
+def test_of_one_run_the_tasks_are_the_sample():
+  values = [[1.0, 0.0, 1.0, 1.0]]
+  assert statistics.crossed(values) == statistics.mean_interval(values[0])
+
+
+def test_two_way_variance_is_that_of_the_analysis_of_variance():
+  # By hand: mean squares of runs 2/3, of tasks 1/6, of the rest 1/6.
+  found = statistics.crossed([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+  assert found.rate == pytest.approx(2 / 3)
+  total = (2 / 3) + 1 / 6 - 1 / 6
+  degrees = total**2 / ((2 / 3) ** 2 + 2 * (1 / 6) ** 2 / 2)
+  half = statistics.t_quantile(max(1, int(degrees))) * (total / 6) ** 0.5
+  assert found.high - found.rate == pytest.approx(half)
+
+
+@pytest.mark.parametrize('of_runs, of_tasks', [(0.0, 0.3), (0.08, 0.2)])
+def test_intervals_hold_the_truth_as_often_as_they_say(of_runs, of_tasks):
+  rng, held = random.Random(0), 0
+  for _ in range(200):
+    runs = [rng.gauss(0, of_runs) for _ in range(4)]
+    tasks = [rng.gauss(0, of_tasks) for _ in range(30)]
+    found = statistics.crossed(
+      [[0.5 + r + t + rng.gauss(0, 0.3) for t in tasks] for r in runs]
+    )
+    held += found.low <= 0.5 <= found.high
+  assert 180 <= held <= 200
+
+
+def test_runs_that_were_asked_unequally_many_tasks_are_refused():
+  with pytest.raises(ValueError, match='equally many'):
+    statistics.crossed([[1.0, 0.0], [1.0]])
+
+
+@pytest.fixture
+def sweep(tmp_path):
+  """Two recipes and two seeds; all runs of a seed have the same episodes."""
+  path = config_file(
+    tmp_path, "product({'recipe': ['imitation', 'joint'], 'seed': [0, 1]})"
+  )
+  runs = expand(path)
+  sweep_folder.begin(tmp_path, path, runs)
+  for run in runs:
+    tiny_workdir.build(tmp_path / 'runs' / run.name, trajectories=2)
+  return tmp_path
+
+
+def test_a_setting_is_one_row_over_its_seeds(sweep):
+  rows = studies.rows(studies.read(sweep))
+  found = {(row['policy'], row['split']): row for row in rows}
+  assert len(found) == len(rows) == 2 * len(tiny_workdir.SPLITS)
+  for (policy, split), row in found.items():
+    assert (row['seeds'], row['tasks'], row['updates']) == (2, 24, 200)
+    assert row['tokens'] == 200 * 4 * 1024
+    assert row['low'] <= row['success'] <= row['high']
+    assert ('ahead' in row) == (policy == 'joint')
+    if policy == 'joint':
+      gap = row['success'] - found['imitation', split]['success']
+      assert row['ahead'] == pytest.approx(gap)
+      assert row['ahead_low'] <= gap <= row['ahead_high']
+
+
+def test_the_page_begins_with_what_was_found(sweep):
+  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
+  page = sweep / 'results' / 'tiny.md'
+  text = study.write(str(sweep), str(page))
+  assert page.read_text('utf-8') == text
+  found = text.splitlines()[2]
+  assert found.startswith('* seen: **joint** solves ') and 'points [' in found
+  assert '(tiny.svg)' in text and 'launch/sweep.py --config=' in text
+  assert '<svg' in (sweep / 'results' / 'tiny.svg').read_text('utf-8')
+  with open(sweep / 'results' / 'tiny.csv', encoding='utf-8') as file:
+    (first, *_) = csv.DictReader(file)
+  assert first['policy'] == 'imitation' and 0 < float(first['success']) < 1
+
+
+def test_seeds_that_were_asked_other_tasks_are_no_sample(sweep):
+  for run in studies.read(sweep)[:1]:
+    path = run.folder / 'evaluate' / run.policy / 'panel.json'
+    panel = files.read_json(path)
+    panel['seen'].popitem()
+    files.write_json(path, panel)
+  with pytest.raises(UserError, match='different seen tasks'):
+    studies.rows(studies.read(sweep))
+
+
+def test_a_sweep_that_has_no_evaluation_yet_is_refused(tmp_path):
+  path = config_file(tmp_path, "product({'recipe': ['imitation']})")
+  sweep_folder.begin(tmp_path, path, expand(path))
+  with pytest.raises(UserError, match='no run of this sweep was evaluated'):
+    studies.read(tmp_path)
