@@ -19,7 +19,6 @@ def get_config(recipe: str = 'recovery'):
   config.explore.rejoin = True
   config.explore.proposers.uniform = 0.75
   config.explore.proposers.recalled = 0.25
-  config.reflect.k = 2
   config.prepare.rows = recipes.row_sets(('expert', 'joint', 'recovery'), k=8)
   # Half the rows and twice the updates of the quickstart: it learns faster so.
   config.train.batch_rows = 2
@@ -33,5 +32,7 @@ def get_config(recipe: str = 'recovery'):
 
 def sweep():
   return sweeps.product(
-    {'seed': [0, 1, 2]}, {'recipe': ['recovery', 'imitation']}
+    {'seed': [0, 1, 2]},
+    {'collect.trajectories': [300]},
+    {'recipe': ['recovery', 'imitation']},
   )
