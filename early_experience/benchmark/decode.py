@@ -46,7 +46,7 @@ _COMPILING = '/jax/core/compile/backend_compile_duration'
 def main() -> None:
   jax.config.update('jax_enable_compilation_cache', False)  # it is timed
   cli.run(
-    lambda config, _: run(
+    lambda config, workdir: run(
       config,
       BATCHES.value,
       episodes=EPISODES.value,
