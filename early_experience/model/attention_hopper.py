@@ -10,6 +10,7 @@ Letters: B rows, T tokens, N query heads, K key heads, G = N / K, H head size,
 U blocks of a row, L = B * U.
 """
 
+import inspect
 import math
 
 import jax
@@ -24,6 +25,8 @@ _BLOCK, _ROWS = 128, 64  # tokens of a block, and of a warpgroup's product
 _AHEAD = 2
 _LOG2E = math.log2(math.e)
 _LAYOUT = plgpu.Layout.WGMMA
+# jax 0.10 wants to be told which part of a reference to load.
+_ALL_OF = ((),) if 'idx' in inspect.signature(plgpu.load).parameters else ()
 _SHARED = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
 
 
@@ -329,7 +332,7 @@ class _Call:
       return jax.lax.dot_general(x, y, dims)
 
     def run(acc_ref):
-      plgpu.wgmma(acc_ref, x_ref, plgpu.transpose_ref(y_ref, (1, 0)))
+      plgpu.wgmma(acc_ref, x_ref, y_ref.transpose((1, 0)))
       return acc_ref[...]
 
     shape = x_ref.shape[0], y_ref.shape[0]
@@ -349,7 +352,7 @@ class _Call:
     if not self._real:
       return ref[...]
     layout = _LAYOUT.reduce(gone)
-    return plgpu.load(ref, (), layout=layout, optimized=False)
+    return plgpu.load(ref, *_ALL_OF, layout=layout, optimized=False)
 
   def _along(self, x, score, axis):
     return jax.lax.broadcast_in_dim(x, score.shape, [axis])
