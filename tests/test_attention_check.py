@@ -5,7 +5,11 @@ import dataclasses
 import jax
 import pytest
 
-from early_experience.model import attention_batched, attention_check
+from early_experience.model import (
+  attention_batched,
+  attention_check,
+  attention_hopper,
+)
 from tests.model_case import make_cfg, make_mesh
 
 CFG = make_cfg(attention='batched', attention_block=32)
@@ -43,6 +47,14 @@ def test_what_does_not_compile_gives_way_too(monkeypatch, capsys):
   monkeypatch.setattr(attention_batched, 'forward', refuse)
   assert proven(CFG).attention == 'loops'
   assert 'no such instruction' in capsys.readouterr().err
+
+
+def test_for_kernels_of_gpus_many_pairs_at_a_time_are_the_next(
+  monkeypatch, capsys
+):
+  monkeypatch.setattr(attention_hopper, 'forward', lambda *arguments: 1 / 0)
+  assert proven(dataclasses.replace(CFG, attention='hopper')) == CFG
+  assert "'batched' is taken" in capsys.readouterr().err
 
 
 def test_on_a_cpu_nothing_is_tried(monkeypatch):

@@ -83,8 +83,9 @@ def define_model() -> ConfigDict:
   config.remat = choice('none', 'dots', 'attention', 'full')
   # How pairs of blocks that see something of each other are visited: loops (one
   # after the other: CPUs) | batched (many at a time: GPUs) | tpu (kernels for
-  # TPUs) | auto (by the devices)
-  config.attention = choice('auto', 'loops', 'batched', 'tpu')
+  # TPUs) | hopper (kernels for GPUs of that name, in bfloat16) | auto (by the
+  # devices: tpu, batched or loops)
+  config.attention = choice('auto', 'loops', 'batched', 'tpu', 'hopper')
   # Tokens of a block; 0 = all scores at once.
   config.attention_block = number(128, '[0, inf)')
   # Tokens at a time over the vocabulary.

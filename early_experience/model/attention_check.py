@@ -22,8 +22,9 @@ def proven(cfg: ModelConfig) -> ModelConfig:
   """The model, with attention that agrees with the loops where it runs.
 
   One row of random trees goes through both, forward and backward, on one device
-  of each process. Where they differ anywhere the loops are taken everywhere,
-  and a line says so. On CPUs, where these are the choice, nothing is done.
+  of each process. Where they differ anywhere the next plainer way is tried
+  everywhere, and a line says so. On CPUs, where loops are the choice, nothing
+  is done.
 
   Args:
     cfg: of the model; the mesh is set.
@@ -34,13 +35,14 @@ def proven(cfg: ModelConfig) -> ModelConfig:
   reason = _difference(cfg, way)
   if distributed.all_agree(not reason):
     return cfg
+  plainer = 'batched' if way == 'hopper' else 'loops'
   print(
     f'warning: attention {way!r} is not right on {jax.devices()[0]}'
-    f' ({reason or "another process says so"}): the loops are taken, which are'
-    ' slow there; please report it with your versions of jax and the driver',
+    f' ({reason or "another process says so"}): {plainer!r} is taken, which may'
+    ' be far slower; please report it with your versions of jax and the driver',
     file=sys.stderr,
   )
-  return dataclasses.replace(cfg, attention='loops')
+  return proven(dataclasses.replace(cfg, attention=plainer))
 
 
 def _difference(cfg, way):
