@@ -31,6 +31,10 @@ def product(
   Returns:
     [kept axes of x, outer axes of w].
   """
+  return _forward(x, w, axes, out_sharding)
+
+
+def _forward(x, w, axes, out_sharding):
   contracted = (axes, tuple(range(len(axes))))
   return jax.lax.dot_general(
     x, w, (contracted, ((), ())), out_sharding=out_sharding
@@ -48,7 +52,8 @@ def _save(
     x.value if w.perturbed else None,
     w.value if x.perturbed else None,
   )
-  return product(x.value, w.value, axes, out_sharding), saved
+  # Not `product`, which would hide its dot from what remat looks for.
+  return _forward(x.value, w.value, axes, out_sharding), saved
 
 
 def _backward(axes, out_sharding, saved, d_y):
