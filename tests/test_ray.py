@@ -98,7 +98,7 @@ def chance(address='', **kwargs):
   config.name, config.evaluate.policy = 'chance', 'random'
   config.evaluate.splits, config.evaluate.max_steps = ('test',), 3
   config.evaluate.batch_tasks = 5
-  config.cluster.update(address=address, unit_timeout_seconds=3.0, tries=1)
+  config.cluster.update(address=address, unit_timeout_seconds=5.0, tries=1)
   return config
 
 
