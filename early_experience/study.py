@@ -115,9 +115,11 @@ def figure_of(rows: list[dict]):
       axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
       axes.set_xlabel(axis)
     else:
-      axes.set_xticks([])
+      axes.set_xticks(range(len(policies)), policies)
+      axes.set_xlim(-0.5, len(policies) - 0.5)
   panels[0].set_ylabel('success, %')
-  panels[-1].legend(frameon=False, fontsize='small')
+  if axis:
+    panels[-1].legend(frameon=False, fontsize='small')
   return drawn
 
 
@@ -168,7 +170,7 @@ def _page(name, rows, sweep, runs):
       rest.strip(),
       '',
       f'{runs} runs, {hours / 60:.1f} hours of training on {_machine()};'
-      f' {datetime.date.today()}, commit {_commit()}:',
+      f' page of {datetime.date.today()}, commit {_commit()}:',
       '',
       f'    python launch/sweep.py --config={sweep["config"]} --workdir=DIR',
       '    python -m early_experience.study --workdir=DIR'
