@@ -56,9 +56,9 @@ def forward(q_BKGTH, k_BKTH, v_BKTH, seen, block, softcap):
 
     def visit(step, carry):
       top, total, out = carry
-      other_W, real_W = meet(step)
+      other_W = meet(step)
       score = _scores(q_W, k[other_W], softcap)
-      score = _hidden(score, home_W, other_W, real_W, seen, block)
+      score = _hidden(score, home_W, other_W, seen, block)
       new_top = jnp.maximum(top, score.max(-1, keepdims=True))
       share, shrink = jnp.exp(score - new_top), jnp.exp(top - new_top)
       total = total * shrink + share.sum(-1, keepdims=True)
@@ -87,11 +87,11 @@ def backward(
     _blocks(x[..., None], block) for x in (log_total_BKGT, common_BKGT)
   ]
 
-  def gradients(query_W, key_W, real_W):
+  def gradients(query_W, key_W):
     """Of scores, and the shares that they have."""
     score = _scores(q[query_W], k[key_W], softcap)
     log_total, common = (x[query_W] for x in columns)
-    hidden = _hidden(score, query_W, key_W, real_W, seen, block)
+    hidden = _hidden(score, query_W, key_W, seen, block)
     share = jnp.exp(hidden - log_total)
     d_share = _product('wkgch,wksh->wkgcs', d_out[query_W], v[key_W])
     d_score = share * (d_share - common)
@@ -101,8 +101,8 @@ def backward(
 
   def of_queries(home_W, meet, count):
     def visit(step, d_q):
-      other_W, real_W = meet(step)
-      d_score, _ = gradients(home_W, other_W, real_W)
+      other_W = meet(step)
+      d_score, _ = gradients(home_W, other_W)
       return d_q + _product('wkgcs,wksh->wkgch', d_score, k[other_W])
 
     start = jnp.zeros(q[home_W].shape, sums)
@@ -111,8 +111,8 @@ def backward(
   def of_keys(home_W, meet, count):
     def visit(step, carry):
       d_k, d_v = carry
-      other_W, real_W = meet(step)
-      d_score, share = gradients(other_W, home_W, real_W)
+      other_W = meet(step)
+      d_score, share = gradients(other_W, home_W)
       d_k += _product('wkgcs,wkgch->wksh', d_score, q[other_W])
       return d_k, d_v + _product('wkgcs,wkgch->wksh', share, d_out[other_W])
 
@@ -136,8 +136,7 @@ def _at_home(group, listed, sizes, block):
     count = count_W[0]  # the most that a home of the group meets
 
     def meet(step):
-      other_W = home_W // blocks * blocks + met_WU[:, step]
-      return other_W, step < count_W
+      return home_W // blocks * blocks + met_WU[:, step]
 
     return group(home_W, meet, count)
 
@@ -163,15 +162,15 @@ def _scores(q_W, k_W, softcap):
   return softcap * jnp.tanh(score / softcap) if softcap else score
 
 
-def _hidden(score, query_W, key_W, real_W, seen, block):
-  """Scores, where they are seen, and where a home still meets a block."""
+def _hidden(score, query_W, key_W, seen, block):
+  """Scores where they are seen; blocks met for nothing see nothing."""
   blocks = seen.last_BT.shape[1] // block
   part = lambda x_BT: x_BT.reshape(-1, block)
   place_C = jnp.arange(block)[None]
   at_WC = lambda home_W: (home_W % blocks * block)[:, None] + place_C
   query, key = at_WC(query_W)[:, :, None], at_WC(key_W)[:, None]
   last = part(seen.last_BT)[key_W][:, None]
-  visible = (key <= query) & (query <= last) & real_W[:, None, None]
+  visible = (key <= query) & (query <= last)
   if seen.reach is not None:
     depth = part(seen.depth_BT)
     above = depth[query_W][:, :, None] - depth[key_W][:, None]
