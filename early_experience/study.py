@@ -242,7 +242,7 @@ def _commit():
       ['git', 'rev-parse', '--short', 'HEAD'],
       cwd=pathlib.Path(__file__).parent,
       capture_output=True,
-      text=True,
+      encoding='utf-8',
       check=True,
     ).stdout.strip()
   except (OSError, subprocess.CalledProcessError):

@@ -178,7 +178,7 @@ class _Peer:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=self._log,
-      text=True,
+      encoding='utf-8',
     )
     self.first_loss = self.last_loss = self.peak_mib = None
     self._tell(do='probe')

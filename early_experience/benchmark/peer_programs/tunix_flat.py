@@ -20,7 +20,7 @@ class Tunix:
 
     self._jax = jax
     path = pathlib.Path(settings.model) / 'config.json'
-    known = json.loads(path.read_text())
+    known = json.loads(path.read_text('utf-8'))
     cfg = model.ModelConfig(
       num_layers=known['num_hidden_layers'],
       vocab_size=known['vocab_size'],

@@ -89,6 +89,6 @@ def main(make: object) -> None:
   Whatever libraries print goes to the standard error.
   """
   chosen = settings()
-  answers = os.fdopen(os.dup(1), 'w')
+  answers = os.fdopen(os.dup(1), 'w', encoding='utf-8')
   os.dup2(2, 1)
   serve(make(chosen), answers=answers)
