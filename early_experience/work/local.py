@@ -127,7 +127,10 @@ class _Process(multiprocessing.get_context('spawn').Process):
 
   def start(self):
     # What a terminal sends to all is for the driver, from a worker's first
-    # moment on: it is born with the mask of the thread that starts it.
+    # moment on: it is born with the mask of the thread that starts it. Python's
+    # tracker takes that mask off where it has to be started: so before.
+    with _deaf():
+      resource_tracker.ensure_running()
     with _deaf():
       super().start()
 
