@@ -292,7 +292,7 @@ def _summary(folder):
         branches += 1
         invalid += not found['valid']
         ended += found['done']
-        rejoin += bool(found['rejoins'])
+        rejoin += bool(found.get('rejoins'))  # older records lack it
         by_proposer[found['proposer']] += 1
   heard = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
   total = lambda of: accounting.total(v[of] for v in heard.values() if of in v)

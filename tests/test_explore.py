@@ -93,6 +93,17 @@ def test_rejoining_is_counted_where_it_is_asked_for(tmp_path):
   assert 0 < summary['rejoin'] < summary['branches']
 
 
+def test_what_an_older_version_explored_is_counted(tmp_path):
+  explored(tmp_path)
+  (path,) = (tmp_path / 'explore').glob('trajectories-*.jsonl')
+  text = path.read_text('utf-8')
+  path.write_text(re.sub(', ?"rejoins": ?null', '', text), 'utf-8')
+  assert 'rejoins' not in path.read_text('utf-8')
+  (tmp_path / 'explore' / 'summary.json').unlink()
+  summary = explore.explore_in(ToyEnv(), settings(), tmp_path)
+  assert (summary['branches'] > 0, summary['rejoin']) == (True, 0)
+
+
 class Tells(ToyEnv):
   def fingerprint(self):
     return self._coin, self._open

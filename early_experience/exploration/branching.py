@@ -36,17 +36,15 @@ class Tried:
     turn: the environment's answer.
     moved: it changed the state, or may have.
     onward: `state_after` the action that followed it; None where none did.
-    known: whether it can be told where that leads.
   """
 
   turn: Turn
   moved: bool
   onward: int | None
-  known: bool
 
   def rejoins(self, there: int | None) -> bool | None:
     """Whether the following action leads `there`; None where unknown."""
-    if not self.known:
+    if there is None:
       return None
     return not self.moved or self.onward == there
 
@@ -111,7 +109,8 @@ def branch(
     again = functools.partial(arrive, env, task, trajectory, index)
     actions = [action for action, _ in proposals[index]]
     tried = try_all(env, actions, again, step.action if rejoin else None)
-    there = state_after(env, _advance(env, trajectory, index))
+    turn = _advance(env, trajectory, index)
+    there = state_after(env, turn) if rejoin else None
     found = tuple(
       Alternative(
         action,
@@ -141,8 +140,9 @@ def try_all(
   """
   if not actions:
     return []
-  here = env.fingerprint()
-  if env.branching == 'fork':
+  forks = env.branching == 'fork'  # then nothing has to be brought back
+  here = None if forks and then is None else env.fingerprint()
+  if forks:
     act = functools.partial(_try, here=here, then=then)
     return [fork.peek(env, action, act) for action in actions]
   twin = env.clone()
@@ -171,7 +171,7 @@ def _try(env, action, here, then):
   onward = None
   if then is not None and moved and not turn.done and here is not None:
     onward = state_after(env, env.step(then))
-  return Tried(turn, moved, onward, then is not None and here is not None)
+  return Tried(turn, moved, onward)
 
 
 def arrive(

@@ -87,13 +87,10 @@ class Uniform:
 
   def propose(self, contexts, k):
     del k  # all of them: which are duplicates is for the caller to say
-    return [self._shuffled(context) for context in contexts]
-
-  def _shuffled(self, context):
-    rng = random.Random(f'{self._seed}/{context.task_id}/{context.step}')
-    actions = list(context.admissible or ())  # one state may list none
-    rng.shuffle(actions)
-    return actions
+    return [
+      _shuffled(context.admissible or (), context, self._seed)  # or lists none
+      for context in contexts
+    ]
 
 
 class Recalled:
@@ -111,15 +108,12 @@ class Recalled:
     listed = collections.defaultdict(dict)
     for context in contexts:
       listed[context.task_id].update(dict.fromkeys(context.admissible or ()))
-    return [self._shuffled(c, listed[c.task_id]) for c in contexts]
-
-  def _shuffled(self, context, listed):
-    here = set(context.admissible or ())
-    actions = [action for action in listed if action not in here]
-    random.Random(
-      f'recalled/{self._seed}/{context.task_id}/{context.step}'
-    ).shuffle(actions)
-    return actions
+    proposals = []
+    for context in contexts:
+      here = set(context.admissible or ())
+      others = [a for a in listed[context.task_id] if a not in here]
+      proposals.append(_shuffled(others, context, f'recalled/{self._seed}'))
+    return proposals
 
 
 class Exhaustive:
@@ -246,3 +240,10 @@ def _fill(taken, limit, name, actions, expert, canonical):
       break
     if action and action != expert:
       taken.setdefault(action, {})[name] = None
+
+
+def _shuffled(actions, context, seed):
+  """In an order that follows from the seed, the task and the step alone."""
+  actions = list(actions)
+  random.Random(f'{seed}/{context.task_id}/{context.step}').shuffle(actions)
+  return actions
