@@ -18,9 +18,11 @@ import platform
 import subprocess
 import sys
 
-from early_experience.reporting import results, studies
+from early_experience.reporting import results
 from early_experience.runtime import commands, cpus, files, paths
 from early_experience.runtime.errors import need_extra
+from early_experience.sweeps import studies
+from early_experience.sweeps.folder import SWEEP
 
 _COLUMNS = {
   'seeds': '{:d}',
@@ -62,7 +64,7 @@ def write(workdir: str, page: str) -> str:
   writer = csv.DictWriter(table, _keys(rows), lineterminator='\n')
   writer.writeheader()
   writer.writerows(rows)
-  sweep = files.read_json(pathlib.Path(workdir) / 'sweep.json')
+  sweep = files.read_json(pathlib.Path(workdir) / SWEEP)
   text = _page(page.stem, rows, sweep, len(runs))
   files.write_atomic(page.with_suffix('.csv'), table.getvalue())
   files.write_atomic(page.with_suffix('.svg'), figure.getvalue())

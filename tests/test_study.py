@@ -7,10 +7,10 @@ import pytest
 
 from early_experience import study
 from early_experience.evaluation import statistics
-from early_experience.reporting import studies
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
+from early_experience.sweeps import studies
 from early_experience.sweeps.runs import expand
 from tests import tiny_workdir
 from tests.test_sweep import config_file

@@ -132,6 +132,18 @@ def begin(workdir, config: str, runs: Sequence[Run]) -> None:
   files.write_json(path, new)
 
 
+def runs_of(workdir) -> list[dict]:
+  """`name`, `policy` and `overrides` of each run of a sweep, in its order.
+
+  Raises:
+    UserError: there is no sweep.
+  """
+  path = pathlib.Path(workdir) / SWEEP
+  if not path.is_file():
+    raise UserError(f'{workdir} holds no sweep: it has no {SWEEP}')
+  return files.read_json(path)['runs']
+
+
 def _named(config):
   """A config file, from whichever folder it is called: as from the repository's
   where it lies there.

@@ -7,8 +7,7 @@ import pathlib
 from early_experience.experience.render import OBJECTIVES
 from early_experience.reporting import report_data, results
 from early_experience.runtime import files, stage
-from early_experience.runtime.errors import UserError
-from early_experience.sweeps.folder import FAILURE, RUNS, SWEEP
+from early_experience.sweeps.folder import FAILURE, RUNS, runs_of
 from early_experience.training import log_lines
 
 TABLE = 'table.csv'
@@ -30,11 +29,8 @@ def rows(workdir) -> list[dict]:
     UserError: there is no sweep, or a file is damaged.
   """
   workdir = pathlib.Path(workdir)
-  if not (workdir / SWEEP).is_file():
-    raise UserError(f'{workdir} holds no sweep: it has no {SWEEP}')
-  sweep = files.read_json(workdir / SWEEP)
   found = []
-  for run in sweep['runs']:
+  for run in runs_of(workdir):
     folder = workdir / RUNS / run['name']
     found.append(
       {

@@ -14,6 +14,7 @@ from early_experience.reporting import report_data, results
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.stage import SETTINGS
+from early_experience.sweeps.folder import RUNS, runs_of
 
 SEED = 'seed'
 
@@ -102,12 +103,9 @@ def read(workdir) -> list[Run]:
     UserError: there is no sweep, or none was evaluated.
   """
   workdir = pathlib.Path(workdir)
-  path = workdir / 'sweep.json'
-  if not path.is_file():
-    raise UserError(f'{workdir} holds no sweep: it has no sweep.json')
   found = []
-  for run in files.read_json(path)['runs']:
-    folder = workdir / 'runs' / run['name']
+  for run in runs_of(workdir):
+    folder = workdir / RUNS / run['name']
     if results.evaluations(folder):
       found.append(Run(folder, run['policy'], run['overrides']))
   if not found:
