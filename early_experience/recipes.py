@@ -53,8 +53,9 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
   `star`: likewise with thoughts of `config.reflect.openai` as rationales, where
     it acts as the expert did; in a workdir of its own.
   `joint`: all three objectives in every update.
-  `recovery`: outcomes, and the expert's actions again behind alternatives that
-    the environment has proven to lead back; it is not of the paper.
+  `recovery`: outcomes, and the expert's actions again behind alternatives
+    from which the environment has proven that the expert would still end as it
+    did; it is not of the paper.
 
   Raises:
     UserError: no such recipe.

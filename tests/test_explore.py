@@ -84,13 +84,27 @@ def test_what_is_recalled_leaves_the_rest_to_the_others(tmp_path):
   assert summary['branches'] == 2 * summary['states']
 
 
+class Jams(ToyEnv):
+  """Whoever opens box 3 before box 1 will find no coin."""
+
+  def step(self, action):
+    if action == 'open box 3' and 1 not in self._open:
+      self._coin = 0
+    return super().step(action)
+
+
 def test_rejoining_is_counted_where_it_is_asked_for(tmp_path):
   config = settings(k=3)
   config.explore.rejoin = True
-  tells = Tells()
-  collect.collect_from(tells, config, tmp_path)
-  summary = explore.explore_in(tells, config, tmp_path)
-  assert 0 < summary['rejoin'] < summary['branches']
+  collect.collect_from(Jams(), config, tmp_path)
+  summary = explore.explore_in(Jams(), config, tmp_path)
+  found = [
+    other.rejoins
+    for trajectory in records.read(tmp_path / 'explore')
+    for step in trajectory.steps
+    for other in step.alternatives
+  ]
+  assert 0 < summary['rejoin'] == sum(found) < len(found)
 
 
 def test_what_an_older_version_explored_is_counted(tmp_path):

@@ -89,9 +89,9 @@ def define() -> ConfigDict:
   config.explore.proposers.policy = number(0.0, '[0, inf)')
   config.explore.proposers.openai = number(0.0, '[0, inf)')
   config.explore.proposers.exhaustive = number(0.0, '[0, inf)')
-  # Also execute the expert's action behind each alternative, to see whether it
-  # still leads where it led the expert: a step more for each that changed the
-  # state. Row sets with `recovery` need it.
+  # Also do, behind each alternative that changed the state, what the expert did
+  # from there on, to see whether it still ends as it ended. Row sets with
+  # `recovery` need it.
   config.explore.rejoin = False
   # train/NAME here, or another run's train folder.
   config.explore.policy = path()

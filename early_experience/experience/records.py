@@ -35,8 +35,9 @@ class Alternative:
     proposer: one of `PROPOSERS`, or several of them joined by `+`.
     summary: of the answer, where `summarise` wrote one: what the world model
       learns to predict in its place.
-    rejoins: whether the expert's action, taken after this one, leads where it
-      led the expert: proven by the environment. None where nobody tried.
+    rejoins: whether what the expert did from here on, done after this one,
+      still ends as it ended: proven by the environment. Then the expert's
+      action is right behind this one too. None where nobody tried.
   """
 
   action: str

@@ -132,7 +132,7 @@ def world_model(
 def recovery(trajectory: Trajectory, k: int) -> list[Script]:
   """The expert's action once more, behind each alternative that rejoins.
 
-  There the environment has proven that it still leads where it led the expert.
+  There the environment has proven that the expert would still end as it did.
 
   Args:
     trajectory: explored with `config.explore.rejoin`.

@@ -7,9 +7,9 @@ left the `fingerprint` as it was leaves the next where it should be.
 
 No branch is taken from a state that is not proven to be the recorded one.
 
-An alternative may be followed by the expert's action, to see whether that still
-leads where it led the expert: then it is the right one there too, which nobody
-has to be asked for.
+An alternative may be followed by what the expert did from here on, to see
+whether that still ends as it ended: then the expert's action is right there
+too, which nobody has to be asked for.
 """
 
 import dataclasses
@@ -35,18 +35,42 @@ class Tried:
   Attributes:
     turn: the environment's answer.
     moved: it changed the state, or may have.
-    onward: `state_after` the action that followed it; None where none did.
+    rejoins: whether the expert's actions still end as they ended behind it;
+      None where nobody asked.
   """
 
   turn: Turn
   moved: bool
-  onward: int | None
+  rejoins: bool | None
 
-  def rejoins(self, there: int | None) -> bool | None:
-    """Whether the following action leads `there`; None where unknown."""
-    if there is None:
-      return None
-    return not self.moved or self.onward == there
+
+@dataclasses.dataclass(frozen=True)
+class Rest:
+  """What the expert did from a state on, and what came of it.
+
+  Attributes:
+    actions: in order; the first one is right here.
+    success, score: of the episode.
+  """
+
+  actions: tuple[str, ...]
+  success: bool
+  score: float
+
+  def ends_alike(self, env: Environment) -> bool:
+    """Whether it does, from the state that the environment is in.
+
+    The first action must be accepted. A later one may not be: what it was for
+    may have been done already.
+    """
+    turn = None
+    for action in self.actions:
+      started, turn = turn is not None, env.step(action)
+      if not started and not turn.valid:
+        return False
+      if turn.done:
+        break
+    return (turn.success, turn.score) == (self.success, self.score)
 
 
 def branch_in_own(
@@ -91,9 +115,8 @@ def branch(
     task: the trajectory's.
     trajectory: what the expert did.
     proposals: of each step.
-    rejoin: also finds out whether the expert's action, behind an alternative,
-      still leads where it led the expert, where the environment has a
-      `fingerprint`.
+    rejoin: also finds out whether the expert's actions from that state on,
+      behind an alternative, still end as they ended.
 
   Returns:
     The trajectory with these alternatives in place of any it had.
@@ -108,9 +131,9 @@ def branch(
   for index, step in enumerate(trajectory.steps):
     again = functools.partial(arrive, env, task, trajectory, index)
     actions = [action for action, _ in proposals[index]]
-    tried = try_all(env, actions, again, step.action if rejoin else None)
-    turn = _advance(env, trajectory, index)
-    there = state_after(env, turn) if rejoin else None
+    rest = _rest(trajectory, index) if rejoin else None
+    tried = try_all(env, actions, again, rest)
+    _advance(env, trajectory, index)
     found = tuple(
       Alternative(
         action,
@@ -118,7 +141,7 @@ def branch(
         one.turn.done,
         one.turn.valid,
         proposer,
-        rejoins=one.rejoins(there),
+        rejoins=one.rejoins,
       )
       for (action, proposer), one in zip(proposals[index], tried, strict=True)
     )
@@ -128,7 +151,7 @@ def branch(
 
 
 def try_all(
-  env: Environment, actions: list[str], again, then: str | None = None
+  env: Environment, actions: list[str], again, rest: Rest | None = None
 ) -> list[Tried]:
   """Executes each action in the state that the environment is in.
 
@@ -136,14 +159,14 @@ def try_all(
     env: is in that state afterwards too.
     actions: alternatives to each other.
     again: brings the environment back to that state, from any other.
-    then: is executed behind each that changed the state; None: nothing is.
+    rest: is executed behind each that changed the state; None: nothing is.
   """
   if not actions:
     return []
   forks = env.branching == 'fork'  # then nothing has to be brought back
-  here = None if forks and then is None else env.fingerprint()
+  here = None if forks and rest is None else env.fingerprint()
   if forks:
-    act = functools.partial(_try, here=here, then=then)
+    act = functools.partial(_try, here=here, rest=rest)
     return [fork.peek(env, action, act) for action in actions]
   twin = env.clone()
   actor, moved, tried = twin or env, False, []
@@ -152,26 +175,25 @@ def try_all(
       actor = env.clone()
     elif moved:
       again()
-    tried.append(_try(actor, action, here, then))
+    tried.append(_try(actor, action, here, rest))
     moved = tried[-1].moved
   if moved and twin is None:
     again()
   return tried
 
 
-def state_after(env: Environment, turn: Turn) -> int | None:
-  """Equal for equal states, in this process and its forks; None if unknown."""
-  state = env.fingerprint()
-  return None if state is None else hash((state, turn.done, turn.score))
-
-
-def _try(env, action, here, then):
+def _try(env, action, here, rest):
   turn = env.step(action)
   moved = turn.done or here is None or env.fingerprint() != here
-  onward = None
-  if then is not None and moved and not turn.done and here is not None:
-    onward = state_after(env, env.step(then))
-  return Tried(turn, moved, onward)
+  rejoins = None
+  if rest is not None:
+    rejoins = not moved or not turn.done and rest.ends_alike(env)
+  return Tried(turn, moved, rejoins)
+
+
+def _rest(trajectory, index):
+  actions = tuple(step.action for step in trajectory.steps[index:])
+  return Rest(actions, trajectory.success, trajectory.score)
 
 
 def arrive(

@@ -120,15 +120,14 @@ class Trajectories(Source):
     return [every[i].task_id for i in sorted(held_out)]
 
   def _check_recovery(self):
-    """Whether it is known where the expert's action leads behind others."""
+    """Whether it is known behind which others the expert is still right."""
     wanted = [n for n, r in self._rows.items() if 'recovery' in r.datasets]
     steps = (step for t in self._training for step in t.steps)
     unknown = (a.rejoins is None for s in steps for a in s.alternatives)
     if wanted and all(unknown):
       raise UserError(
         f'config.prepare.rows.{wanted[0]} has recovery, and no alternative says'
-        ' whether it rejoins: explore with config.explore.rejoin=True, in an'
-        ' environment whose states can be told apart'
+        ' whether it rejoins: explore with config.explore.rejoin=True'
       )
 
   def thinks(self) -> bool:
