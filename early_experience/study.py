@@ -18,11 +18,11 @@ import platform
 import subprocess
 import sys
 
-from early_experience.reporting import results
-from early_experience.runtime import commands, cpus, files, paths
+from early_experience.runtime import commands, cpus, files, paths, stage
 from early_experience.runtime.errors import need_extra
 from early_experience.sweeps import studies
 from early_experience.sweeps.folder import SWEEP
+from early_experience.sweeps.runs import STAGES
 
 _COLUMNS = {
   'seeds': '{:d}',
@@ -30,6 +30,7 @@ _COLUMNS = {
   'updates': '{:.0f}',
   'tokens': '{:.2g}',
   'flops': '{:.2g}',
+  'env_steps': '{:.0f}',
   'minutes': '{:.0f}',
   'invalid': '{:.0%}',
   'outcomes': '{:.0%}',
@@ -40,6 +41,12 @@ _RATES = {
     'ahead',
     'ahead_low',
     'ahead_high',
+    '{:+.1f} [{:+.1f}, {:+.1f}]',
+  ),
+  'points gained by rl': (
+    'gained',
+    'gained_low',
+    'gained_high',
     '{:+.1f} [{:+.1f}, {:+.1f}]',
   ),
 }
@@ -65,7 +72,7 @@ def write(workdir: str, page: str) -> str:
   writer.writeheader()
   writer.writerows(rows)
   sweep = files.read_json(pathlib.Path(workdir) / SWEEP)
-  text = _page(page.stem, rows, sweep, len(runs))
+  text = _page(page.stem, rows, sweep, len(runs), _stages(runs))
   files.write_atomic(page.with_suffix('.csv'), table.getvalue())
   files.write_atomic(page.with_suffix('.svg'), figure.getvalue())
   files.write_atomic(page, text)
@@ -127,19 +134,17 @@ def figure_of(rows: list[dict]):
 
 def conclusions(rows: list[dict]) -> list[str]:
   """Who is how far ahead of imitation: a sentence for each setting."""
-  base = {
-    _setting(row): row for row in rows if row['policy'] == results.REFERENCE
-  }
+  every = {(row['policy'], _setting(row)): row for row in rows}
   said = []
   for row in rows:
     if 'ahead' not in row:
       continue
-    other = base[_setting(row)]
+    other = every[row['against'], _setting(row)]
     times = row['success'] / other['success'] if other['success'] else None
     where = ', '.join(f'{k} {v}' for k, v in _others(row).items())
     said.append(
       f'{row["split"]}{where and f" ({where})"}: **{row["policy"]}** solves'
-      f' {row["success"]:.1%} of the tasks, {results.REFERENCE}'
+      f' {row["success"]:.1%} of the tasks, {row["against"]}'
       f' {other["success"]:.1%}: '
       + (f'{times:.1f} times as many, ' if times else '')
       + f'{100 * row["ahead"]:+.1f} points [{100 * row["ahead_low"]:+.1f},'
@@ -148,7 +153,7 @@ def conclusions(rows: list[dict]) -> list[str]:
   return said
 
 
-def _page(name, rows, sweep, runs):
+def _page(name, rows, sweep, runs, stages):
   config = pathlib.Path(sweep['config'].partition(':')[0])
   about = ''
   if config.is_file():
@@ -174,7 +179,8 @@ def _page(name, rows, sweep, runs):
       f'{runs} runs, {hours / 60:.1f} hours of training on {_machine()};'
       f' page of {datetime.date.today()}, commit {_commit()}:',
       '',
-      f'    python launch/sweep.py --config={sweep["config"]} --workdir=DIR',
+      f'    python launch/sweep.py --config={sweep["config"]} --workdir=DIR'
+      f'{stages}',
       '    python -m early_experience.study --workdir=DIR'
       f' --page=docs/results/{name}',
       '',
@@ -182,14 +188,25 @@ def _page(name, rows, sweep, runs):
   )
 
 
+def _stages(runs):
+  """What the command needs where its stages are not those of any sweep."""
+  done = stage.finished(runs[0].folder)
+  if done is None or tuple(done['stages']) == STAGES:
+    return ''
+  return f' --stages={",".join(done["stages"])}'
+
+
 def _table(rows):
   others = [k for k in _keys(rows) if k in _others(rows[0])]
   shown = [k for k in _COLUMNS if any(row.get(k) is not None for row in rows)]
-  heads = ['policy', *others, 'split', *_RATES, *shown]
+  rates = {
+    head: of for head, of in _RATES.items() if any(of[0] in row for row in rows)
+  }
+  heads = ['policy', *others, 'split', *rates, *shown]
   lines = [heads, ['---'] * len(heads)]
   for row in rows:
     cells = [row['policy'], *(row.get(k, '') for k in others), row['split']]
-    for *keys, form in _RATES.values():
+    for *keys, form in rates.values():
       known = keys[0] in row
       cells.append(form.format(*(100 * row[k] for k in keys)) if known else '')
     for key in shown:
@@ -214,7 +231,7 @@ def _setting(row):
 
 def _others(row):
   """The overrides beside recipe and seed."""
-  known = {'policy', 'recipe', 'split', 'low', 'high', *_COLUMNS}
+  known = {'policy', 'recipe', 'split', 'low', 'high', 'against', *_COLUMNS}
   known |= {key for *keys, _ in _RATES.values() for key in keys}
   return {key: value for key, value in row.items() if key not in known}
 

@@ -1,7 +1,9 @@
 """Studies: what seeds and tasks say together, and the page about it."""
 
 import csv
+import json
 import random
+import shutil
 
 import pytest
 
@@ -75,6 +77,40 @@ def test_a_setting_is_one_row_over_its_seeds(sweep):
       gap = row['success'] - found['imitation', split]['success']
       assert row['ahead'] == pytest.approx(gap)
       assert row['ahead_low'] <= gap <= row['ahead_high']
+
+
+def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
+  for run in studies.read(sweep):
+    evaluated = run.folder / 'evaluate'
+    after = shutil.copytree(
+      evaluated / 'joint', evaluated / f'{run.policy}_rl', dirs_exist_ok=True
+    )
+    summary = files.read_json(after / 'summary.json')
+    summary['name'] = after.name
+    files.write_json(after / 'summary.json', summary)
+    log = run.folder / 'rl' / run.policy / 'metrics.jsonl'
+    log.parent.mkdir(parents=True)
+    line = {'environment_steps': 30, 'seconds_sampling': 9.0}
+    line |= {'seconds_training': 6.0}
+    log.write_text(
+      ''.join(json.dumps(line | {'step': i}) + '\n' for i in (1, 2)), 'utf-8'
+    )
+  rows = studies.rows(studies.read(sweep))
+  found = {(row['policy'], row['split']): row for row in rows}
+  for split in tiny_workdir.SPLITS:
+    before, after = found['imitation', split], found['imitation_rl', split]
+    gained = after['success'] - before['success']
+    assert after['gained'] == pytest.approx(gained)
+    assert after['gained_low'] <= gained <= after['gained_high']
+    assert (after['updates'], after['env_steps']) == (2, 60)
+    assert after['minutes'] == 0.5 and 'tokens' not in after
+    # After the same stages.
+    assert found['joint', split]['against'] == 'imitation'
+    assert found['joint_rl', split]['against'] == 'imitation_rl'
+    assert found['joint_rl', split]['ahead'] == 0
+  assert any(row.get('gained') for row in rows)
+  said = study.conclusions(rows)
+  assert any('**joint_rl**' in s and ', imitation_rl ' in s for s in said)
 
 
 def test_the_page_begins_with_what_was_found(sweep):

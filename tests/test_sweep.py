@@ -13,6 +13,7 @@ from early_experience import sweeps
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
+from early_experience.sweeps import here
 from early_experience.sweeps import table as sweep_table
 from early_experience.sweeps.runs import (
   SHAREABLE,
@@ -263,6 +264,23 @@ def test_commands_are_one_line_for_each_run(tmp_path):
   own += ['--stages=train', '--yes']
   assert [shlex.split(line) for line in lines] == [
     driver(*own, f'--index={index}') for index in range(4)
+  ]
+
+
+def test_an_evaluation_behind_rl_is_of_what_that_made(tmp_path, monkeypatch):
+  path = config_file(tmp_path, "product({'recipe': ['imitation']})")
+  runs, done = expand(path), []
+  stages = ('train', 'evaluate', 'rl', 'evaluate')
+  jobs = sweep_folder.jobs(tmp_path, runs, stages)
+  sweep_folder.begin(tmp_path, path, runs)
+  monkeypatch.setattr(
+    here.Children, 'run', lambda _, command, log: done.append(command) or 0
+  )
+  assert here.run(jobs, tmp_path, 1, [], logged=False) == 0
+  policy = '--config.evaluate.policy=rl'
+  assert [(c[2].rpartition('.')[2], policy in c) for c in done] == [
+    *(('train', False), ('evaluate', False)),
+    *(('rl', False), ('evaluate', True)),
   ]
 
 

@@ -57,7 +57,7 @@ def jobs(
   Args:
     workdir: of the sweep.
     runs: all of them.
-    stages: to do.
+    stages: to do; an `evaluate` behind `rl` is of what that made.
     shared: those to do once; None: those that come out the same in every run,
       of `stages` and of what is finished in the workdir.
     index: of the one job to return; '' for all.
@@ -66,7 +66,7 @@ def jobs(
     UserError: there is no such stage or job, or it cannot be shared.
   """
   for one in stages:
-    known = (*SHAREABLE, 'train', 'evaluate', 'report')
+    known = (*SHAREABLE, 'train', 'rl', 'evaluate', 'report')
     if one not in known:
       raise UserError(f'--stages={one}: not one of {", ".join(known)}')
   folder = pathlib.Path(workdir) / SHARED

@@ -122,9 +122,11 @@ def _do(job, workdir, children, arguments, logged):
   print(f'{job.name}: {", ".join(job.stages)}', flush=True)
   try:
     folder.link(workdir, job)
-    for stage in job.stages:
+    for number, stage in enumerate(job.stages):
       command = [sys.executable, '-m', f'early_experience.{stage}']
       command += [*job.run.flags, f'--workdir={job.folder}', *arguments]
+      if stage == 'evaluate' and 'rl' in job.stages[:number]:
+        command.append('--config.evaluate.policy=rl')
       message = (_logged if logged else _once)(command, job, children)
       if children.stopped:
         return None

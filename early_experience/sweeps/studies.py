@@ -17,6 +17,7 @@ from early_experience.runtime.stage import SETTINGS
 from early_experience.sweeps.folder import RUNS, runs_of
 
 SEED = 'seed'
+_RL = '_rl'  # ends the name of a policy that `rl` made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +28,19 @@ class Run:
     folder: its workdir.
     policy: name of its evaluation, without the panel.
     overrides: {key: value}, the seed among them.
+    before: the policy that reinforcement learning went on from; '' where it is
+      trained alone.
   """
 
   folder: pathlib.Path
   policy: str
   overrides: dict[str, object]
+  before: str = ''
+
+  @property
+  def reference(self) -> str:
+    """Whom it is compared with: imitation, after the same stages."""
+    return f'{results.REFERENCE}{_RL}' if self.before else results.REFERENCE
 
   @property
   def setting(self) -> tuple:
@@ -57,9 +66,11 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   Keys: `policy`, the overrides but the seed, `split` (`seen:test` of the test
   panel), `seeds`, `tasks`; `success`, `low`, `high`; `invalid`: share of the
   actions; `outcomes`: held-out ones foretold word for word; `updates`,
-  `tokens` (of rows, with context), `flops`, `minutes` of training, means over
-  seeds; and where `results.REFERENCE` was trained beside: `ahead`, `ahead_low`,
-  `ahead_high`.
+  `tokens` (of rows, with context), `flops`, `minutes` of training, or of `rl`
+  `updates`, `env_steps` and `minutes`, means over seeds; where
+  `results.REFERENCE` was trained beside: `ahead`, `ahead_low`, `ahead_high` of
+  `against`, which is it, after the same stages; and likewise `gained`, on the
+  policy that `rl` went on from.
 
   Raises:
     UserError: runs of one setting were asked different tasks.
@@ -68,14 +79,13 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   for run in runs:
     groups[run.setting].append(run)
   solved = {setting: _solved(some) for setting, some in groups.items()}
-  base = {
-    some[0].beside: setting
+  beside = {
+    (some[0].beside, some[0].policy): solved[setting]
     for setting, some in groups.items()
-    if some[0].policy == results.REFERENCE
   }
   found = []
   for setting, some in groups.items():
-    cost = _cost(some)
+    first, cost = some[0], _cost(some)
     for split, by_seed in solved[setting].items():
       rate = statistics.crossed(_table(by_seed))
       row = {
@@ -89,9 +99,12 @@ def rows(runs: Sequence[Run]) -> list[dict]:
         **_seen(some, split),
         **cost,
       }
-      other = solved.get(base.get(some[0].beside), {}).get(split, {})
-      if some[0].policy != results.REFERENCE and other:
-        row |= _ahead(by_seed, other)
+      for key, policy in (('ahead', first.reference), ('gained', first.before)):
+        other = beside.get((first.beside, policy), {}).get(split)
+        if policy != first.policy and other:
+          row |= _gap(key, by_seed, other)
+          if key == 'ahead':
+            row['against'] = policy
       found.append(row)
   return found
 
@@ -105,9 +118,12 @@ def read(workdir) -> list[Run]:
   workdir = pathlib.Path(workdir)
   found = []
   for run in runs_of(workdir):
-    folder = workdir / RUNS / run['name']
-    if results.evaluations(folder):
-      found.append(Run(folder, run['policy'], run['overrides']))
+    folder, policy = workdir / RUNS / run['name'], run['policy']
+    each = results.evaluations(folder).items()
+    names = {summary.get('name', name) for name, summary in each}
+    for name, before in ((policy, ''), (f'{policy}{_RL}', policy)):
+      if name in names:
+        found.append(Run(folder, name, run['overrides'], before))
   if not found:
     raise UserError(f'{workdir}: no run of this sweep was evaluated yet')
   return found
@@ -149,7 +165,7 @@ def _table(by_seed):
   return [[float(v) for v in tasks.values()] for tasks in by_seed.values()]
 
 
-def _ahead(mine, others):
+def _gap(key, mine, others):
   """The difference, paired on seeds and tasks; where seeds differ, on none."""
   seeds = [seed for seed in mine if seed in others]
   if not seeds or mine[seeds[0]].keys() != others[seeds[0]].keys():
@@ -159,7 +175,7 @@ def _ahead(mine, others):
     for seed in seeds
   ]
   gap = statistics.crossed(gaps_ST)
-  return {'ahead': gap.rate, 'ahead_low': gap.low, 'ahead_high': gap.high}
+  return {key: gap.rate, f'{key}_low': gap.low, f'{key}_high': gap.high}
 
 
 def _seen(runs, label):
@@ -178,10 +194,16 @@ def _cost(runs):
   """Means over seeds of what training took."""
   found = collections.defaultdict(list)
   for run in runs:
-    lines = list(report_data.metrics(run.folder, run.policy))
+    stage = 'rl' if run.before else 'train'
+    lines = report_data.metrics(run.folder, run.before or run.policy, stage)
     if not lines:
       continue
     found['updates'].append(lines[-1]['step'])
+    if run.before:
+      found['env_steps'].append(_sum(lines, 'environment_steps'))
+      halves = ('seconds_sampling', 'seconds_training')
+      found['minutes'].append(sum(_sum(lines, key) for key in halves) / 60)
+      continue
     found['tokens'].append(_tokens(run) * lines[-1]['step'])
     rates = [(line['flops_per_s'], line['tokens_per_s']) for line in lines]
     each = _mean([flops / tokens for flops, tokens in rates if tokens])
@@ -195,6 +217,10 @@ def _tokens(run):
   settings = files.read_json(run.folder / 'train' / run.policy / SETTINGS)
   sizes = {rows['row_tokens'] for rows in settings['rows'].values()}
   return settings['train']['batch_rows'] * max(sizes)
+
+
+def _sum(lines, key):
+  return sum(line.get(key) or 0 for line in lines)
 
 
 def _mean(values):
