@@ -207,6 +207,26 @@ def test_an_advantage_is_the_reward_less_the_mean_of_its_group():
   np.testing.assert_allclose(kept[0][1], 0.5 / (0.5 + 1e-4))
 
 
+def test_a_rejected_action_costs_its_own_decision_alone():
+  settings = config_lib.default().rl
+  settings.reward, settings.invalid_penalty = 'score', 0.4
+  group = decisions(1.0, 0.0)
+  group[1]['steps'][0]['valid'] = False
+  (kept,) = advantages.of_groups(group, settings).kept
+  # One of four: 0.1 for each, of which the one is 0.4 short.
+  np.testing.assert_allclose(
+    [values for _, values in kept], [[0.6, 0.6], [-0.8, -0.4]]
+  )
+  # It also tells episodes apart whose rewards are alike.
+  group[0]['score'] = 0.0
+  (kept,) = advantages.of_groups(group, settings).kept
+  np.testing.assert_allclose(
+    [values for _, values in kept], [[0.1, 0.1], [-0.3, 0.1]]
+  )
+  group[1]['steps'][0]['valid'] = True
+  assert not advantages.of_groups(group, settings).kept
+
+
 def test_a_step_group_is_all_that_saw_the_same():
   settings = config_lib.default().rl
   settings.reward, settings.step_weight = 'score', 2.0

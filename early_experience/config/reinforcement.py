@@ -24,7 +24,9 @@ def define_rl() -> ConfigDict:
   # The advantage of an episode is its reward less the mean of its group's.
   # Groups whose rewards are all alike teach nothing: they are dropped.
   config.reward = choice('success', 'score')
-  # Off the reward for each rejected action; verl-agent (GiGPO) has 0.1.
+  # Off the reward of each decision whose action was rejected, and of no other;
+  # the mean of the group's is what it is measured against. verl-agent (GiGPO)
+  # has 0.1.
   config.invalid_penalty = number(0.0, '[0, inf)')
   # Divides by the standard deviation of the group's rewards, as GRPO did at
   # first; it weighs easy and hard tasks up (Dr. GRPO, arXiv 2503.20783).

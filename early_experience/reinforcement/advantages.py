@@ -42,7 +42,6 @@ def reward(record: dict, rl: ConfigDict) -> float:
     UserError: it is not a number.
   """
   value = float(record[rl.reward])
-  value -= rl.invalid_penalty * sum(not s['valid'] for s in record['steps'])
   if not math.isfinite(value):
     raise UserError(
       f'the reward of task {record["task_id"]}, episode {record["member"]} is'
@@ -86,12 +85,22 @@ def _advantages(group, rl):
     np.full(len(record['steps']), value)
     for record, value in zip(group, whole, strict=True)
   ]
+  if rl.invalid_penalty:
+    for values, valid in zip(found, _valid(group), strict=True):
+      values += rl.invalid_penalty * valid
   if rl.step_weight:
     for places, values in _step_groups(group, rewards, rl.step_discount):
       centred = _centred(values, rl.divide_by_std)
       for (member, step), value in zip(places, centred, strict=True):
         found[member][step] += rl.step_weight * value
   return found
+
+
+def _valid(group):
+  """For each episode 1 where a decision was accepted, less the group's mean."""
+  every = [np.array([s['valid'] for s in r['steps']], float) for r in group]
+  mean = np.concatenate(every).mean()
+  return [valid - mean for valid in every]
 
 
 def _step_groups(group, rewards, discount):

@@ -6,7 +6,7 @@ A line of `metrics.jsonl`, of the policy that sampled the iteration:
     interval is over tasks.
   panel/rate, low, high: of the fixed tasks, in the iterations that play them,
     and in a last line of its own.
-  reward: mean of the episodes, penalties included.
+  reward: mean of the episodes.
   episodes, episodes_failed, out_of_context, invalid_rate: counts, and a share
     of the decisions.
   environment_steps: decisions since the run began.
