@@ -1,0 +1,29 @@
+"""Reinforcement learning, from imitation and from early experience
+
+ALFWorld's small rooms as in configs/quickstart.py: the policies of
+configs/studies/experts.py go on by GRPO on the training games, three quarters
+of which no expert has shown, with as many updates and episodes each. Every
+policy is asked the same tasks of the test panel before and after.
+"""
+
+from configs.studies import experts
+from early_experience import sweeps
+
+
+def get_config(recipe: str = 'recovery'):
+  config = experts.get_config(recipe)
+  config.rl.iterations = 40
+  config.rl.tasks = 16
+  config.rl.epochs = 2
+  config.rl.minibatches = 4
+  config.rl.batch_rows = 4
+  config.rl.lr_peak = 1e-4
+  config.rl.keep_start = False
+  config.rl.panel_every = 20
+  return config
+
+
+def sweep():
+  return sweeps.product(
+    {'seed': [0, 1, 2]}, {'recipe': ['recovery', 'imitation']}
+  )
