@@ -6,7 +6,8 @@ r"""Writes the page of a study: what a sweep says, and how sure that is.
 writes experts.md, with its table beside it as experts.csv and its figure as
 experts.svg. Runs that differ in their seed alone are one row. Intervals are 95%
 over seeds and tasks, both of which are samples; differences are paired on
-both, against the same settings with the recipe `imitation`.
+both, against the recipe `imitation` in the same settings, with the budget that
+was best for it where there are several.
 """
 
 import ast
@@ -134,18 +135,17 @@ def figure_of(rows: list[dict]):
 
 def conclusions(rows: list[dict]) -> list[str]:
   """Who is how far ahead of imitation: a sentence for each setting."""
-  every = {(row['policy'], _setting(row)): row for row in rows}
   said = []
   for row in rows:
     if 'ahead' not in row:
       continue
-    other = every[row['against'], _setting(row)]
-    times = row['success'] / other['success'] if other['success'] else None
+    other = row['against_success']
+    times = row['success'] / other if other else None
     where = ', '.join(f'{k} {v}' for k, v in _others(row).items())
     said.append(
       f'{row["split"]}{where and f" ({where})"}: **{row["policy"]}** solves'
       f' {row["success"]:.1%} of the tasks, {row["against"]}'
-      f' {other["success"]:.1%}: '
+      f' {other:.1%}: '
       + (f'{times:.1f} times as many, ' if times else '')
       + f'{100 * row["ahead"]:+.1f} points [{100 * row["ahead_low"]:+.1f},'
       f' {100 * row["ahead_high"]:+.1f}].'
@@ -197,7 +197,7 @@ def _stages(runs):
 
 
 def _table(rows):
-  others = [k for k in _keys(rows) if k in _others(rows[0])]
+  others = _keys(map(_others, rows))
   shown = [k for k in _COLUMNS if any(row.get(k) is not None for row in rows)]
   rates = {
     head: of for head, of in _RATES.items() if any(of[0] in row for row in rows)
@@ -231,7 +231,8 @@ def _setting(row):
 
 def _others(row):
   """The overrides beside recipe and seed."""
-  known = {'policy', 'recipe', 'split', 'low', 'high', 'against', *_COLUMNS}
+  known = {'policy', 'recipe', 'split', 'low', 'high', *_COLUMNS}
+  known |= {'against', 'against_success'}
   known |= {key for *keys, _ in _RATES.values() for key in keys}
   return {key: value for key, value in row.items() if key not in known}
 
@@ -239,7 +240,7 @@ def _others(row):
 def _axis(rows):
   """The override that varies and is a number, if there is just one."""
   varying = []
-  for key in _others(rows[0]):
+  for key in _keys(map(_others, rows)):
     values = {row.get(key) for row in rows}
     try:
       numbers = [float(value) for value in values]

@@ -79,15 +79,52 @@ def test_a_setting_is_one_row_over_its_seeds(sweep):
       assert row['ahead_low'] <= gap <= row['ahead_high']
 
 
+def like_joint(folder, policy):
+  """An evaluation of the policy in which it did as `joint` did."""
+  made = shutil.copytree(
+    folder / 'evaluate' / 'joint',
+    folder / 'evaluate' / policy,
+    dirs_exist_ok=True,
+  )
+  summary = files.read_json(made / 'summary.json')
+  files.write_json(made / 'summary.json', summary | {'name': policy})
+
+
+def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
+  path = config_file(
+    tmp_path,
+    "product({'seed': [0, 1]}, {'recipe': ['imitation', 'joint']})"
+    " + product({'seed': [0, 1], 'recipe': ['imitation']},"
+    " {'budget.steps': [7]})",
+  )
+  runs = expand(path)
+  sweep_folder.begin(tmp_path, path, runs)
+  for run in runs:
+    folder = tmp_path / 'runs' / run.name
+    tiny_workdir.build(folder, trajectories=2)
+    if 'budget.steps' in run.overrides:
+      like_joint(folder, 'imitation')
+  rows = studies.rows(studies.read(tmp_path))
+  named = set()
+  for row in rows:
+    assert ('ahead' in row) == (row['policy'] == 'joint')
+    if row['policy'] == 'joint':
+      rivals = [
+        other['success']
+        for other in rows
+        if (other['policy'], other['split']) == ('imitation', row['split'])
+      ]
+      assert len(rivals) == 2 and row['against_success'] == max(rivals)
+      assert row['ahead'] == pytest.approx(row['success'] - max(rivals))
+      named.add(row['against'])
+  assert 'imitation (budget.steps 7)' in named
+  said = study.conclusions(rows)
+  assert any(', imitation (budget.steps 7) ' in sentence for sentence in said)
+
+
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
   for run in studies.read(sweep):
-    evaluated = run.folder / 'evaluate'
-    after = shutil.copytree(
-      evaluated / 'joint', evaluated / f'{run.policy}_rl', dirs_exist_ok=True
-    )
-    summary = files.read_json(after / 'summary.json')
-    summary['name'] = after.name
-    files.write_json(after / 'summary.json', summary)
+    like_joint(run.folder, f'{run.policy}_rl')
     log = run.folder / 'rl' / run.policy / 'metrics.jsonl'
     log.parent.mkdir(parents=True)
     line = {'environment_steps': 30, 'seconds_sampling': 9.0}

@@ -21,8 +21,16 @@ def get_config(recipe: str = 'recovery'):
 
 
 def sweep():
-  return sweeps.product(
-    {'seed': [0, 1, 2]},
-    {'collect.trajectories': [300]},
-    {'recipe': ['recovery', 'imitation']},
+  seeds = {'seed': [0, 1, 2]}
+  experts = {'collect.trajectories': [300]}
+  return sweeps.chain(
+    sweeps.product(seeds, experts, {'recipe': ['recovery', 'imitation']}),
+    # What imitation was best with, of what was tried on the dev panel.
+    sweeps.product(
+      seeds,
+      experts,
+      {'recipe': ['imitation']},
+      {'train.batch_rows': [4]},
+      {'budget.steps': [600]},
+    ),
   )

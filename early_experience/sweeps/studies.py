@@ -9,6 +9,8 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from early_experience.evaluation import panel, statistics
 from early_experience.reporting import report_data, results
 from early_experience.runtime import files
@@ -17,6 +19,8 @@ from early_experience.runtime.stage import SETTINGS
 from early_experience.sweeps.folder import RUNS, runs_of
 
 SEED = 'seed'
+# Overrides that say how long and how fast is learnt, not from what.
+_BUDGETS = ('train.', 'budget.')
 _RL = '_rl'  # ends the name of a policy that `rl` made
 
 
@@ -46,18 +50,26 @@ class Run:
   def setting(self) -> tuple:
     """What it shares with the runs of other seeds: pairs of key and value."""
     others = {k: v for k, v in self.overrides.items() if k != SEED}
-    return (('policy', self.policy), *_hashable(others))
+    return (('policy', self.policy), *others.items())
+
+  @property
+  def whole(self) -> tuple:
+    """What it shares with other recipes, too."""
+    return _hashable(self._others())
 
   @property
   def beside(self) -> tuple:
-    """What it shares with other recipes, too."""
-    return _hashable(
-      {k: v for k, v in self.overrides.items() if k not in (SEED, 'recipe')}
-    )
+    """Likewise, whatever the budget."""
+    others = self._others().items()
+    return _hashable({k: v for k, v in others if not k.startswith(_BUDGETS)})
+
+  def _others(self):
+    known = (SEED, 'recipe')
+    return {k: v for k, v in self.overrides.items() if k not in known}
 
 
 def _hashable(settings):
-  return tuple((key, str(value)) for key, value in settings.items())
+  return tuple(sorted((key, str(value)) for key, value in settings.items()))
 
 
 def rows(runs: Sequence[Run]) -> list[dict]:
@@ -69,8 +81,9 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   `tokens` (of rows, with context), `flops`, `minutes` of training, or of `rl`
   `updates`, `env_steps` and `minutes`, means over seeds; where
   `results.REFERENCE` was trained beside: `ahead`, `ahead_low`, `ahead_high` of
-  `against`, which is it, after the same stages; and likewise `gained`, on the
-  policy that `rl` went on from.
+  what it came to after the same stages with the budget that was best for it in
+  this split, which `against` names and `against_success` has; and likewise
+  `gained`, on the policy that `rl` went on from.
 
   Raises:
     UserError: runs of one setting were asked different tasks.
@@ -79,10 +92,6 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   for run in runs:
     groups[run.setting].append(run)
   solved = {setting: _solved(some) for setting, some in groups.items()}
-  beside = {
-    (some[0].beside, some[0].policy): solved[setting]
-    for setting, some in groups.items()
-  }
   found = []
   for setting, some in groups.items():
     first, cost = some[0], _cost(some)
@@ -99,13 +108,38 @@ def rows(runs: Sequence[Run]) -> list[dict]:
         **_seen(some, split),
         **cost,
       }
-      for key, policy in (('ahead', first.reference), ('gained', first.before)):
-        other = beside.get((first.beside, policy), {}).get(split)
-        if policy != first.policy and other:
-          row |= _gap(key, by_seed, other)
-          if key == 'ahead':
-            row['against'] = policy
-      found.append(row)
+      others = [
+        (some[0], solved[setting][split])
+        for setting, some in groups.items()
+        if split in solved[setting]
+      ]
+      found.append(row | _against(first, by_seed, others))
+  return found
+
+
+def _against(run, by_seed, others):
+  """How far it is ahead of imitation, and what it gained by `rl`.
+
+  Args:
+    run: one of the setting.
+    by_seed: {seed: {task: whether it was solved}} of a split.
+    others: a run of every setting, with the same of it.
+  """
+  found = {}
+  for other, theirs in others:
+    if other.policy == run.before and other.whole == run.whole:
+      found |= _gap('gained', by_seed, theirs)
+  rivals = [
+    (np.mean(_table(theirs)), other, theirs)
+    for other, theirs in others
+    if other.policy == run.reference and other.beside == run.beside
+  ]
+  if rivals and run.policy != run.reference:
+    success, other, theirs = max(rivals, key=lambda rival: rival[0])
+    found |= _gap('ahead', by_seed, theirs)
+    budget = [f'{k} {v}' for k, v in other.whole if k.startswith(_BUDGETS)]
+    name = other.policy + (f' ({", ".join(budget)})' if budget else '')
+    found |= {'against': name, 'against_success': float(success)}
   return found
 
 
