@@ -150,17 +150,25 @@ def _agree(known, fact):
 
 
 def _add_decisions(sequences, record, values, coder):
-  script = _opening(record)
-  for step, after, value in zip(
-    record['steps'], _outcomes(record), values, strict=True
+  for step, past, value in zip(
+    record['steps'], _pasts(record), values, strict=True
   ):
-    past = script
     for said in step['said']:
       prompt = coder.encode_prompt(past, said['role'])
       sequences.add_said(prompt, said, value)
       if said['role'] == 'thought':
         past = (*past, render.Turn('thought', step['thought']))
-    script += render.exchange(step['action'], after)
+
+
+def _pasts(record):
+  """The turns before each decision; a question's are in its record."""
+  if 'script' in record:
+    pasts = [tuple(render.Turn(*turn) for turn in record['script'])]
+  else:
+    pasts = [_opening(record)]
+    for step, after in zip(record['steps'], _outcomes(record), strict=True):
+      pasts.append(pasts[-1] + render.exchange(step['action'], after))
+  return pasts[: len(record['steps'])]
 
 
 def _add_observations(sequences, record, coder, row_tokens):
