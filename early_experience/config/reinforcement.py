@@ -47,6 +47,10 @@ def define_rl() -> ConfigDict:
   config.step_weight = number(0.0, '[0, inf)')
   config.step_discount = number(0.95, '[0, 1]')
 
+  # What a ratio is of: a token; or of all that was sampled in an episode, the
+  # mean of its tokens' log-ratios: GSPO, arXiv 2507.18071. Such a mean is close
+  # to 0, so clips are others by orders of magnitude: 3e-4 and 4e-4 there.
+  config.ratio = choice('token', 'sequence')
   # Ratios are clipped to [1 - clip_low, 1 + clip_high]; DAPO, arXiv 2503.14476.
   config.clip_low = number(0.2, '[0, 1)')
   config.clip_high = number(0.28, '[0, inf)')

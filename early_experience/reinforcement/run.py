@@ -236,6 +236,7 @@ class Run:
       self._row_tokens,
       self._config.prepare.layout,
       self._rl.observations,
+      self._rl.group if self._rl.ratio == 'sequence' else 0,
     )
 
   def _score(self, state, rows, scores):
