@@ -155,6 +155,25 @@ def test_a_token_bears_its_own_advantage_and_weight_with_them():
   assert_exact(got, of_episodes(how, cap=1.5, by_token=True), 1e-6)
 
 
+def test_episodes_may_be_spread_over_devices():
+  how = OF_EPISODES['plain']
+  batch = jax.device_get(scored('tree', step_weight=0.0, length=SHORT)[0])
+  noise_BT = 0.1 * np.random.default_rng(0).normal(size=batch['old'].shape)
+  value = jax.jit(
+    jax.value_and_grad(
+      lambda logp_BT, batch: surrogate.sums(logp_BT, batch, how).surrogate
+    )
+  )
+  batch['logp'] = batch['old'] + noise_BT
+  found = []
+  for sizes in ((1, 1, 1), (2, 2, 2)):
+    mesh = mesh_of(sizes)
+    with jax.set_mesh(mesh):
+      given = sharding.put_batch(batch, mesh)
+      found.append(jax.device_get(value(given.pop('logp'), given)))
+  assert_exact(*found, 1e-12)
+
+
 def updated(batch, how, parts):
   """Three updates on one batch: the parameters after them, and metrics."""
   stage = config_lib.stage(
