@@ -204,8 +204,9 @@ def test_several_updates_on_a_batch_are_those_of_flat_rows(how):
   batch, results = {}, {}
   for layout, parts in (('tree', 3), ('flat', 1)):
     made = rows.make(
-      groups(), coder(), ROW, layout, observations=True, members=MEMBERS
+      groups(), coder(), SHORT, layout, observations=True, members=MEMBERS
     )
+    assert not made.overlong
     _, old, start, cfg = model()
     put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
     plain = put(batches.stack(made.rows, 24))

@@ -13,7 +13,7 @@ from early_experience.reinforcement import questions
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
-from tests import test_rl
+from tests import test_rl, tiny_tokenizers
 from tests.test_rl import lines
 from tests.test_rl_kill import params
 
@@ -76,20 +76,47 @@ def test_an_outcome_is_asked_for_by_the_tokens_of_world_model_rows(
 ):
   coder, count = saved.load(workdir / 'prepare'), 0
   for trajectory in records.read(workdir / 'explore'):
-    trained = set()
-    for script in render.world_model(trajectory, 2, style):
-      for sequence in coder.encode_script(script):
-        ids = sequence.ids_T.tolist()
-        spans = tree.targets(sequence)
-        trained |= {(*ids[:a], -1, *ids[a:b]) for a, b in spans}
-    made = set()
-    for _, script, right in questions.outcomes(trajectory, style):
-      prompt = coder.encode_prompt(script, 'observation')
-      answer = coder.encode_answer(script, 'observation', right)
-      made.add((*prompt, -1, *answer))
-    assert made == trained
+    made = asked_and_answered(trajectory, coder, style)
+    assert made == trained(trajectory, coder, style)
     count += len(made)
   assert count > 100
+
+
+@pytest.mark.parametrize('family', ['llama3', 'qwen3', 'gemma3'])
+def test_and_so_it_is_by_chat_templates(workdir, tmp_path, family):
+  coder = saved.load(tiny_tokenizers.write(tmp_path, family))
+  (trajectory, *_) = records.read(workdir / 'explore')
+  made = asked_and_answered(trajectory, coder, 'inline')
+  assert made == trained(trajectory, coder, 'inline')
+
+
+def test_what_a_model_cannot_end_is_refused(workdir, tmp_path):
+  coder = saved.load(tiny_tokenizers.write(tmp_path, 'llama2'))
+  with pytest.raises(UserError, match='cannot stop'):
+    questions.of_workdir(config_of(), workdir, coder)
+  questions.of_workdir(config_of('choices'), workdir, coder)
+
+
+def asked_and_answered(trajectory, coder, style):
+  return {
+    (
+      *coder.encode_prompt(script, 'observation'),
+      -1,
+      *coder.encode_answer(script, 'observation', right),
+    )
+    for _, script, right in questions.outcomes(trajectory, style)
+  }
+
+
+def trained(trajectory, coder, style):
+  """What is read before each target, and the target."""
+  found = set()
+  for script in render.world_model(trajectory, 2, style):
+    for sequence in coder.encode_script(script):
+      ids = sequence.ids_T.tolist()
+      spans = tree.targets(sequence)
+      found |= {(*ids[:a], -1, *ids[a:b]) for a, b in spans}
+  return found
 
 
 def test_a_choice_is_what_the_policy_reads_and_what_there_is_to_choose(workdir):
@@ -117,7 +144,8 @@ def test_it_asks_of_training_records_and_measures_on_those_held_out(
 ):
   held_out = set(files.read_json(workdir / 'prepare/split.json')['held_out'])
   for source in ('outcomes', 'choices'):
-    training, panel = questions.of_workdir(config_of(source), workdir)
+    coder = saved.load(workdir / 'prepare')
+    training, panel = questions.of_workdir(config_of(source), workdir, coder)
     tasks = lambda some: {question.id.split('/')[0] for question in some}
     assert not tasks(training) & held_out and tasks(panel) <= held_out
     assert len(panel) == 8

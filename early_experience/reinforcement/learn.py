@@ -74,7 +74,7 @@ def learn(
     tasks, panel = _tasks(seats, config)
     sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots)
   else:
-    tasks, panel = questions.of_workdir(config, workdir)
+    tasks, panel = questions.of_workdir(config, workdir, tokenizer)
     sampler = Asker(config, cfg, tokenizer, mesh, slots)
   begin()
   with (

@@ -18,6 +18,7 @@ from early_experience.experience import records, render
 from early_experience.experience.records import Trajectory
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
+from early_experience.tokenizers.interface import Tokenizer
 
 OUTCOMES, CHOICES = 'outcomes', 'choices'
 
@@ -63,12 +64,13 @@ def sources(config: ConfigDict, workdir: str) -> dict[str, pathlib.Path]:
 
 
 def of_workdir(
-  config: ConfigDict, workdir: str
+  config: ConfigDict, workdir: str, tokenizer: Tokenizer
 ) -> tuple[list[Question], list[Question]]:
   """The questions to learn from, and a panel of those of held-out records.
 
   Raises:
-    UserError: there are fewer than an iteration takes, or none for the panel.
+    UserError: there are fewer than an iteration takes, or none for the panel;
+      or what is observed has no end that a model could say.
   """
   rl, places = config.rl, sources(config, workdir)
   split = files.read_json(places['prepare'] / 'split.json')
@@ -83,6 +85,7 @@ def of_workdir(
       f' config.rl.source={rl.source!r}, fewer than config.rl.tasks ='
       f' {rl.tasks}; choices need the alternatives of `explore`'
     )
+  check_end(found['train'][0], tokenizer)
   if not rl.panel_every:
     return found['train'], []
   if not found['held_out']:
@@ -91,6 +94,21 @@ def of_workdir(
       ' from training; there are none'
     )
   return found['train'], panels.choose(found['held_out'], rl.panel_tasks)
+
+
+def check_end(question: Question, tokenizer: Tokenizer) -> None:
+  """Makes sure that an answer may end as it ends in rows of training.
+
+  Raises:
+    UserError: a chat template ends what is observed by words alone.
+  """
+  role = 'action' if question.options else 'observation'
+  ids = tokenizer.encode_answer(question.script, role, question.right)
+  if ids[-1] not in tokenizer.stop_ids:
+    raise UserError(
+      "config.rl.source='outcomes': the chat template ends what is observed"
+      f' with {tokenizer.decode(ids[-1:])!r}, at which the model cannot stop'
+    )
 
 
 def _questions(trajectory, split, config):

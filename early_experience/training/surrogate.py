@@ -102,12 +102,10 @@ class Episodes:
 
 def from_config(rl: ConfigDict, vocab: int) -> Surrogate:
   """The objective of `config.rl`."""
-  names = [field.name for field in dataclasses.fields(Surrogate)]
-  given = {
-    'vocab': vocab,
-    'groups': rl.tasks if rl.ratio == 'sequence' else 0,
-  }
-  return Surrogate(**{name: rl[name] for name in names} | given)
+  names = {field.name for field in dataclasses.fields(Surrogate)}
+  names -= {'vocab', 'groups'}
+  groups = rl.tasks if rl.ratio == 'sequence' else 0
+  return Surrogate(vocab, groups, **{name: rl[name] for name in names})
 
 
 def episodes(
