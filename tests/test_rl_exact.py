@@ -17,11 +17,11 @@ from early_experience.reinforcement import advantages, batches, rows
 from early_experience.training import loss, optimizer, surrogate, train_step
 from early_experience.training.surrogate import Surrogate
 from tests.close import FLOAT64, assert_exact
-from tests.rl_case import ROW, flat, flat_logp, group, textbook
+from tests.rl_case import flat, flat_logp, group, textbook
 from tests.test_agent import coder
 from tests.training_case import mesh_of, model_of
 
-SHORT = 96  # of a row that a tree does not fit in
+ROW, BATCH = 96, 16  # trees are cut into windows
 OBJECTIVES = {
   'plain': Surrogate(),
   'narrow': Surrogate(clip_low=0.05, clip_high=0.02),
@@ -69,16 +69,17 @@ def groups(step_weight=0.5):
   ]
 
 
-def scored(layout, cap=0.0, count=24, step_weight=0.5, length=ROW):
+def scored(layout, cap=0.0, step_weight=0.5, observations=False):
   """A batch in a layout, with what the trainer says of each token."""
   some = groups(step_weight)
-  made = rows.make(some, coder(), length, layout, members=MEMBERS)
+  made = rows.make(some, coder(), ROW, layout, observations, MEMBERS)
+  assert not made.overlong
   _, old, start, cfg = model()
   put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
-  batch = put(batches.stack(made.rows, count))
+  batch = put(batches.stack(made.rows, BATCH))
   logps = [np.asarray(logp(p, batch, cfg)) for p in (old, start)]
   batches.add_scores(made.rows, *logps, cap, batches.Scores())
-  return put(batches.stack(made.rows, count)), made
+  return put(batches.stack(made.rows, BATCH)), made
 
 
 @functools.partial(jax.jit, static_argnames='cfg')
@@ -125,6 +126,7 @@ def test_the_tree_of_a_group_has_the_surrogate_of_its_episodes(name):
   how = OBJECTIVES[name]
   batch, made = scored('tree')
   assert made.tree_tokens < made.flat_tokens / 1.5
+  assert made.packed_tokens > made.tree_tokens  # windows repeat some
   got = of_rows(batch, how)
   assert_exact(got, of_episodes(how), 1e-9)
   sums = surrogate.sums(logp(model()[0], batch, model()[3]), batch, how)
@@ -140,10 +142,9 @@ def test_importance_weights_are_the_tokens_own():
 @pytest.mark.parametrize('name', OF_EPISODES)
 def test_ratios_may_be_those_of_whole_episodes(name):
   """Whose decisions are in several windows, and no path of the tree."""
-  how, step_weight = OF_EPISODES[name], 0.0  # one advantage an episode
-  batch, made = scored('tree', step_weight=0.0, length=SHORT)
-  assert made.packed_tokens > made.tree_tokens  # windows were cut
-  assert_exact(of_rows(batch, how), of_episodes(how, 0.0, step_weight), 1e-9)
+  how, one = OF_EPISODES[name], {'step_weight': 0.0}  # advantage an episode
+  batch, _ = scored('tree', **one)
+  assert_exact(of_rows(batch, how), of_episodes(how, **one), 1e-9)
   sums = surrogate.sums(logp(model()[0], batch, model()[3]), batch, how)
   share = float(sums.clipped / sums.advantage)
   assert 0.05 < share < 0.95
@@ -157,7 +158,7 @@ def test_a_token_bears_its_own_advantage_and_weight_with_them():
 
 def test_episodes_may_be_spread_over_devices():
   how = OF_EPISODES['plain']
-  batch = jax.device_get(scored('tree', step_weight=0.0, length=SHORT)[0])
+  batch = jax.device_get(scored('tree')[0])
   noise_BT = 0.1 * np.random.default_rng(0).normal(size=batch['old'].shape)
   value = jax.jit(
     jax.value_and_grad(
@@ -201,20 +202,10 @@ def updated(batch, how, parts):
 )
 def test_several_updates_on_a_batch_are_those_of_flat_rows(how):
   """With observations scored beside, as ECHO has it; in parts, and whole."""
-  batch, results = {}, {}
-  for layout, parts in (('tree', 3), ('flat', 1)):
-    made = rows.make(
-      groups(), coder(), SHORT, layout, observations=True, members=MEMBERS
-    )
-    assert not made.overlong
-    _, old, start, cfg = model()
-    put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
-    plain = put(batches.stack(made.rows, 24))
-    logps = [np.asarray(logp(p, plain, cfg)) for p in (old, start)]
-    batches.add_scores(made.rows, *logps, 0.0, batches.Scores())
-    batch = put(batches.stack(made.rows, 24))
-    results[layout] = updated(batch, how, parts)
-  (params, seen), (flat_params, flat_seen) = results.values()
+  (params, seen), (flat_params, flat_seen) = (
+    updated(scored(layout, observations=True)[0], how, parts)
+    for layout, parts in (('tree', 2), ('flat', 1))
+  )
   assert_exact(params, flat_params, 1e-8)
   for one, other in zip(seen, flat_seen, strict=True):
     assert_exact(one['loss'], other['loss'], 1e-9)
