@@ -15,8 +15,14 @@ from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from tests import test_rl, tiny_tokenizers
 from tests.test_rl import lines
-from tests.test_rl_kill import params
+from tests.test_rl_kill import assert_same, end, kill, params, start
 
+CONFIG = """
+from tests.test_rl_questions import config_of
+
+def get_config():
+  return config_of(rl__ratio='sequence', rl__clip_high=4e-4)
+"""
 GROUP, ASKED = 4, 6
 
 
@@ -224,6 +230,18 @@ def test_a_run_that_dies_anywhere_makes_the_same_updates(
   jax.tree.map(
     np.testing.assert_array_equal, params(tmp_path), params(straight)
   )
+
+
+@pytest.mark.slow
+def test_kills_leave_no_trace(workdir, tmp_path):
+  straight, killed = tmp_path / 'straight', tmp_path / 'killed'
+  for each in (straight, killed):
+    copied(workdir, each)
+  end(start(straight, CONFIG))
+  for done, after in ((0, 2), (1, 3), (3, 2)):
+    kill(start(killed, CONFIG), killed, done, after)
+  end(start(killed, CONFIG))
+  assert_same(killed, straight)
 
 
 def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):
