@@ -134,6 +134,7 @@ def test_a_choice_is_what_the_policy_reads_and_what_there_is_to_choose(workdir):
       others = {other.action for other in step.alternatives}
       assert right == step.action and len(options) == 2
       assert set(options) <= {right, *others} and right in options
+      assert list(options) == sorted(options)
       seen.add(options.index(right))
       read = coder.encode_prompt(script, 'action')
       acts = coder.encode_prompt(script[:-1], 'action')
