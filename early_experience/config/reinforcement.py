@@ -49,7 +49,8 @@ def define_rl() -> ConfigDict:
 
   # What a ratio is of: a token; or of all that was sampled in an episode, the
   # mean of its tokens' log-ratios: GSPO, arXiv 2507.18071. Such a mean is close
-  # to 0, so clips are others by orders of magnitude: 3e-4 and 4e-4 there.
+  # to 0, so clips are others by orders of magnitude: 3e-4 and 4e-4 there. It
+  # takes a forward pass more where an update's rows are beyond batch_rows.
   config.ratio = choice('token', 'sequence')
   # Ratios are clipped to [1 - clip_low, 1 + clip_high]; DAPO, arXiv 2503.14476.
   config.clip_low = number(0.2, '[0, 1)')
