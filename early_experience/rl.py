@@ -1,7 +1,8 @@
 """Stage `rl`: a policy learns from its own episodes, by GRPO on their trees.
 
-It goes on from any training. It can be stopped at any moment, and ends with the
-parameters it would have had, to the bit on the same machine.
+An episode may be its answer to a question that is made from records. It goes on
+from any training. It can be stopped at any moment, and ends with the parameters
+it would have had, to the bit on the same machine.
 """
 
 import contextlib

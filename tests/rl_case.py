@@ -72,6 +72,7 @@ class Flat:
   """Every decision by itself, in a row of its own.
 
   Attributes:
+    episode: [S], each decision's.
     tokens: [S, T].
     said: bool [S, T], the tokens that were sampled and might have been others.
     allowed: bool [S, T, V].
@@ -79,6 +80,7 @@ class Flat:
     sampled: [S, T].
   """
 
+  episode: np.ndarray
   tokens: np.ndarray
   said: np.ndarray
   allowed: np.ndarray
@@ -88,9 +90,11 @@ class Flat:
 
 def flat(groups, vocab):
   """The decisions of `advantages.Groups.kept`."""
-  rows = [row for some in groups for pair in some for row in _rows(*pair)]
+  pairs = [pair for some in groups for pair in some]
+  rows = [row for pair in pairs for row in _rows(*pair)]
   count = len(rows)
   found = Flat(
+    np.repeat(np.arange(len(pairs)), [len(values) for _, values in pairs]),
     np.zeros((count, ROW), np.int32),
     np.zeros((count, ROW), bool),
     np.ones((count, ROW, vocab), bool),
@@ -137,9 +141,18 @@ def flat_logp(params, tokens_ST, allowed_STV, cfg):
   return jnp.where(is_own_STV, logp_STV, 0).sum(-1)
 
 
-def textbook(logp_ST, old_ST, start_ST, found, how, cap=0.0):
-  """Minus the mean over sampled tokens of PPO's objective, token by token."""
+def textbook(logp_ST, old_ST, start_ST, found, how, cap=0.0, by_token=False):
+  """Minus the mean over sampled tokens of PPO's objective, token by token.
+
+  Or with the ratio of the token's episode in the place of its own: GSPO; or
+  `by_token` GSPO-token, whose gradient is the token's own (equation 14).
+  """
   ratio = jnp.exp(logp_ST - old_ST)
+  if how.groups:
+    ratio = _of_episodes(logp_ST - old_ST, found)
+  if by_token:
+    fixed = jax.lax.stop_gradient
+    ratio = fixed(ratio) * jnp.exp(logp_ST - fixed(logp_ST))
   value = found.advantage[:, None] * jnp.ones_like(ratio)
   clipped = jnp.clip(ratio, 1 - how.clip_low, 1 + how.clip_high)
   term = jnp.minimum(ratio * value, clipped * value)
@@ -150,3 +163,12 @@ def textbook(logp_ST, old_ST, start_ST, found, how, cap=0.0):
   d = start_ST - logp_ST
   term -= how.kl_weight * (jnp.exp(d) - d - 1)
   return -jnp.where(found.said, term, 0).sum() / found.said.sum()
+
+
+def _of_episodes(log_ratio_ST, found):
+  """GSPO's (equation 7): exp(the mean over all tokens of an episode)."""
+  count = found.episode[-1] + 1
+  is_of_ES = found.episode == np.arange(count)[:, None]
+  total_E = is_of_ES @ jnp.where(found.said, log_ratio_ST, 0).sum(1)
+  mean_E = total_E / (is_of_ES @ found.said.sum(1))
+  return jnp.exp(mean_E)[found.episode][:, None]

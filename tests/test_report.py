@@ -130,13 +130,16 @@ def test_what_reinforcement_came_to_is_on_the_page(chrome, page, tmp_path):
   ]
   text = ''.join(json.dumps(line) + '\n' for line in lines)
   files.write_atomic(workdir / 'rl' / 'joint' / 'metrics.jsonl', text)
+  asked = [line | {'environment_steps': 0} for line in lines]  # of records
+  text = ''.join(json.dumps(line) + '\n' for line in asked)
+  files.write_atomic(workdir / 'rl' / 'asked' / 'metrics.jsonl', text)
   report(CONFIG, str(workdir))
   made = workdir / 'report' / 'index.html'
   data = embedded(made)
-  assert data['reinforcement'] == {'joint_rl': lines}
+  assert data['reinforcement'] == {'joint_rl': lines, 'asked_rl': asked}
   assert data['stages']['rl/joint']['state'] == 'unfinished'
   chrome.get(made.as_uri())
-  assert len(find(chrome, '#reinforcement .charts polyline')) == 4
+  assert len(find(chrome, '#reinforcement .charts polyline')) == 6
   said = find(chrome, '#reinforcement table')[0].text
   assert 'joint_rl' in said and '12.5%' in said and '62.5%' in said
   assert chrome.get_log('browser') == []

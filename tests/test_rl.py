@@ -271,9 +271,11 @@ def test_observations_and_prepared_rows_are_learnt_in_the_same_updates(
   config.rl.weights.world_model, config.rl.weights.imitation = 0.05, 0.1
   config.rl.invalid_penalty, config.rl.epochs = 0.1, 2
   config.rl.kl_weight, config.rl.minibatches = 0.01, 2
+  config.rl.update(ratio='sequence', clip_low=3e-4, clip_high=4e-4)
   rl.rl_in(make, config, tmp_path)
   line = lines(tmp_path)[0]
   assert line['updates'] == 4 == line['step']
+  assert 0 < line['clipped'] < 1  # ratios of episodes are clipped closely
   assert line['imitation/tokens'] > 0  # of the rows
   found = prepare_counts(tmp_path)
   assert line['world_model/tokens'] > 4 * found  # and of the episodes

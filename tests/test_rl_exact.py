@@ -17,15 +17,24 @@ from early_experience.reinforcement import advantages, batches, rows
 from early_experience.training import loss, optimizer, surrogate, train_step
 from early_experience.training.surrogate import Surrogate
 from tests.close import FLOAT64, assert_exact
-from tests.rl_case import ROW, flat, flat_logp, group, textbook
+from tests.rl_case import flat, flat_logp, group, textbook
 from tests.test_agent import coder
 from tests.training_case import mesh_of, model_of
 
+ROW, BATCH = 96, 16  # trees are cut into windows
 OBJECTIVES = {
   'plain': Surrogate(),
   'narrow': Surrogate(clip_low=0.05, clip_high=0.02),
   'dual clip': Surrogate(clip_high=0.1, dual_clip=1.05),
   'KL': Surrogate(kl_weight=0.3),
+}
+GROUPS, MEMBERS = 3, 4
+OF_EPISODES = {
+  'plain': Surrogate(groups=GROUPS, clip_low=0.02, clip_high=0.03),
+  'narrow': Surrogate(groups=GROUPS, clip_low=0.005, clip_high=0.002),
+  'dual clip': Surrogate(
+    groups=GROUPS, clip_low=0.02, clip_high=0.02, dual_clip=1.01
+  ),
 }
 
 
@@ -46,13 +55,13 @@ def model():
 
 
 @functools.cache
-def groups():
+def groups(step_weight=0.5):
   settings = config_lib.default().rl
   settings.reward, settings.invalid_penalty = 'score', 0.25
-  settings.step_weight, settings.step_discount = 0.5, 0.5
-  records = [record for seed in range(3) for record in group(seed)]
+  settings.step_weight, settings.step_discount = step_weight, 0.5
+  records = [r for seed in range(GROUPS) for r in group(seed, MEMBERS)]
   found = advantages.of_groups(records, settings)
-  assert len(found.kept) == 3
+  assert len(found.kept) == GROUPS
   # Parts of a power of 2: their sums in float32 are exact in any order.
   return [
     [(record, np.round(values * 1024) / 1024) for record, values in some]
@@ -60,15 +69,17 @@ def groups():
   ]
 
 
-def scored(layout, cap=0.0, count=24):
+def scored(layout, cap=0.0, step_weight=0.5, observations=False):
   """A batch in a layout, with what the trainer says of each token."""
-  made = rows.make(groups(), coder(), ROW, layout)
+  some = groups(step_weight)
+  made = rows.make(some, coder(), ROW, layout, observations, MEMBERS)
+  assert not made.overlong
   _, old, start, cfg = model()
   put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
-  batch = put(batches.stack(made.rows, count))
+  batch = put(batches.stack(made.rows, BATCH))
   logps = [np.asarray(logp(p, batch, cfg)) for p in (old, start)]
   batches.add_scores(made.rows, *logps, cap, batches.Scores())
-  return put(batches.stack(made.rows, count)), made
+  return put(batches.stack(made.rows, BATCH)), made
 
 
 @functools.partial(jax.jit, static_argnames='cfg')
@@ -99,12 +110,13 @@ def of_rows(batch, how):
   return found, pull(params, batch, d_logp, cfg)
 
 
-def of_episodes(how, cap=0.0):
+def of_episodes(how, cap=0.0, step_weight=0.5, by_token=False):
   params, old, start, cfg = model()
-  found = flat(groups(), cfg.vocab_size)
+  found = flat(groups(step_weight), cfg.vocab_size)
   inputs = found.tokens, found.allowed
   now, *others = (flat_logp(p, *inputs, cfg) for p in (params, old, start))
-  value = lambda logp_ST: textbook(logp_ST, *others, found, how, cap)
+  how = functools.partial(textbook, how=how, cap=cap, by_token=by_token)
+  value = lambda logp_ST: how(logp_ST, *others, found)
   value, d_logp = jax.value_and_grad(value)(now)
   return value, flat_pull(params, *inputs, d_logp, cfg)
 
@@ -114,6 +126,7 @@ def test_the_tree_of_a_group_has_the_surrogate_of_its_episodes(name):
   how = OBJECTIVES[name]
   batch, made = scored('tree')
   assert made.tree_tokens < made.flat_tokens / 1.5
+  assert made.packed_tokens > made.tree_tokens  # windows repeat some
   got = of_rows(batch, how)
   assert_exact(got, of_episodes(how), 1e-9)
   sums = surrogate.sums(logp(model()[0], batch, model()[3]), batch, how)
@@ -126,43 +139,73 @@ def test_importance_weights_are_the_tokens_own():
   assert_exact(got, of_episodes(Surrogate(), cap=1.5), 1e-6)
 
 
-@pytest.fixture(scope='module')
-def update():
-  """Three updates on one batch: losses, first moments, and metrics."""
+@pytest.mark.parametrize('name', OF_EPISODES)
+def test_ratios_may_be_those_of_whole_episodes(name):
+  """Whose decisions are in several windows, and no path of the tree."""
+  how, one = OF_EPISODES[name], {'step_weight': 0.0}  # advantage an episode
+  batch, _ = scored('tree', **one)
+  assert_exact(of_rows(batch, how), of_episodes(how, **one), 1e-9)
+  sums = surrogate.sums(logp(model()[0], batch, model()[3]), batch, how)
+  share = float(sums.clipped / sums.advantage)
+  assert 0.05 < share < 0.95
+
+
+def test_a_token_bears_its_own_advantage_and_weight_with_them():
+  how = OF_EPISODES['plain']
+  got = of_rows(scored('tree', cap=1.5)[0], how)
+  assert_exact(got, of_episodes(how, cap=1.5, by_token=True), 1e-6)
+
+
+def test_episodes_may_be_spread_over_devices():
+  how = OF_EPISODES['plain']
+  batch = jax.device_get(scored('tree')[0])
+  noise_BT = 0.1 * np.random.default_rng(0).normal(size=batch['old'].shape)
+  value = jax.jit(
+    jax.value_and_grad(
+      lambda logp_BT, batch: surrogate.sums(logp_BT, batch, how).surrogate
+    )
+  )
+  batch['logp'] = batch['old'] + noise_BT
+  found = []
+  for sizes in ((1, 1, 1), (2, 2, 2)):
+    mesh = mesh_of(sizes)
+    with jax.set_mesh(mesh):
+      given = sharding.put_batch(batch, mesh)
+      found.append(jax.device_get(value(given.pop('logp'), given)))
+  assert_exact(*found, 1e-12)
+
+
+def updated(batch, how, parts):
+  """Three updates on one batch: the parameters after them, and metrics."""
   stage = config_lib.stage(
     weights={'world_model': 0.05}, lr_peak=1e-2, steps=3, decay='constant'
   )
-  how = Surrogate(clip_low=0.1, clip_high=0.1, kl_weight=0.1)
   *_, cfg = model()
   tx = optimizer.make_optimizer(stage, cfg, 'float64')
-  step = train_step.make_train_step(cfg, tx, stage, 2, how)
-  mesh = jax.sharding.get_mesh()
-
-  def run(batch):
-    params = jax.tree.map(jnp.copy, model()[1])  # that which sampled
-    state = train_step.new_state(params, cfg, tx, mesh)
-    seen = []
-    for _ in range(3):
-      state, metrics = step(state, batch)
-      seen.append(jax.device_get(metrics))
-    return jax.device_get(state.params), seen
-
-  return run
+  step = train_step.make_train_step(cfg, tx, stage, parts, how)
+  params = jax.tree.map(jnp.copy, model()[1])  # that which sampled
+  state = train_step.new_state(params, cfg, tx, jax.sharding.get_mesh())
+  seen = []
+  for _ in range(3):
+    state, metrics = step(state, batch)
+    seen.append(jax.device_get(metrics))
+  return jax.device_get(state.params), seen
 
 
-def test_several_updates_on_a_batch_are_those_of_flat_rows(update):
-  """With observations scored beside, as ECHO has it."""
-  batch, results = {}, {}
-  for layout in ('tree', 'flat'):
-    made = rows.make(groups(), coder(), ROW, layout, observations=True)
-    _, old, start, cfg = model()
-    put = lambda some: sharding.put_batch(some, jax.sharding.get_mesh())
-    plain = put(batches.stack(made.rows, 24))
-    logps = [np.asarray(logp(p, plain, cfg)) for p in (old, start)]
-    batches.add_scores(made.rows, *logps, 0.0, batches.Scores())
-    batch = put(batches.stack(made.rows, 24))
-    results[layout] = update(batch)
-  (params, seen), (flat_params, flat_seen) = results.values()
+@pytest.mark.parametrize(
+  'how',
+  [
+    Surrogate(clip_low=0.1, clip_high=0.1, kl_weight=0.1),
+    Surrogate(groups=GROUPS, clip_low=0.002, clip_high=0.01, kl_weight=0.1),
+  ],
+  ids=['of tokens', 'of episodes'],
+)
+def test_several_updates_on_a_batch_are_those_of_flat_rows(how):
+  """With observations scored beside, as ECHO has it; in parts, and whole."""
+  (params, seen), (flat_params, flat_seen) = (
+    updated(scored(layout, observations=True)[0], how, parts)
+    for layout, parts in (('tree', 2), ('flat', 1))
+  )
   assert_exact(params, flat_params, 1e-8)
   for one, other in zip(seen, flat_seen, strict=True):
     assert_exact(one['loss'], other['loss'], 1e-9)

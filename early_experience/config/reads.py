@@ -130,7 +130,7 @@ def _rl(config):
     'max_action_tokens',
     'max_thought_tokens',
   )
-  return {
+  found = {
     'seed': config.seed,
     'env': config.env.to_dict(),
     'init': config.init.to_dict(),
@@ -140,6 +140,13 @@ def _rl(config):
     'optimizer_dtype': config.train.optimizer_dtype,
     'rl': _without(FREE_RL, config.rl),
   }
+  if config.rl.source == 'outcomes':
+    found['beside'] = {
+      'world_model': config.prepare.world_model,
+      'summarised': config.summarise.enabled,
+      'max_outcome_tokens': config.evaluate.max_outcome_tokens,
+    }
+  return found
 
 
 def _evaluate(config):

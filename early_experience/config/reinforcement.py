@@ -14,12 +14,24 @@ def define_rl() -> ConfigDict:
   # What it starts from: '' = train/NAME of config.name; another NAME; or
   # `init`: what config.init says.
   config.start = ''
+  # What is sampled: episodes; or answers to questions that are made from
+  # records, of one turn each and without an environment. `outcomes`: what does
+  # an action lead to (RWML, arXiv 2602.05842)? `choices`: which of some actions
+  # is the expert's (ACT, arXiv 2603.08706)? In place of tasks there are those
+  # of training records, and the panel is of those that were held out.
+  config.source = choice('environment', 'outcomes', 'choices')
+  # Of an outcome's score, the share of its words that were foretold: what is
+  # success, 1 = word for word. RWML cuts the similarity of a language model's
+  # embeddings instead. max_outcome_tokens of config.evaluate bounds an answer.
+  config.match = number(1.0, '(0, 1]')
+  # That a choice shows beside the expert's action; ACT has 1.
+  config.alternatives = number(1, '[1, inf)')
   config.iterations = number(100, '[1, inf)')  # each: sample, then update
   # Of an iteration; each is played by a group.
   config.tasks = number(16, '[1, inf)')
   # Episodes a task; TRL 1.16 (num_generations), GiGPO.
   config.group = number(8, '[2, inf)')
-  config.split = 'train'  # whose tasks are played
+  config.split = 'train'  # of the environment, whose tasks are played
 
   # The advantage of an episode is its reward less the mean of its group's.
   # Groups whose rewards are all alike teach nothing: they are dropped.
@@ -37,6 +49,11 @@ def define_rl() -> ConfigDict:
   config.step_weight = number(0.0, '[0, inf)')
   config.step_discount = number(0.95, '[0, 1]')
 
+  # What a ratio is of: a token; or of all that was sampled in an episode, the
+  # mean of its tokens' log-ratios: GSPO, arXiv 2507.18071. Such a mean is close
+  # to 0, so clips are others by orders of magnitude: 3e-4 and 4e-4 there. It
+  # takes a forward pass more where an update's rows are beyond batch_rows.
+  config.ratio = choice('token', 'sequence')
   # Ratios are clipped to [1 - clip_low, 1 + clip_high]; DAPO, arXiv 2503.14476.
   config.clip_low = number(0.2, '[0, 1)')
   config.clip_high = number(0.28, '[0, inf)')

@@ -199,16 +199,35 @@ class Agent:
 
     None is the answer to None, and where a script is too long.
     """
+    found = self._foretell(scripts, [], max_tokens, 0.0)
+    return [one.action if isinstance(one, Decision) else None for one in found]
+
+  def predict(
+    self, requests: Sequence[Request], max_tokens: int
+  ) -> list[Decision | Failure]:
+    """Decides what is observed next, where a script ends with an action.
+
+    As `act` decides on actions, but that all are answered at once.
+    """
+    how = self._decoding
+    scripts = [request.script for request in requests]
+    keys = [f'{how.seed}/{request.chance}' for request in requests]
+    return self._foretell(scripts, keys, max_tokens, how.temperature)
+
+  def _foretell(self, scripts, keys, max_tokens, temperature):
+    contexts = self._contexts
     with jax.set_mesh(self.mesh):
-      prompts, _ = self._prompts(scripts, 'observation')
-      logits_BV, ready = self._contexts.read(prompts, patience=1.0)
-      texts = self._contexts.write(logits_BV, ready, [], max_tokens, 0.0)
-    return [
-      self.tokenizer.decode(texts[row])
-      if ready[row] and not self._contexts.overflows(row)
-      else None
-      for row in range(len(scripts))
-    ]
+      prompts, ends = self._prompts(scripts, 'observation')
+      logits_BV, ready = contexts.read(prompts, patience=1.0)
+      texts = contexts.write(logits_BV, ready, keys, max_tokens, temperature)
+    ends |= {i: None for i in np.flatnonzero(ready) if contexts.overflows(i)}
+    decisions: list[Decision | Failure | None] = [None] * len(scripts)
+    for i in np.flatnonzero(ready):
+      said = (Said('observation', *contexts.said[i]),)
+      decisions[i] = Decision(self.tokenizer.decode(texts[i]), said=said)
+    for i, failure in ends.items():
+      decisions[i] = failure or Decision(None, why='out_of_context')
+    return decisions
 
   def _prompts(self, scripts, role):
     """Ids for each row to read (None: nothing), and the rows that end.

@@ -32,7 +32,7 @@ class Said:
   """A turn as a model sampled it.
 
   Attributes:
-    role: `thought` or `action`.
+    role: `thought`, `action`, or `observation`, where that was foretold.
     ids: its tokens, their end included.
     logps: with which each was sampled; 0 where nothing else could be said.
     allowed: for each token the ids among which it was chosen; None: all.

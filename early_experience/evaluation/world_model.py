@@ -99,16 +99,9 @@ def _digest(text):
 
 def _scripts(trajectory, indices, style):
   """One script a branch, with only its outcome as target."""
-  observations = [step.observation for step in trajectory.steps]
-  actions = [step.action for step in trajectory.steps]
   for i in indices:
-    past = render.world_model_prefix(style) + render.history(
-      trajectory.instruction, observations[: i + 1], actions[:i]
-    )
-    outcomes = {a.action: a.told for a in trajectory.steps[i].alternatives}
-    outcomes[actions[i]] = trajectory.told(i)
-    for action, observation in outcomes.items():
-      yield past + render.exchange(action, observation, 'world_model')
+    for past, outcome in render.predictions(trajectory, i, style):
+      yield (*past, render.Turn('observation', outcome, 'world_model'))
 
 
 def _rows(sequences, row_tokens) -> Iterator[dict[str, np.ndarray]]:

@@ -129,6 +129,42 @@ def world_model(
   return [trunk, *branches] if scored else branches
 
 
+def predictions(
+  trajectory: Trajectory, index: int, style: str = 'inline'
+) -> list[tuple[Script, str]]:
+  """What a world model is asked of a state: turns that an action ends.
+
+  Args:
+    trajectory: its alternatives are asked for, and the expert's action.
+    index: of the step.
+    style: see `world_model_prefix`.
+
+  Returns:
+    Scripts, each with what was observed next, or its summary.
+  """
+  step = trajectory.steps[index]
+  past = world_model_prefix(style) + before(trajectory, index)
+  told = {other.action: other.told for other in step.alternatives}
+  told[step.action] = trajectory.told(index)
+  return [((*past, Turn('action', a)), outcome) for a, outcome in told.items()]
+
+
+def before(trajectory: Trajectory, index: int) -> Script:
+  """The turns before the decision at step `index`."""
+  steps = trajectory.steps[: index + 1]
+  return history(
+    trajectory.instruction,
+    [step.observation for step in steps],
+    [step.action for step in steps[:-1]],
+  )
+
+
+def choice(script: Script, actions: Sequence[str]) -> Script:
+  """The turns before a decision, and what there is to choose from."""
+  listed = '\n'.join(f'- {action}' for action in actions)
+  return (*script, Turn('observation', f'One of these:\n{listed}'))
+
+
 def recovery(trajectory: Trajectory, k: int) -> list[Script]:
   """The expert's action once more, behind each alternative that rejoins.
 

@@ -9,7 +9,15 @@ from early_experience.experience.render import OBJECTIVES
 from early_experience.training import surrogate
 
 # What rows of a policy have beside others, and what these have instead.
-_ABSENT = {'policy': 0, 'old': 0, 'start': 0, 'allowed': -1}
+_ABSENT = {
+  'policy': 0,
+  'old': 0,
+  'start': 0,
+  'allowed': -1,
+  'group': 0,
+  'member': 0,
+  'advantage': 0,
+}
 _FIELDS = ('tokens', 'depth', 'back', 'span', 'weights', *_ABSENT)
 
 
@@ -59,7 +67,7 @@ def add_scores(
 
   The sampler's numbers are the trainer's but for rounding. What is left of it
   weighs each advantage by min(exp(old - sampled), cap), as a constant: so it is
-  in the two columns, and nowhere else.
+  in the columns of these, and nowhere else.
 
   Args:
     rows: of `rows.make`.
@@ -89,6 +97,8 @@ def add_scores(
       scores.capped += float((count_T * (gap_T > np.log(cap))).sum())
       row['policy'] = row['policy'].copy()
       row['policy'][:, :2] *= weight_T[:, None]
+      if 'advantage' in row:
+        row['advantage'] = row['advantage'] * weight_T[:, None]
 
 
 def stack(rows: list[dict], size: int, scored: bool = True) -> dict:

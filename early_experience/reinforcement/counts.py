@@ -25,13 +25,14 @@ def of_episodes(records: list[dict], rl: ConfigDict) -> dict:
   # The episodes of a task are no independent measurements of the rate.
   rates = [sum(some) / len(some) for some in tasks.values()]
   steps = [len(record['steps']) for record in ended]
+  played = [len(record['steps']) for record in ended if 'script' not in record]
   return {
     **interval('success', statistics.mean_interval(rates)),
     'reward': sum(advantages.reward(r, rl) for r in ended) / len(ended),
     'episodes': len(records),
     'episodes_failed': len(records) - len(ended),
     'out_of_context': sum(r['end'] == 'out_of_context' for r in ended),
-    'environment_steps': sum(steps),
+    'environment_steps': sum(played),
     'invalid_rate': sum(not s['valid'] for r in ended for s in r['steps'])
     / max(1, sum(steps)),
   }

@@ -13,6 +13,8 @@ from early_experience.envs import apart, registry
 from early_experience.evaluation import panel as panels
 from early_experience.experience import loader
 from early_experience.model import attention_check, sharding
+from early_experience.reinforcement import questions
+from early_experience.reinforcement.asking import Asker
 from early_experience.reinforcement.run import Run
 from early_experience.reinforcement.sampling import Sampler
 from early_experience.runtime import files
@@ -24,7 +26,7 @@ from early_experience.training import initial, origin
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.work import hosts
 
-INIT = 'init'
+INIT, ENVIRONMENT = 'init', 'environment'
 
 
 def learn(
@@ -50,6 +52,7 @@ def learn(
     'init': start,
     'tokenizer': tokenizer.hash,
     'rows': {name: rows.manifest for name, rows in mixed.items()},
+    **_records(config, workdir),
   }
   folder = pathlib.Path(workdir, name)
   begin = functools.partial(
@@ -67,7 +70,12 @@ def learn(
   sharding.check_rows(settings.batch_rows, mesh)
   slots = min(config.evaluate.batch_tasks, settings.tasks * settings.group)
   _check_lengths(config, cfg, mixed)
-  tasks, panel = _tasks(seats, config)
+  if settings.source == ENVIRONMENT:
+    tasks, panel = _tasks(seats, config)
+    sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots)
+  else:
+    tasks, panel = questions.of_workdir(config, workdir, tokenizer)
+    sampler = Asker(config, cfg, tokenizer, mesh, slots)
   begin()
   with (
     jax.set_mesh(mesh),
@@ -79,7 +87,6 @@ def learn(
       source=source,
     ) as checkpoints,
   ):
-    sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots)
     summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel)
   stage_lib.finish(folder, summary)
   print(_sentence(summary))
@@ -90,6 +97,13 @@ def _check(config):
   settings = config.rl
   if settings.kl_weight and not settings.keep_start:
     raise UserError('config.rl.kl_weight needs config.rl.keep_start=True')
+  if settings.source != ENVIRONMENT:
+    for key in ('step_weight', 'observations'):
+      if settings[key]:
+        raise UserError(
+          f'config.rl.{key} = {settings[key]} is about episodes: not with'
+          f' config.rl.source={settings.source!r}'
+        )
   shares = [share for share in settings.rows.values() if share > 0]
   if bool(shares) != bool(settings.mixed_rows):
     raise UserError(
@@ -97,6 +111,16 @@ def _check(config):
       f' {settings.rows.to_dict()} do not go together: so many rows are drawn'
       ' by these shares'
     )
+
+
+def _records(config, workdir):
+  """What questions are made of, where they are asked."""
+  if config.rl.source == ENVIRONMENT:
+    return {}
+  return {
+    name: files.read_json(folder / stage_lib.SETTINGS)
+    for name, folder in questions.sources(config, workdir).items()
+  }
 
 
 def _start(config, workdir):

@@ -3,13 +3,14 @@
 A line of `metrics.jsonl`, of the policy that sampled the iteration:
   iteration, step, stage: from 0; updates done after it; always 0.
   success/rate, low, high: of the episodes, each that failed unsolved; the 95%
-    interval is over tasks.
+    interval is over tasks. Of questions made from records: of the answers.
   panel/rate, low, high: of the fixed tasks, in the iterations that play them,
     and in a last line of its own.
   reward: mean of the episodes.
   episodes, episodes_failed, out_of_context, invalid_rate: counts, and a share
-    of the decisions.
-  environment_steps: decisions since the run began.
+    of the decisions; of outcomes that are foretold, the share cut off.
+  environment_steps: decisions since the run began; none where questions are
+    asked.
   groups_even, groups_failed: whose decisions are not learnt from; without
     variance, or for a failed episode.
   entropy: an estimate, nats a sampled token.

@@ -19,9 +19,12 @@ from early_experience.tokenizers.interface import Tokenizer
 
 _OBJECTIVES = len(render.OBJECTIVES)
 # What follows the objectives' columns: `surrogate.COLUMNS`, and what all
-# sequences through a token agree on, to be divided by their count.
-_GAIN, _LOSS, _COUNT, _LOGP, _CHOICE = range(_OBJECTIVES, _OBJECTIVES + 5)
-_COLUMNS = _OBJECTIVES + 5
+# sequences through a token agree on, to be divided by their count. Then, where
+# members of a group are told apart, who it was, and everyone's advantage.
+_GAIN, _LOSS, _COUNT, _LOGP, _CHOICE, _GROUP = range(
+  _OBJECTIVES, _OBJECTIVES + 6
+)
+_MEMBERS = _OBJECTIVES + 6
 # Of log-probabilities of one token under one policy, which differ by rounding.
 _AGREE = 0.25
 _ALLOWED = 16  # ids are padded to a multiple, so that few shapes are compiled
@@ -34,7 +37,8 @@ class Made:
   Attributes:
     rows: as `experience.rows` has them, with `policy` [T, P], `sampled` [T],
       the log-probability that each token was sampled with, and where choices
-      were constrained `allowed` [T, A].
+      were constrained `allowed` [T, A]; where members are told apart `group`
+      [T], `member` [T, M] and `advantage` [T, M].
     flat_tokens: of the sequences, none of which begins another.
     tree_tokens: of the trees.
     packed_tokens: of the trees, with what windows repeat.
@@ -54,6 +58,7 @@ def make(
   row_tokens: int,
   layout: str = 'tree',
   observations: bool = False,
+  members: int = 0,
 ) -> Made:
   """Rows of all that the groups have sampled.
 
@@ -64,11 +69,12 @@ def make(
     row_tokens: of a row; at least the longest path.
     layout: `tree`, or `flat`, where each sequence has a row's part of its own.
     observations: score what the environment answered for `world_model`.
+    members: of a group, where they are told apart; else 0.
   """
   choices: list[tuple[int, ...]] = [()]  # the first one is no constraint
   parts, flat, merged, overlong = [], 0, 0, 0
-  for group in groups:
-    sequences = _Sequences(choices)
+  for number, group in enumerate(groups):
+    sequences = _Sequences(choices, number, members)
     for record, values in group:
       if values is not None:
         _add_decisions(sequences, record, values, coder)
@@ -86,7 +92,7 @@ def make(
   packed = rows_lib.pack(parts, row_tokens)
   allowed_SA = _padded(choices)
   return Made(
-    [_policy_row(row, allowed_SA) for row in packed],
+    [_policy_row(row, allowed_SA, members) for row in packed],
     flat,
     merged,
     sum(map(len, parts)),
@@ -101,23 +107,30 @@ class _Sequences:
   come from more policies than one. Such sequences share nothing.
   """
 
-  def __init__(self, choices):
+  def __init__(self, choices, group: int = 0, members: int = 0):
+    self._group, self._members = group, members
     self.agreeing: list[list[tree.Sequence]] = [[]]
     self._known: list[dict] = [{}]  # of each set, by place
     self._choices = choices
     self._number = {ids: i for i, ids in enumerate(choices)}
 
-  def add_said(self, prompt: list[int], said: dict, value: float) -> None:
-    """Adds a turn that was sampled after a prompt, with its advantage."""
+  def add_said(
+    self, prompt: list[int], said: dict, value: float, member: int = 0
+  ) -> None:
+    """Adds a turn that a member sampled after a prompt, with its advantage."""
     ids, logps = said['ids'], said['logps']
     allowed = said.get('allowed') or [[]] * len(ids)
     numbers = [self._numbered(tuple(some)) for some in allowed]
     facts = list(zip(logps, numbers, strict=True))
-    weights_TC = np.zeros((len(prompt) + len(ids), _COLUMNS), np.float32)
+    weights_TC = self._columns(len(prompt) + len(ids))
     for t, (logp, number) in enumerate(facts, start=len(prompt)):
       if logp:  # else nothing else could be said
         gain, loss = max(value, 0), max(-value, 0)
-        weights_TC[t, _GAIN:] = gain, loss, 1, logp, number
+        facts_C = gain, loss, 1, logp, number, self._group
+        weights_TC[t, _GAIN:_MEMBERS] = facts_C
+        if self._members:
+          own = [_MEMBERS + member, _MEMBERS + self._members + member]
+          weights_TC[t, own] = 1, value
     sequence = tree.Sequence(np.array(prompt + ids, np.int32), weights_TC)
     read = sequence.ids_T[: len(prompt)].tobytes()
     places = [(read, *ids[: i + 1]) for i in range(len(ids))]
@@ -134,9 +147,12 @@ class _Sequences:
 
   def add(self, sequence: tree.Sequence) -> None:
     """Adds a sequence of which nothing was sampled."""
-    weights_TC = np.zeros((len(sequence.ids_T), _COLUMNS), np.float32)
+    weights_TC = self._columns(len(sequence.ids_T))
     weights_TC[:, :_OBJECTIVES] = sequence.weights_TO
     self.agreeing[0].append(tree.Sequence(sequence.ids_T, weights_TC))
+
+  def _columns(self, length):
+    return np.zeros((length, _MEMBERS + 2 * self._members), np.float32)
 
   def _numbered(self, ids):
     if ids not in self._number:
@@ -150,17 +166,25 @@ def _agree(known, fact):
 
 
 def _add_decisions(sequences, record, values, coder):
-  script = _opening(record)
-  for step, after, value in zip(
-    record['steps'], _outcomes(record), values, strict=True
+  for step, past, value in zip(
+    record['steps'], _pasts(record), values, strict=True
   ):
-    past = script
     for said in step['said']:
       prompt = coder.encode_prompt(past, said['role'])
-      sequences.add_said(prompt, said, value)
+      sequences.add_said(prompt, said, value, record['member'])
       if said['role'] == 'thought':
         past = (*past, render.Turn('thought', step['thought']))
-    script += render.exchange(step['action'], after)
+
+
+def _pasts(record):
+  """The turns before each decision; a question's are in its record."""
+  if 'script' in record:
+    pasts = [tuple(render.Turn(*turn) for turn in record['script'])]
+  else:
+    pasts = [_opening(record)]
+    for step, after in zip(record['steps'], _outcomes(record), strict=True):
+      pasts.append(pasts[-1] + render.exchange(step['action'], after))
+  return pasts[: len(record['steps'])]
 
 
 def _add_observations(sequences, record, coder, row_tokens):
@@ -199,7 +223,7 @@ def _padded(choices):
   return allowed_SA
 
 
-def _policy_row(row, allowed_SA):
+def _policy_row(row, allowed_SA, members):
   """The columns of a row by their names."""
   row, columns_TC = dict(row), row['weights']
   each_T = np.maximum(columns_TC[:, _COUNT], 1)
@@ -209,4 +233,9 @@ def _policy_row(row, allowed_SA):
   if allowed_SA is not None:
     number_T = np.rint(columns_TC[:, _CHOICE] / each_T).astype(np.int32)
     row['allowed'] = allowed_SA[number_T]
+  if members:
+    group_T = np.rint(columns_TC[:, _GROUP] / each_T).astype(np.int32)
+    row['group'] = group_T
+    member_TM, advantage_TM = np.split(columns_TC[:, _MEMBERS:], 2, axis=1)
+    row |= {'member': member_TM, 'advantage': advantage_TM}
   return row

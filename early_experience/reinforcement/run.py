@@ -25,12 +25,14 @@ from early_experience.model import sharding, table
 from early_experience.model.config import ModelConfig
 from early_experience.reinforcement import (
   advantages,
+  asking,
   batches,
   counts,
   sampling,
 )
 from early_experience.reinforcement import rows as rows_lib
 from early_experience.reinforcement.log import Log
+from early_experience.reinforcement.questions import Question
 from early_experience.runtime import distributed, files
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
@@ -92,16 +94,16 @@ class Run:
     self,
     folder: pathlib.Path,
     checkpoints: Checkpoints,
-    sampler: sampling.Sampler,
-    tasks: list[Task],
-    panel: list[Task],
+    sampler: sampling.Sampler | asking.Asker,
+    tasks: list[Task] | list[Question],
+    panel: list[Task] | list[Question],
   ) -> dict:
     """Learns; returns the summary.
 
     Args:
       folder: of the run.
       checkpoints: in it.
-      sampler: plays tasks.
+      sampler: plays tasks, or asks questions.
       tasks: to learn from.
       panel: played every so often.
 
@@ -234,6 +236,7 @@ class Run:
       self._row_tokens,
       self._config.prepare.layout,
       self._rl.observations,
+      self._rl.group if self._rl.ratio == 'sequence' else 0,
     )
 
   def _score(self, state, rows, scores):

@@ -88,7 +88,7 @@ class Sampler:
         continue
       for i, step in enumerate(result['steps']):
         step['said'] = [
-          _without_none(said) for said in policy.said.pop(f'{member.id}/{i}')
+          plain(said) for said in policy.said.pop(f'{member.id}/{i}')
         ]
       yield result | named
 
@@ -104,18 +104,9 @@ class Sampler:
     return [result for _, result in played if not isinstance(result, Failure)]
 
   def _agent(self, params, seed, temperature):
-    how = self._config.evaluate
-    decoding = Decoding(
-      seed=seed,
-      temperature=temperature,
-      constrained=how.constrained,
-      think=bool(how.think),
-      max_action_tokens=how.max_action_tokens,
-      max_thought_tokens=how.max_thought_tokens,
-    )
-    # Anew each time: what a cache holds was read by other parameters.
-    return Agent(
-      params, self._cfg, self._tokenizer, self._mesh, decoding, self._slots
+    how, model = self._config.evaluate, (self._cfg, self._tokenizer, self._mesh)
+    return agent(
+      params, how, *model, self._slots, seed, temperature, how.constrained
     )
 
   def _play(self, tasks, policy):
@@ -144,6 +135,42 @@ class _Noted:
     return decisions
 
 
-def _without_none(said):
+def agent(
+  params: dict,
+  how: ConfigDict,
+  cfg: ModelConfig,
+  tokenizer: Tokenizer,
+  mesh: Mesh,
+  slots: int,
+  seed: int | str,
+  temperature: float,
+  constrained: bool,
+) -> Agent:
+  """A policy, to be sampled from.
+
+  Made anew whenever parameters change: what its cache holds was read by others.
+
+  Args:
+    params: all of the parameter table.
+    how: `config.evaluate`, but for what follows.
+    cfg, tokenizer, mesh: of the model.
+    slots: answers side by side.
+    seed: of the samples.
+    temperature: likewise.
+    constrained: to what is admissible.
+  """
+  decoding = Decoding(
+    seed=seed,
+    temperature=temperature,
+    constrained=constrained,
+    think=bool(how.think),
+    max_action_tokens=how.max_action_tokens,
+    max_thought_tokens=how.max_thought_tokens,
+  )
+  return Agent(params, cfg, tokenizer, mesh, decoding, slots)
+
+
+def plain(said: Said) -> dict:
+  """What was said as JSON values; without what is not known of it."""
   values = dataclasses.asdict(said)
   return {key: value for key, value in values.items() if value is not None}

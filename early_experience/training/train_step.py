@@ -149,21 +149,33 @@ def make_train_step(
     # Known before the first microbatch, so every part is scaled for the whole.
     scale_O = jnp.where(weight_O == 0, 0, lambda_O / weight_O)
     sampled = total(batch['policy'])[2] if policy else None
+    parts = _split(batch, microbatches)
+
+    def nll(params, part):
+      merged = table.merge(params, state.frozen)
+      return loss.batch_nll(merged, part, cfg, policy.vocab if policy else 0)
+
+    # An episode's tokens may be in several parts: a pass of its own.
+    whole = None
+    if policy and policy.groups and microbatches > 1:
+      of = lambda part: surrogate.episodes(
+        -nll(state.params, part), part, policy
+      )
+      whole = jax.tree.map(lambda x: x.sum(0), jax.lax.map(of, parts))
 
     def scaled(params, part):
-      merged = table.merge(params, state.frozen)
-      nll_BT = loss.batch_nll(merged, part, cfg, policy.vocab if policy else 0)
+      nll_BT = nll(params, part)
       nll_O, of_policy = loss.weighted(nll_BT, part['weights']).nll_O, None
       value = jnp.sum(scale_O * nll_O)
       if policy:
-        of_policy = surrogate.sums(-nll_BT, part, policy)
+        of_policy = surrogate.sums(-nll_BT, part, policy, whole)
         value += policy.value(of_policy, sampled)
       return value, (nll_O, of_policy)
 
     (value, (nll_O, of_policy)), grads = _accumulate(
       jax.value_and_grad(scaled, has_aux=True),
       state.params,
-      _split(batch, microbatches),
+      parts,
     )
     # Wide whatever the parameters are; they are rounded at the very end.
     exact = jax.tree.map(_widened, state.params)

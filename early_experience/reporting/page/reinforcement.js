@@ -11,7 +11,9 @@ function reinforcementSection() {
     series: names.map((policy) => ({ policy,
       points: DATA.reinforcement[policy].filter((line) => key in line)
         .map((line) => ({ x: line[by], y: line[key] })) }))
-      .filter(({ points }) => points.some((point) => !unknown(point.y))) });
+      // Questions that are made from records cost no environment steps.
+      .filter(({ points }) => points.some(({ x, y }) => !unknown(y)
+        && (by === 'step' || x))) });
   const make = (specs) => specs.filter((each) => each.series.length)
     .map((each) => chart(each).element);
   const success = ['step', 'environment_steps'].flatMap((by) => [
@@ -25,7 +27,8 @@ function reinforcementSection() {
     ['tokens_ratio', 'tokens, flat / tree', '']]
     .map((each) => spec(...each, 'step'));
   return section(id, title, 'Success of the policy that sampled each '
-    + 'iteration; an episode that failed is unsolved.',
+    + 'iteration; an episode that failed is unsolved. Of questions made from '
+    + 'records it is the share of right answers.',
   h('p', { class: 'controls legend' }, names.map((policy) => h('span', {
     class: 'key' }, h('span', { class: 'swatch', '--c': colour(policy) }),
   policy))),
