@@ -15,7 +15,7 @@ from early_experience.experience import loader
 from early_experience.model import attention_check, sharding
 from early_experience.reinforcement.run import Run
 from early_experience.reinforcement.sampling import Sampler
-from early_experience.runtime import files
+from early_experience.runtime import distributed, files
 from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
@@ -53,24 +53,31 @@ def learn(
   }
   folder = pathlib.Path(workdir, name)
   begin = functools.partial(
-    stage_lib.begin, workdir, name, held_to, absent=absent('rl', config)
+    stage_lib.begin,
+    workdir,
+    name,
+    held_to,
+    absent=absent('rl', config),
+    claim=distributed.is_first(),
   )
   summary = stage_lib.finished(folder)
   if summary is not None:
-    begin()
-    print(_sentence(summary))
-    return summary
+    distributed.first_then_all(begin)
+    return _told(summary)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     cfg = attention_check.proven(cfg)
   run = Run(config, _stage(settings), cfg, source, tokenizer, mixed, mesh)
   sharding.check_rows(settings.batch_rows, mesh)
-  slots = min(config.evaluate.batch_tasks, settings.tasks * settings.group)
+  share = -(-settings.tasks * settings.group // jax.process_count())
+  slots = min(config.evaluate.batch_tasks, share)
   _check_lengths(config, cfg, mixed)
   tasks, panel = _tasks(seats, config)
-  begin()
+  distributed.first_then_all(begin)
   with (
     jax.set_mesh(mesh),
+    # Until the last save is on disk.
+    distributed.preemption(seldom=True) as leaves,
     Checkpoints(
       folder / initial.FOLDER,
       cfg,
@@ -80,10 +87,11 @@ def learn(
     ) as checkpoints,
   ):
     sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots)
-    summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel)
-  stage_lib.finish(folder, summary)
-  print(_sentence(summary))
-  return summary
+    summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel, leaves)
+  distributed.barrier()
+  if distributed.is_first():
+    stage_lib.finish(folder, summary)
+  return _told(summary)
 
 
 def _check(config):
@@ -183,7 +191,19 @@ def _tasks(seats, config):
       f' beside the {len(panel)} of the panel, fewer than config.rl.tasks ='
       f' {settings.tasks}'
     )
+  names = [f'{task.split}/{task.id}' for task in (*tasks, *panel)]
+  if any(others != names for others in distributed.gathered(names)):
+    raise UserError(
+      f'{config.env.name} lists other tasks in one process than in another:'
+      ' give all of them the same data'
+    )
   return tasks, panel
+
+
+def _told(summary):
+  if distributed.is_first():
+    print(_sentence(summary))
+  return summary
 
 
 def _sentence(summary):
