@@ -13,6 +13,7 @@ from early_experience.envs import apart, registry
 from early_experience.evaluation import panel as panels
 from early_experience.experience import loader
 from early_experience.model import attention_check, sharding
+from early_experience.reinforcement.handover import Server
 from early_experience.reinforcement.run import Run
 from early_experience.reinforcement.sampling import Sampler
 from early_experience.runtime import distributed, files
@@ -72,6 +73,9 @@ def learn(
   share = -(-settings.tasks * settings.group // jax.process_count())
   slots = min(config.evaluate.batch_tasks, share)
   _check_lengths(config, cfg, mixed)
+  server = None
+  if settings.sampler == 'served':
+    server = Server(config, cfg, tokenizer, mesh, source, folder)
   tasks, panel = _tasks(seats, config)
   distributed.first_then_all(begin)
   with (
@@ -86,7 +90,7 @@ def learn(
       source=source,
     ) as checkpoints,
   ):
-    sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots)
+    sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots, server)
     summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel, leaves)
   distributed.barrier()
   if distributed.is_first():
@@ -98,6 +102,11 @@ def _check(config):
   settings = config.rl
   if settings.kl_weight and not settings.keep_start:
     raise UserError('config.rl.kl_weight needs config.rl.keep_start=True')
+  if settings.sampler == 'served' and config.evaluate.constrained:
+    raise UserError(
+      "config.evaluate.constrained=True holds no model of rl.sampler='served':"
+      ' set it False'
+    )
   shares = [share for share in settings.rows.values() if share > 0]
   if bool(shares) != bool(settings.mixed_rows):
     raise UserError(

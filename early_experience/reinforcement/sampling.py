@@ -20,6 +20,8 @@ from early_experience.evaluation.decisions import Decision, Said
 from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
 from early_experience.reinforcement import members
+from early_experience.reinforcement.handover import Server
+from early_experience.reinforcement.served import Served
 from early_experience.runtime import distributed
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.work import hosts
@@ -52,6 +54,7 @@ class Sampler:
     tokenizer: of the model.
     mesh: that holds the parameters.
     slots: episodes side by side.
+    server: that samples in place of our own decoder.
   """
 
   def __init__(
@@ -62,7 +65,9 @@ class Sampler:
     tokenizer: Tokenizer,
     mesh: Mesh,
     slots: int,
+    server: Server | None = None,
   ):
+    self._server = server
     self._seats, self._config, self._slots = seats, config, slots
     self._cfg, self._tokenizer = cfg, tokenizer
     self._own_mesh = sharding.own_mesh(mesh)
@@ -119,6 +124,10 @@ class Sampler:
       max_action_tokens=how.max_action_tokens,
       max_thought_tokens=how.max_thought_tokens,
     )
+    if self._server:
+      self._server.hand_over(params)
+      most = self._cfg.max_tokens
+      return Served(self._server.client, self._tokenizer, most, decoding)
     # Anew each time: what a cache holds was read by other parameters.
     own = sharding.own_copy(params, self._own_mesh)
     return Agent(
