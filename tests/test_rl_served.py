@@ -1,5 +1,6 @@
 """Episodes that a server samples: the same tokens make the same updates."""
 
+import contextlib
 import shutil
 import sys
 import zlib
@@ -153,90 +154,134 @@ def lines_of(workdir):
   return lines(workdir) if there else []
 
 
-def test_what_is_asked_is_the_policys_own_distribution(workdir, tmp_path):
-  """And its chances stand beside what the trainer says of the tokens."""
-  copied(workdir, tmp_path)
-  with FakeVllm(workdir / 'export', shift=-0.05) as server:
-    config = config_of(server, rl__iterations=1, rl__panel_every=0)
-    rl.rl_in(make, config, tmp_path)
-  for request in server.requests:
-    assert all(isinstance(token, int) for token in request['prompt'])
-    how = {'temperature': 1.0, 'top_p': 1.0, 'top_k': -1, 'min_p': 0.0}
-    how |= {'repetition_penalty': 1.0, 'ignore_eos': True, 'max_tokens': 11}
-    assert {key: request[key] for key in how} == how | {
-      'max_tokens': request['max_tokens']
-    }
-  assert len({request['seed'] for request in server.requests}) > GROUP * TASKS
-  (line,) = lines(tmp_path)
-  said = [
-    logp
-    for record in episodes(tmp_path, 0)
-    for step in record['steps']
-    for logp in step['said'][0]['logps']
-  ]
-  assert line['gap'] == pytest.approx(0.05, rel=0.01) and line['updates'] == 1
-  assert min(said) < -0.05 and max(said) <= 0
+@contextlib.contextmanager
+def case(workdir, server, rank=0, export=None, **changes):
+  """The training, and a server that it can be handed to.
+
+  Yields parameters, the `Server`, and a function that plays three tasks and
+  scores what was said.
+  """
+  config = config_of(server, **changes)
+  config.model.lora_rank = rank
+  config.init.checkpoint = str(workdir / 'train' / 'joint')
+  config.rl.served.reload = f"{sys.executable} -c '{RELOAD}' {server.url}"
+  config.rl.served.folder = str(export or workdir / 'adapters')
+  tokenizer = saved.load(workdir / 'prepare')
+  cfg, source = initial.resolve(config, tokenizer, workdir / 'none')
+  mesh = sharding.make_mesh(config.mesh)
+  with jax.set_mesh(mesh):
+    params = initial.params(source, cfg, mesh, 0)
+    there = handover.Server(config, cfg, tokenizer, mesh, source, workdir)
+    seats, tasks = members.here(make), make().tasks('train')[:3]
+    sampler = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 4, there)
+
+    def play(params):
+      found = sampler.group_records(params, tasks, GROUP, 0)
+      each = [[(record, np.ones(len(record['steps'])))] for record in found]
+      made = rows.make(each, tokenizer, cfg.max_tokens)
+      scores = batches.Scores()
+      scorer = scoring.Scorer(cfg, tokenizer.vocab_size, mesh, 2, 2.0)
+      scorer.add(made.rows, params, None, scores)
+      return found, scores
+
+    yield params, there, play
+
+
+RELOAD = (
+  'import sys, urllib.request as u;'
+  'u.urlopen(u.Request(sys.argv[1] + "/reload", b"{}"))'
+)
 
 
 @pytest.mark.parametrize('think', [False, True])
 def test_it_reads_and_says_what_our_own_decoder_would(workdir, think):
-  config = config_of(evaluate__think=think, evaluate__max_thought_tokens=10)
-  config.model.lora_rank = 0
-  tokenizer = saved.load(workdir / 'prepare')
-  trained = workdir / 'train' / 'joint'
-  cfg, source = initial.resolve(config, tokenizer, trained)
-  mesh = sharding.make_mesh(config.mesh)
-  with jax.set_mesh(mesh), FakeVllm(workdir / 'export') as server:
-    config = config_of(server, evaluate__think=think)
-    config.model.lora_rank = 0
-    config.evaluate.max_thought_tokens = 10
-    config.rl.served.folder = str(workdir / 'export')
-    config.rl.served.reload = 'true'
-    params = initial.policy(trained, cfg, mesh)
-    there = handover.Server(config, cfg, tokenizer, mesh, source, workdir)
-    seats, tasks = members.here(make), make().tasks('train')[:3]
-    sampler = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 4, there)
-    found = sampler.group_records(params, tasks, GROUP, 0)
-    each = [[(record, np.ones(len(record['steps'])))] for record in found]
-    made = rows.make(each, tokenizer, cfg.max_tokens)
-    scores = batches.Scores()
-    scorer = scoring.Scorer(cfg, tokenizer.vocab_size, mesh, 2, 2.0)
-    scorer.add(made.rows, params, None, scores)
-  assert len(found) == 3 * GROUP and scores.count > 50
-  assert scores.most < 1e-4
-  roles = [one['role'] for one in found[0]['steps'][0]['said']]
-  assert roles == (['thought', 'action'] if think else ['action'])
-  longest = {'thought': 10, 'action': 12}
-  for record in found:
-    for step in record['steps']:
-      for one in step['said']:
-        assert len(one['ids']) <= longest[one['role']]
-        assert one['ids'][-1] in tokenizer.stop_ids
+  how = {'evaluate__think': think, 'evaluate__max_thought_tokens': 10}
+  with (
+    FakeVllm(workdir / 'export') as server,
+    case(workdir, server, rank=4, **how) as (params, _, play),
+  ):
+    found, scores = play(params)
+  assert len(found) == 3 * GROUP and scores.count > 50 and scores.most < 1e-4
+  longest = {'thought': 10, 'action': 12} if think else {'action': 12}
+  stop_ids = saved.load(workdir / 'prepare').stop_ids
+  for step in (step for record in found for step in record['steps']):
+    assert [one['role'] for one in step['said']] == list(longest)
+    for one in step['said']:
+      assert len(one['ids']) <= longest[one['role']]
+      assert one['ids'][-1] in stop_ids
+  own = {'temperature': 1.0, 'top_p': 1.0, 'top_k': -1, 'min_p': 0.0}
+  own |= {'repetition_penalty': 1.0, 'ignore_eos': True}
+  for request in server.requests:
+    assert {key: request[key] for key in own} == own
+    assert all(isinstance(token, int) for token in request['prompt'])
+  # All of one task begin alike, and no two have one chance.
+  assert len({request['seed'] for request in server.requests}) > 3 * GROUP
+
+
+def test_what_a_server_says_of_its_tokens_stands_beside_what_we_say(workdir):
+  with (
+    FakeVllm(workdir / 'export', shift=-0.05) as server,
+    case(workdir, server, rank=4) as (params, _, play),
+  ):
+    found, scores = play(params)
+  assert scores.gap / scores.count == pytest.approx(0.05, rel=0.01)
+  logps = [
+    logp
+    for record in found
+    for step in record['steps']
+    for logp in step['said'][0]['logps']
+  ]
+  assert max(logps) == 0  # of ends that were forced
+  assert max(logp for logp in logps if logp) < -0.04
 
 
 def test_all_parameters_go_by_an_export_and_a_command(workdir, tmp_path):
-  copied(workdir, tmp_path)
-  shutil.copytree(workdir / 'export', tmp_path / 'export')
-  before = (tmp_path / 'export' / 'model.safetensors').read_bytes()
-  with FakeVllm(tmp_path / 'export') as server:
-    config = config_of(server, rl__panel_every=0)
-    config.model.lora_rank = 0
-    config.rl.served.folder = str(tmp_path / 'export')
-    post = 'import urllib.request as u; u.urlopen(u.Request("{}", b"{{}}"))'
-    post = post.format(f'{server.url}/reload')
-    config.rl.served.reload = f"{sys.executable} -c '{post}'"
-    rl.rl_in(make, config, tmp_path)
-  assert max(line['gap_max'] for line in lines(tmp_path)) < 1e-4
-  names = {path.name for path in (workdir / 'export').iterdir()}
-  assert {path.name for path in (tmp_path / 'export').iterdir()} == names
-  assert (tmp_path / 'export' / 'model.safetensors').read_bytes() != before
+  export = shutil.copytree(workdir / 'export', tmp_path / 'export')
+  names = sorted(path.name for path in export.iterdir())
+  before = (export / 'model.safetensors').read_bytes()
+  with (
+    FakeVllm(export) as server,
+    case(workdir, server, export=export) as (params, there, play),
+  ):
+    there.hand_over(params)
+    assert (export / 'model.safetensors').read_bytes() == before
+    params = jax.tree.map(lambda x: 1.5 * x, params)
+    assert play(params)[1].most < 1e-4
+    assert (export / 'model.safetensors').read_bytes() != before
+    assert sorted(path.name for path in export.iterdir()) == names
+    there._settings.reload = 'false'
+    with pytest.raises(UserError, match="reload='false' ended with 1"):
+      there.hand_over(jax.tree.map(lambda x: 2 * x, params))
+    there._settings.reload = 'true'  # it does nothing
+    with pytest.raises(UserError, match='serves another policy .* reads from'):
+      there.hand_over(jax.tree.map(lambda x: 2 * x, params))
 
 
-def fails(match, config, workdir, begun=False):
+def test_adapters_need_a_server_that_takes_them_and_has_their_base(workdir):
+  with (
+    FakeVllm(workdir / 'export', loads=False) as server,
+    case(workdir, server, rank=4) as (params, there, _),
+    pytest.raises(UserError, match='VLLM_ALLOW_RUNTIME_LORA_UPDATING'),
+  ):
+    there.hand_over(params)
+  with (
+    FakeVllm(workdir / 'export') as server,
+    case(workdir, server, rank=4) as (params, there, _),
+  ):
+    other = server.models['base']
+    for weights in other.parameters():
+      weights.data *= 1.5
+    server._load = lambda: other
+    with pytest.raises(UserError, match='serves another policy') as error:
+      there.hand_over(params)
+    assert '\n' not in str(error.value)
+
+
+def fails(match, config, workdir):
   with pytest.raises(UserError, match=match) as error:
     rl.rl_in(make, config, workdir)
   assert '\n' not in str(error.value)
-  assert (workdir / 'rl' / config.name).exists() == begun
+  assert not (workdir / 'rl' / config.name).exists()
 
 
 @pytest.mark.parametrize(
@@ -287,16 +332,3 @@ def test_bad_settings_are_one_line_and_leave_nothing(workdir, tmp_path):
     fails('folder and .reload are needed', config, tmp_path)
   config = config_of(server)
   fails('does not answer', config, tmp_path)
-
-
-def test_a_server_of_other_parameters_is_refused(workdir, tmp_path):
-  copied(workdir, tmp_path)
-  with FakeVllm(workdir / 'export', loads=False) as server:
-    fails('VLLM_ALLOW_RUNTIME_LORA_UPDATING', config_of(server), tmp_path, True)
-  with FakeVllm(workdir / 'export') as server:
-    for weights in server.models['base'].parameters():
-      weights.data *= 1.5
-    other = server.models['base']
-    server._load = lambda: other
-    fails('serves another policy', config_of(server), tmp_path, True)
-  assert not lines_of(tmp_path)
