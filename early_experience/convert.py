@@ -120,7 +120,7 @@ def to_hf(
   source |= _token_ids(words, source)
   with jax.set_mesh(mesh):
     if adapters:
-      known = _base(source)
+      known = origin.base(source)
       write.write_adapters(params, cfg, out, known, words)
       beside = known.get('path') or 'an export of what they were trained beside'
       return f'{out}: adapters of rank {cfg.lora_rank} in float32, for {beside}'
@@ -149,13 +149,6 @@ def _loaded(folder):
   names = (interface.JSON, interface.MODEL)
   there = any((folder / name).exists() for name in names)
   return saved.load(folder) if there else None
-
-
-def _base(source):
-  """`read.facts` of what adapters stand beside; {} where a training made it."""
-  folder = source.get('checkpoint')
-  copied = folder and (pathlib.Path(folder) / interface.FOLDER).is_dir()
-  return source if copied or not folder else {}
 
 
 def _token_ids(folder, source):

@@ -57,4 +57,4 @@ def _rl(seats, config, workdir):
 
 
 if __name__ == '__main__':
-  cli.run(rl)
+  cli.run(rl, many_processes=True)

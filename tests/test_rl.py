@@ -20,7 +20,7 @@ from early_experience.reinforcement import (
   rows,
   sampling,
 )
-from early_experience.reinforcement.run import token_logp
+from early_experience.reinforcement.scoring import token_logp
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.training import initial

@@ -24,7 +24,7 @@ FREE_TRAIN = (
   'profile_steps',
 )
 FREE_MODEL = ('remat', 'attention', 'attention_block', 'loss_chunk')
-FREE_RL = ('checkpoint_every', 'keep_checkpoints')
+FREE_RL = ('checkpoint_every', 'keep_checkpoints', 'served')
 # Of evaluation, how a model of ours is decoded and measured.
 DECODING = (
   'constrained', 'temperature', 'think', 'max_action_tokens',

@@ -2,7 +2,13 @@
 
 from ml_collections import ConfigDict
 
-from early_experience.config.rules import choice, entries, number, numbers
+from early_experience.config.rules import (
+  choice,
+  entries,
+  number,
+  numbers,
+  path,
+)
 
 
 def define_rl() -> ConfigDict:
@@ -32,6 +38,23 @@ def define_rl() -> ConfigDict:
   # Episodes a task; TRL 1.16 (num_generations), GiGPO.
   config.group = number(8, '[2, inf)')
   config.split = 'train'  # of the environment, whose tasks are played
+
+  # Who samples: `here`, our own decoder; or `served`, a vLLM that is named
+  # below, and gets the parameters after each update.
+  config.sampler = choice('here', 'served')
+  config.served = ConfigDict()
+  config.served.base_url = ''  # such as http://localhost:8000/v1
+  # As the server calls it. Where adapters are trained, what they stand beside.
+  config.served.model = ''
+  # Through which the parameters go: the server must see it. Adapters are each
+  # time in a new folder below; '' = WORKDIR/rl/NAME/served. All parameters take
+  # the place of those there: it is the export that the server was started with.
+  config.served.folder = path()
+  # Not for adapters: a command after which the server has read its folder anew.
+  config.served.reload = ''
+  config.served.concurrency = number(64, '[1, inf)')  # requests under way
+  config.served.retries = number(5, '[0, inf)')  # with exponential backoff
+  config.served.timeout_seconds = number(600.0, '(0, inf)')  # of one request
 
   # The advantage of an episode is its reward less the mean of its group's.
   # Groups whose rewards are all alike teach nothing: they are dropped.

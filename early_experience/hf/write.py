@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 import jax
@@ -45,14 +47,8 @@ def write_params(
       value is too large for float16, or the disk is full.
   """
   content = architecture.write(cfg, known, dtype)
-  flat = table.flat(params)
   with files.new_folder(folder) as made:
-    # A tied head is stored again where it was: an export equals the import.
-    tensors = names.tensors(cfg, head=bool(known.get('head')))
-    values = (
-      _cast(stored(flat, tensor, cfg), dtype, tensor) for tensor in tensors
-    )
-    write_files(tensors, values, made, dtype, file_bytes)
+    _write_tensors(params, cfg, made, dtype, known, file_bytes)
     files.write_json(made / architecture.CONFIG, content)
     if tokenizer:
       tokenizer_files.export(tokenizer, made)
@@ -61,6 +57,53 @@ def write_params(
       # Else transformers' server is greedy at any temperature.
       how = ids | {'do_sample': True}
       files.write_json(made / tokenizer_files.GENERATION, how)
+
+
+def replace_params(
+  params: dict,
+  cfg: ModelConfig,
+  folder,
+  known: dict,
+  file_bytes: int = 5_000_000_000,
+) -> None:
+  """Puts parameters in the place of those of an export, for who reads it again.
+
+  Args:
+    params: as for `write_params`.
+    cfg: their architecture, which is that of the export.
+    folder: of the export; its other files stay. Each file is whole at any time.
+    known: `facts` of it.
+    file_bytes: as it was written with.
+
+  Raises:
+    UserError: a value is too large for float16, or the disk is full.
+  """
+  folder = pathlib.Path(folder)
+  made = folder / '.next'
+  try:
+    shutil.rmtree(made, ignore_errors=True)  # of one that was killed
+    made.mkdir()
+    _write_tensors(params, cfg, made, known['dtype'], known, file_bytes)
+    new = sorted(os.listdir(made))
+    for name in new:
+      os.replace(made / name, folder / name)
+    for path in (*folder.glob('*.safetensors'), folder / INDEX):
+      if path.name not in new:
+        path.unlink(missing_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot write {folder}: {error.strerror}') from error
+  finally:
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _write_tensors(params, cfg, folder, dtype, known, file_bytes):
+  flat = table.flat(params)
+  # A tied head is stored again where it was: an export equals the import.
+  tensors = names.tensors(cfg, head=bool(known.get('head')))
+  values = (
+    _cast(stored(flat, tensor, cfg), dtype, tensor) for tensor in tensors
+  )
+  write_files(tensors, values, folder, dtype, file_bytes)
 
 
 def write_files(

@@ -7,6 +7,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -32,8 +33,8 @@ _HOPELESS = {
 }
 
 
-class Endpoint:
-  """Answers chats, by `settings.concurrency` requests at a time.
+class Client:
+  """Asks a server, by `settings.concurrency` requests at a time.
 
   Rate limits (429), server errors, timeouts and broken connections are tried
   again by the library, `retries` times, after a wait that doubles each time or
@@ -41,13 +42,12 @@ class Endpoint:
   to the endpoint.
 
   Args:
-    settings: as `config.endpoint()` makes them.
+    settings: `base_url`, `model`, `concurrency`, `retries`, `timeout_seconds`.
     where: their place, e.g. `config.reflect.openai`; errors name it.
 
   Attributes:
     name: of the model.
     address: of the endpoint, for errors.
-    request: what else an answer depends on.
 
   Raises:
     UserError: the library is not installed, no model is named, the address or
@@ -76,31 +76,19 @@ class Endpoint:
       )
     self._openai, self._settings, self._where = openai, settings, where
     self.name = settings.model
-    kwargs = settings.template_kwargs.to_dict()
-    self.request = {
-      'max_tokens': settings.max_tokens,
-      'template_kwargs': kwargs,
-    }
-    self._extra = {'chat_template_kwargs': kwargs} if kwargs else None
     self.address = f'{_without_secrets(settings.base_url)} (model {self.name})'
 
-  def count_tokens(self, messages: list[dict]) -> int:
-    """About how many tokens a request has: one for each 4 bytes of text."""
-    return sum(
-      TOKENS_A_MESSAGE + -(-len(m['content'].encode()) // BYTES_A_TOKEN)
-      for m in messages
-    )
-
-  def answer(
-    self,
-    chats: Sequence[tuple[Chat, float]],
-    keep: Callable[[int, Answer], None],
-  ) -> list[Answer | Failure]:
-    """Asks them all.
+  def send(
+    self, requests: Sequence, keep: Callable[[int, Any], None] | None = None
+  ) -> list:
+    """Sends them all, in this order.
 
     Args:
-      chats: each with its temperature. They are sent in this order.
-      keep: is told the place of each chat and its answer, as soon as it comes.
+      requests: as `_create` takes them.
+      keep: is told the place of each and its answer, as soon as it comes.
+
+    Returns:
+      What `_read` makes of each answer, or the `Failure` it ended in.
 
     Raises:
       UserError: the endpoint refuses us.
@@ -108,15 +96,15 @@ class Endpoint:
     try:
       asyncio.get_running_loop()
     except RuntimeError:
-      answers = asyncio.run(self._ask_all(chats, keep))
+      answers = asyncio.run(self._send_all(requests, keep))
     else:  # a notebook, or a browser's driver, has one of its own
       with concurrent.futures.ThreadPoolExecutor(1) as thread:
         answers = thread.submit(
-          asyncio.run, self._ask_all(chats, keep)
+          asyncio.run, self._send_all(requests, keep)
         ).result()
     return answers
 
-  async def _ask_all(self, chats, keep):
+  async def _send_all(self, requests, keep):
     slots = asyncio.Semaphore(self._settings.concurrency)
     async with self._openai.AsyncOpenAI(
       api_key=self._key or 'none',
@@ -125,31 +113,29 @@ class Endpoint:
       timeout=self._settings.timeout_seconds,
     ) as client:
 
-      async def one(place, chat, temperature):
+      async def one(place, request):
         async with slots:
-          answer = await self._ask(client, chat.messages, temperature)
-        if isinstance(answer, Answer):
+          answer = await self._ask(client, request)
+        if keep and not isinstance(answer, Failure):
           keep(place, answer)
         return answer
 
-      return await asyncio.gather(
-        *(one(place, *each) for place, each in enumerate(chats))
-      )
+      return await asyncio.gather(*map(one, range(len(requests)), requests))
 
-  async def _ask(self, client, messages, temperature, waits=0):
+  async def _create(self, client, request):
+    """The server's raw response to a request."""
+    raise NotImplementedError
+
+  def _read(self, body, retries):
+    """The answer in a response; whatever else it is, an exception."""
+    raise NotImplementedError
+
+  async def _ask(self, client, request, waits=0):
     settings, failed = self._settings, self._failed
-    options = {settings.token_limit: settings.max_tokens}
-    if temperature is not None:
-      options['temperature'] = temperature
     # The library's own, each time that we waited and this time.
     retries = waits + (waits + 1) * settings.retries
     try:
-      response = await client.chat.completions.with_raw_response.create(
-        model=settings.model,
-        messages=messages,
-        **options,
-        extra_body=self._extra,
-      )
+      response = await self._create(client, request)
     except self._openai.APIStatusError as error:
       status = error.status_code
       if status in _HOPELESS:
@@ -161,7 +147,7 @@ class Endpoint:
         if not seconds or waits == settings.retries:
           return failed('rate limit', error, retries)
         await asyncio.sleep(seconds)
-        return await self._ask(client, messages, temperature, waits + 1)
+        return await self._ask(client, request, waits + 1)
       if status >= 500:
         return failed('server', error, retries)
       reason = 'too long' if _TOO_LONG.search(str(error)) else 'refused'
@@ -184,6 +170,71 @@ class Endpoint:
     ) as error:
       begins = in_one_line(self._without_key(response.text), 60)
       return failed('malformed', f'{error!r}; the answer begins {begins!r}')
+
+  def _remedy(self, said):
+    """What mends a request that the server refuses, for the error."""
+    return ''
+
+  def _failed(self, reason, error, retries=0, remedy=''):
+    if isinstance(error, Exception):
+      error = f'{type(error).__name__}: {error}'
+    said = in_one_line(self._without_key(error)) + remedy
+    return Failure(reason, said, retries=retries)
+
+  def _without_key(self, text):
+    """Some servers say the key again that they refuse."""
+    return text.replace(self._key, KEY) if self._key else text
+
+
+class Endpoint(Client):
+  """Answers chats.
+
+  Args:
+    settings: as `config.endpoint()` makes them.
+    where: their place.
+
+  Attributes:
+    request: what else an answer depends on.
+
+  Raises:
+    UserError: as a `Client`.
+  """
+
+  def __init__(self, settings: ConfigDict, where: str):
+    super().__init__(settings, where)
+    kwargs = settings.template_kwargs.to_dict()
+    self.request = {
+      'max_tokens': settings.max_tokens,
+      'template_kwargs': kwargs,
+    }
+    self._extra = {'chat_template_kwargs': kwargs} if kwargs else None
+
+  def count_tokens(self, messages: list[dict]) -> int:
+    """About how many tokens a request has: one for each 4 bytes of text."""
+    return sum(
+      TOKENS_A_MESSAGE + -(-len(m['content'].encode()) // BYTES_A_TOKEN)
+      for m in messages
+    )
+
+  def answer(
+    self,
+    chats: Sequence[tuple[Chat, float]],
+    keep: Callable[[int, Answer], None],
+  ) -> list[Answer | Failure]:
+    """Asks them all, each with its temperature; see `send`."""
+    return self.send(chats, keep)
+
+  async def _create(self, client, request):
+    settings, (chat, temperature) = self._settings, request
+    options = {settings.token_limit: settings.max_tokens}
+    if temperature is not None:
+      options['temperature'] = temperature
+    return await client.chat.completions.with_raw_response.create(
+      model=settings.model,
+      messages=chat.messages,
+      **options,
+      extra_body=self._extra,
+    )
 
   def _read(self, body, retries):
     """The answer in a chat completion; whatever else it is, an exception."""
@@ -216,16 +267,6 @@ class Endpoint:
     if "'temperature'" in said and settings.sends_temperature:
       return f'; set {self._where}.sends_temperature=False'
     return ''
-
-  def _failed(self, reason, error, retries=0, remedy=''):
-    if isinstance(error, Exception):
-      error = f'{type(error).__name__}: {error}'
-    said = in_one_line(self._without_key(error)) + remedy
-    return Failure(reason, said, retries=retries)
-
-  def _without_key(self, text):
-    """Some servers say the key again that they refuse."""
-    return text.replace(self._key, KEY) if self._key else text
 
 
 def _count(tokens):

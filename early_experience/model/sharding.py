@@ -106,6 +106,49 @@ def lay_out(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Mesh:
   return Mesh(laid_out, AXES, (AxisType.Explicit,) * len(AXES))
 
 
+def own_mesh(mesh: Mesh) -> Mesh:
+  """A mesh of this process's devices alone: they split what those of `mesh` do.
+
+  As far as their number goes; it is `mesh` itself where there is one process.
+  """
+  if jax.process_count() == 1:
+    return mesh
+  count = jax.local_device_count()
+  tensor = math.gcd(mesh.shape['tensor'], count)
+  fsdp = math.gcd(mesh.shape['fsdp'], count // tensor)
+  sizes = count // (tensor * fsdp), fsdp, tensor
+  return lay_out(sizes, jax.local_devices())
+
+
+def own_copy(tree: dict, own: Mesh) -> dict:
+  """Arrays that the devices of all processes share, whole in each process.
+
+  All processes call it together.
+
+  Args:
+    tree: of arrays.
+    own: from `own_mesh`, of their mesh.
+  """
+  if jax.process_count() == 1:
+    return tree
+  each = [
+    lay_out(own.devices.shape, jax.local_devices(process)).devices
+    for process in range(jax.process_count())
+  ]
+  axes = ('process', *AXES)
+  every = Mesh(np.stack(each), axes, (AxisType.Explicit,) * len(axes))
+
+  def copy(x):
+    there = jax.device_put(x, NamedSharding(every, x.sharding.spec))
+    return jax.make_array_from_single_device_arrays(
+      x.shape,
+      NamedSharding(own, x.sharding.spec),
+      [shard.data for shard in there.addressable_shards],
+    )
+
+  return jax.tree.map(copy, tree)
+
+
 def spec(*logical: str | None) -> PartitionSpec:
   """The partition of an array by the logical names of its axes; None: whole.
 
@@ -144,14 +187,18 @@ def put_batch(
   Args:
     batch: arrays whose first axis is the rows of `row_positions`.
     mesh: from `make_mesh`.
-    rows: of the whole batch; 0: as many as here.
+    rows: of the whole batch; 0: all of them are here.
 
   Raises:
     UserError: the rows cannot be split evenly.
   """
   sharding = NamedSharding(mesh, spec('batch'))
-  rows = rows or len(next(iter(batch.values())))
-  positions = row_positions(rows, mesh)
+  if rows:
+    positions = row_positions(rows, mesh)
+  else:
+    rows = len(next(iter(batch.values())))
+    check_rows(rows, mesh)
+    positions = np.arange(rows)
 
   def put(x):
     def part(index):

@@ -5,16 +5,18 @@ iteration, the question and its number in the group alone.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from early_experience.evaluation.agent import Agent
 from early_experience.evaluation.decisions import Decision, Request
+from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
 from early_experience.reinforcement import sampling
 from early_experience.reinforcement.questions import Question
+from early_experience.runtime import distributed
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.work.units import Failure
 
@@ -34,20 +36,22 @@ class Asker:
     slots: int,
   ):
     self._config, self._slots = config, slots
-    self._model = cfg, tokenizer, mesh
+    self._cfg, self._tokenizer = cfg, tokenizer
+    self._own_mesh = sharding.own_mesh(mesh)
 
   def group_records(
     self, params: dict, questions: Sequence[Question], size: int, iteration: int
-  ) -> Iterator[dict]:
+  ) -> list[dict]:
     """Asks every question `size` times at temperature 1.
 
-    Yields:
-      A record of each answer: an episode of one step, with the `script` that
-      was read, what would have been `right`, `success` and `score`.
+    Returns:
+      A record of each answer, of all processes in each of them: an episode of
+      one step, with the `script` that was read, what would have been `right`,
+      `success` and `score`.
     """
     seed = f'{self._config.seed}/{iteration}'
     asked = [(question, i) for question in questions for i in range(size)]
-    yield from self._records(self._agent(params, seed, 1.0), asked)
+    return self._records(self._agent(params, seed, 1.0), asked)
 
   def panel_records(
     self, params: dict, questions: Sequence[Question]
@@ -63,14 +67,17 @@ class Asker:
     return [record for record in found if 'reason' not in record]
 
   def _agent(self, params, seed, temperature):
-    model, slots = self._model, self._slots
-    how = self._config.evaluate
     # Whoever chooses among actions says one of them, however it plays.
-    return sampling.agent(
-      params, how, *model, slots, seed, temperature, constrained=True
+    how = self._config.evaluate
+    decoding = sampling.decoding_of(how, seed, temperature, constrained=True)
+    own = sharding.own_copy(params, self._own_mesh)
+    return Agent(
+      own, self._cfg, self._tokenizer, self._own_mesh, decoding, self._slots
     )
 
   def _records(self, agent, asked):
+    """Of this process's share, and of the others'."""
+    asked, found = distributed.share(asked), []
     for first in range(0, len(asked), self._slots):
       some = asked[first : first + self._slots]
       requests = [
@@ -84,7 +91,8 @@ class Asker:
         answers = agent.predict(requests, most)
       for (question, member), answer in zip(some, answers, strict=True):
         named = {'task_id': question.id, 'member': member}
-        yield named | self._record(question, answer)
+        found.append(named | self._record(question, answer))
+    return sampling.of_all(found)
 
   def _record(self, question, answer):
     if isinstance(answer, Failure):

@@ -38,6 +38,16 @@ def of_episodes(records: list[dict], rl: ConfigDict) -> dict:
   }
 
 
+def no_update(groups: advantages.Groups, records: list[dict]) -> str:
+  """Says why nothing is learnt from an iteration, of whose episodes all are."""
+  solved = sum(r.get('success', False) for r in records)
+  return (
+    f'makes no update: of {len(groups.even) + groups.failed} groups'
+    f' {len(groups.even)} have no variance and {groups.failed} a failed episode'
+    f' ({solved} of {len(records)} episodes are solved)'
+  )
+
+
 def summary(name: str, position: Position, lines: list[dict]) -> dict:
   """What a run came to.
 

@@ -15,9 +15,10 @@ from early_experience.experience import loader
 from early_experience.model import attention_check, sharding
 from early_experience.reinforcement import questions
 from early_experience.reinforcement.asking import Asker
+from early_experience.reinforcement.handover import Server
 from early_experience.reinforcement.run import Run
 from early_experience.reinforcement.sampling import Sampler
-from early_experience.runtime import files
+from early_experience.runtime import distributed, files
 from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
@@ -56,29 +57,39 @@ def learn(
   }
   folder = pathlib.Path(workdir, name)
   begin = functools.partial(
-    stage_lib.begin, workdir, name, held_to, absent=absent('rl', config)
+    stage_lib.begin,
+    workdir,
+    name,
+    held_to,
+    absent=absent('rl', config),
+    claim=distributed.is_first(),
   )
   summary = stage_lib.finished(folder)
   if summary is not None:
-    begin()
-    print(_sentence(summary))
-    return summary
+    distributed.first_then_all(begin)
+    return _told(summary)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     cfg = attention_check.proven(cfg)
   run = Run(config, _stage(settings), cfg, source, tokenizer, mixed, mesh)
   sharding.check_rows(settings.batch_rows, mesh)
-  slots = min(config.evaluate.batch_tasks, settings.tasks * settings.group)
+  share = -(-settings.tasks * settings.group // jax.process_count())
+  slots = min(config.evaluate.batch_tasks, share)
   _check_lengths(config, cfg, mixed)
+  server = None
+  if settings.sampler == 'served':
+    server = Server(config, cfg, tokenizer, mesh, source, folder)
   if settings.source == ENVIRONMENT:
     tasks, panel = _tasks(seats, config)
-    sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots)
+    sampler = Sampler(seats, config, cfg, tokenizer, mesh, slots, server)
   else:
     tasks, panel = questions.of_workdir(config, workdir, tokenizer)
     sampler = Asker(config, cfg, tokenizer, mesh, slots)
-  begin()
+  distributed.first_then_all(begin)
   with (
     jax.set_mesh(mesh),
+    # Until the last save is on disk.
+    distributed.preemption(seldom=True) as leaves,
     Checkpoints(
       folder / initial.FOLDER,
       cfg,
@@ -87,10 +98,11 @@ def learn(
       source=source,
     ) as checkpoints,
   ):
-    summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel)
-  stage_lib.finish(folder, summary)
-  print(_sentence(summary))
-  return summary
+    summary = run.to_the_end(folder, checkpoints, sampler, tasks, panel, leaves)
+  distributed.barrier()
+  if distributed.is_first():
+    stage_lib.finish(folder, summary)
+  return _told(summary)
 
 
 def _check(config):
@@ -104,6 +116,16 @@ def _check(config):
           f'config.rl.{key} = {settings[key]} is about episodes: not with'
           f' config.rl.source={settings.source!r}'
         )
+    if settings.sampler == 'served':
+      raise UserError(
+        "config.rl.sampler='served' plays episodes: not with"
+        f' config.rl.source={settings.source!r}'
+      )
+  if settings.sampler == 'served' and config.evaluate.constrained:
+    raise UserError(
+      "config.evaluate.constrained=True holds no model of rl.sampler='served':"
+      ' set it False'
+    )
   shares = [share for share in settings.rows.values() if share > 0]
   if bool(shares) != bool(settings.mixed_rows):
     raise UserError(
@@ -207,7 +229,19 @@ def _tasks(seats, config):
       f' beside the {len(panel)} of the panel, fewer than config.rl.tasks ='
       f' {settings.tasks}'
     )
+  names = [f'{task.split}/{task.id}' for task in (*tasks, *panel)]
+  if any(others != names for others in distributed.gathered(names)):
+    raise UserError(
+      f'{config.env.name} lists other tasks in one process than in another:'
+      ' give all of them the same data'
+    )
   return tasks, panel
+
+
+def _told(summary):
+  if distributed.is_first():
+    print(_sentence(summary))
+  return summary
 
 
 def _sentence(summary):

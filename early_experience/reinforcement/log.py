@@ -28,11 +28,12 @@ A line of `metrics.jsonl`, of the policy that sampled the iteration:
 
 import pathlib
 
+from early_experience.runtime import distributed
 from early_experience.training import metrics
 
 
 class Log:
-  """Writes a line an iteration.
+  """Writes a line an iteration, in the first process.
 
   Args:
     folder: of the run; holds `metrics.jsonl` and `tensorboard/`.
@@ -44,8 +45,12 @@ class Log:
 
   def __init__(self, folder, done: int):
     self._path = pathlib.Path(folder) / metrics.METRICS
-    self.lines = metrics.keep_until(self._path, done - 1, 'iteration')
-    self._board = metrics.board(folder, done - 1)
+    self.lines = distributed.first_then_all(
+      lambda: metrics.keep_until(self._path, done - 1, 'iteration')
+    )
+    self._board = None
+    if distributed.is_first():
+      self._board = metrics.board(folder, done - 1)
 
   def write(self, iteration: int, step: int, line: dict) -> None:
     """Adds a line; its `environment_steps` are those of the iteration."""
@@ -54,6 +59,8 @@ class Log:
     line = {'iteration': iteration, 'step': step, 'stage': 0} | line
     line['environment_steps'] = steps
     self.lines.append(line)
+    if self._board is None:
+      return
     metrics.append(self._path, line)
     for key, value in line.items():
       if key not in ('iteration', 'stage') and value is not None:
@@ -61,7 +68,8 @@ class Log:
     self._board.flush()
 
   def close(self) -> None:
-    self._board.close()
+    if self._board is not None:
+      self._board.close()
 
   def __enter__(self):
     return self

@@ -6,12 +6,13 @@ is, samples the rest as it would have been, and makes the same updates.
 """
 
 import functools
+import io
 import json
 import math
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from early_experience.reinforcement import (
   batches,
   counts,
   sampling,
+  scoring,
 )
 from early_experience.reinforcement import rows as rows_lib
 from early_experience.reinforcement.log import Log
@@ -39,7 +41,6 @@ from early_experience.runtime.progress import Progress
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.training import (
   initial,
-  loss,
   optimizer,
   surrogate,
   train_step,
@@ -82,6 +83,13 @@ class Run:
     self._tx = optimizer.make_optimizer(stage, cfg, dtype)
     self._like = train_step.abstract_state(cfg, self._tx, mesh)
     self._row_tokens = self._rl.row_tokens or cfg.max_tokens
+    self._scorer = scoring.Scorer(
+      cfg,
+      tokenizer.vocab_size,
+      mesh,
+      self._rl.batch_rows,
+      self._rl.importance_cap,
+    )
     policy = surrogate.from_config(self._rl, tokenizer.vocab_size)
     self._step = functools.cache(
       functools.partial(
@@ -97,6 +105,7 @@ class Run:
     sampler: sampling.Sampler | asking.Asker,
     tasks: list[Task] | list[Question],
     panel: list[Task] | list[Question],
+    leaves: Callable[[int], type[BaseException] | None],
   ) -> dict:
     """Learns; returns the summary.
 
@@ -106,6 +115,7 @@ class Run:
       sampler: plays tasks, or asks questions.
       tasks: to learn from.
       panel: played every so often.
+      leaves: of `distributed.preemption`.
 
     Raises:
       UserError: no episode can be played, or a reward or the loss is not a
@@ -116,12 +126,13 @@ class Run:
     rl, name = self._rl, self._config.name
     state, position = self._begin(checkpoints)
     progress = Progress(
-      f'rl {name}', rl.iterations, 'iterations', position.total
+      f'rl {name}',
+      rl.iterations,
+      'iterations',
+      position.total,
+      stream=None if distributed.is_first() else io.StringIO(),
     )
-    with (
-      Log(folder, position.total) as log,
-      distributed.preemption() as leaves,
-    ):
+    with Log(folder, position.total) as log:
       for iteration in range(position.total, rl.iterations):
         line = self._measured(state, panel, iteration)
         chosen = sampling.drawn(tasks, rl.tasks, iteration, self._config.seed)
@@ -177,12 +188,10 @@ class Run:
     """The episodes of an iteration, sampled unless they are there already."""
     path = self._folder / ROLLOUTS / f'iteration-{iteration:06d}.jsonl'
     start = time.perf_counter()
-    if path.exists():
+    if distributed.all_agree(path.exists()):
       return [record for _, record in files.read_objects(path)], 0.0
-    found = list(
-      self._sampler.group_records(
-        self._params(state), tasks, self._rl.group, iteration
-      )
+    found = self._sampler.group_records(
+      self._params(state), tasks, self._rl.group, iteration
     )
     failed = [record for record in found if 'reason' in record]
     if len(failed) == len(found):
@@ -190,9 +199,11 @@ class Run:
         f'none of the {len(found)} episodes of iteration {iteration} worked;'
         f' the first error: {failed[0]["reason"]}: {failed[0]["error"]}'
       )
-    files.write_atomic(
-      path, ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in found)
-    )
+    if distributed.is_first():
+      files.write_atomic(
+        path, ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in found)
+      )
+    distributed.barrier()  # nobody learns from what is not kept
     return found, time.perf_counter() - start
 
   def _learn(self, state, position, records):
@@ -203,20 +214,19 @@ class Run:
     learnt = groups.kept + (groups.even if rl.observations else [])
     done = Position(0, position.step, iteration + 1)
     if not learnt:
-      solved = sum(r.get('success', False) for r in records)
-      print(
-        f'rl {self._config.name}: iteration {iteration} makes no update: of'
-        f' {rl.tasks} groups {len(groups.even)} have no variance and'
-        f' {groups.failed} a failed episode ({solved} of {len(records)}'
-        ' episodes are solved)',
-        file=sys.stderr,
-      )
+      if distributed.is_first():
+        why = counts.no_update(groups, records)
+        print(
+          f'rl {self._config.name}: iteration {iteration} {why}',
+          file=sys.stderr,
+        )
       return state, done, line
     parts = [learnt[i :: rl.minibatches] for i in range(rl.minibatches)]
     made = [self._rows(part) for part in parts if part]
     scored = batches.Scores()
+    start = self._start and table.merge(self._start, state.frozen)
     for one in made:
-      self._score(state, one.rows, scored)
+      self._scorer.add(one.rows, self._params(state), start, scored)
     line |= scored.line() | batches.tokens(made)
     mixed = self._mixed_rows(position.step)
     values = []
@@ -238,24 +248,6 @@ class Run:
       self._rl.observations,
       self._rl.group if self._rl.ratio == 'sequence' else 0,
     )
-
-  def _score(self, state, rows, scores):
-    """Adds to the rows what the policy, and the start, say of each token."""
-    size = self._rl.batch_rows
-    start = self._start and table.merge(self._start, state.frozen)
-    for first in range(0, len(rows), size):
-      some = rows[first : first + size]
-      batch = sharding.put_batch(
-        batches.stack(some, size, scored=False), self._mesh
-      )
-      logp = functools.partial(
-        token_logp, cfg=self._cfg, vocab=self._tokenizer.vocab_size
-      )
-      old_BT = logp(self._params(state), batch)
-      start_BT = None if start is None else logp(start, batch)
-      batches.add_scores(
-        some, old_BT, start_BT, self._rl.importance_cap, scores
-      )
 
   def _update(self, state, rows):
     size = self._rl.batch_rows
@@ -290,9 +282,3 @@ class Run:
           ' lower config.rl.lr_peak or clip_norm, and learn under another'
           ' --config.name'
         )
-
-
-@functools.partial(jax.jit, static_argnames=('cfg', 'vocab'))
-def token_logp(params: dict, batch: dict, cfg: ModelConfig, vocab: int):
-  """What the policy says of each token that was sampled, [B, T]."""
-  return -loss.batch_nll(params, batch, cfg, vocab)

@@ -1,11 +1,13 @@
 """Groups of episodes: each task played several times by one policy.
 
 Each episode's chance depends on the seed, the iteration, the task and its
-number in the group alone.
+number in the group alone. Where there are several processes, each plays its
+share of the episodes with the parameters on its own devices: a decoder gathers
+them for every call anyway, and so no episode waits for those elsewhere.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jax.sharding import Mesh
@@ -15,8 +17,12 @@ from early_experience.envs.interface import Task
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.evaluation.decisions import Decision, Said
+from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
 from early_experience.reinforcement import members
+from early_experience.reinforcement.handover import Server
+from early_experience.reinforcement.served import Served
+from early_experience.runtime import distributed
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.work import hosts
 from early_experience.work.units import Failure
@@ -48,6 +54,7 @@ class Sampler:
     tokenizer: of the model.
     mesh: that holds the parameters.
     slots: episodes side by side.
+    server: that samples in place of our own decoder.
   """
 
   def __init__(
@@ -58,13 +65,16 @@ class Sampler:
     tokenizer: Tokenizer,
     mesh: Mesh,
     slots: int,
+    server: Server | None = None,
   ):
+    self._server = server
     self._seats, self._config, self._slots = seats, config, slots
-    self._cfg, self._tokenizer, self._mesh = cfg, tokenizer, mesh
+    self._cfg, self._tokenizer = cfg, tokenizer
+    self._own_mesh = sharding.own_mesh(mesh)
 
   def group_records(
     self, params: dict, tasks: Sequence[Task], size: int, iteration: int
-  ) -> Iterator[dict]:
+  ) -> list[dict]:
     """Plays every task `size` times at temperature 1.
 
     Args:
@@ -73,24 +83,25 @@ class Sampler:
       size: of a group.
       iteration: all that chance depends on, beside seed, task and member.
 
-    Yields:
-      A record of each episode as it ends, as `evaluate` has it, with `member`,
-      and in each step what was `said`; or `task_id`, `member`, and `reason` and
-      `error` of what kept it from its end.
+    Returns:
+      A record of each episode, of all processes in each of them: as `evaluate`
+      has it, with `member`, and in each step what was `said`; or `task_id`,
+      `member`, and `reason` and `error` of what kept it from its end.
     """
-    seed = f'{self._config.seed}/{iteration}'
-    policy = _Noted(self._agent(params, seed, 1.0))
+    seed, found = f'{self._config.seed}/{iteration}', []
+    policy = _Noted(self._policy(params, seed, 1.0))
     for member, result in self._play(members.of_group(tasks, size), policy):
       task, number = members.named(member.id)
       named = {'task_id': task, 'member': number}
       if isinstance(result, Failure):
-        yield named | dataclasses.asdict(result)
+        found.append(named | dataclasses.asdict(result))
         continue
       for i, step in enumerate(result['steps']):
         step['said'] = [
           plain(said) for said in policy.said.pop(f'{member.id}/{i}')
         ]
-      yield result | named
+      found.append(result | named)
+    return of_all(found)
 
   def panel_records(self, params: dict, tasks: Sequence[Task]) -> list[dict]:
     """Plays every task once, as `config.evaluate` says.
@@ -99,22 +110,31 @@ class Sampler:
       The records of the episodes that came to an end.
     """
     how = self._config.evaluate
-    policy = self._agent(params, self._config.seed, how.temperature)
+    policy = self._policy(params, self._config.seed, how.temperature)
     played = self._play(tasks, policy)
-    return [result for _, result in played if not isinstance(result, Failure)]
+    return of_all([one for _, one in played if not isinstance(one, Failure)])
 
-  def _agent(self, params, seed, temperature):
-    how, model = self._config.evaluate, (self._cfg, self._tokenizer, self._mesh)
-    return agent(
-      params, how, *model, self._slots, seed, temperature, how.constrained
+  def _policy(self, params, seed, temperature):
+    how = self._config.evaluate
+    decoding = decoding_of(how, seed, temperature, how.constrained)
+    if self._server:
+      self._server.hand_over(params)
+      most = self._cfg.max_tokens
+      return Served(self._server.client, self._tokenizer, most, decoding)
+    # Anew each time: what a cache holds was read by other parameters.
+    own = sharding.own_copy(params, self._own_mesh)
+    return Agent(
+      own, self._cfg, self._tokenizer, self._own_mesh, decoding, self._slots
     )
 
   def _play(self, tasks, policy):
+    """This process's share."""
+    own = distributed.share(tasks)
     return rollouts.run(
-      tasks,
+      own,
       self._seats,
       policy,
-      slots=min(self._slots, len(tasks)),
+      slots=min(self._slots, len(own)),
       max_steps=self._config.evaluate.max_steps,
       tries=self._config.cluster.tries,
     )
@@ -135,31 +155,11 @@ class _Noted:
     return decisions
 
 
-def agent(
-  params: dict,
-  how: ConfigDict,
-  cfg: ModelConfig,
-  tokenizer: Tokenizer,
-  mesh: Mesh,
-  slots: int,
-  seed: int | str,
-  temperature: float,
-  constrained: bool,
-) -> Agent:
-  """A policy, to be sampled from.
-
-  Made anew whenever parameters change: what its cache holds was read by others.
-
-  Args:
-    params: all of the parameter table.
-    how: `config.evaluate`, but for what follows.
-    cfg, tokenizer, mesh: of the model.
-    slots: answers side by side.
-    seed: of the samples.
-    temperature: likewise.
-    constrained: to what is admissible.
-  """
-  decoding = Decoding(
+def decoding_of(
+  how: ConfigDict, seed: int | str, temperature: float, constrained: bool
+) -> Decoding:
+  """How a policy is sampled from: as `config.evaluate` says, but for these."""
+  return Decoding(
     seed=seed,
     temperature=temperature,
     constrained=constrained,
@@ -167,7 +167,11 @@ def agent(
     max_action_tokens=how.max_action_tokens,
     max_thought_tokens=how.max_thought_tokens,
   )
-  return Agent(params, cfg, tokenizer, mesh, decoding, slots)
+
+
+def of_all(found: list[dict]) -> list[dict]:
+  """The records of all processes, in each of them."""
+  return [record for some in distributed.gathered(found) for record in some]
 
 
 def plain(said: Said) -> dict:

@@ -1,10 +1,12 @@
 """Many processes as one: starting them, taking turns, and being preempted."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -118,22 +120,49 @@ def first_then_all(do: Callable[[], object]) -> object:
   return result if is_first() else do()
 
 
+def share(items: Sequence) -> Sequence:
+  """This process's part of what all of them are to do."""
+  return items[jax.process_index() :: jax.process_count()]
+
+
+def gathered(value: Any) -> list:
+  """What each process has, which is JSON, in their order and in all of them."""
+  if jax.process_count() == 1:
+    return [value]
+  text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.int32(len(text)))
+  padded = np.pad(text, (0, sizes.max() - len(text)))
+  texts = multihost_utils.process_allgather(padded)
+  return [
+    json.loads(text[:size].tobytes())
+    for text, size in zip(texts, sizes, strict=True)
+  ]
+
+
 @contextlib.contextmanager
-def preemption() -> Iterator[Callable[[int], type[BaseException] | None]]:
+def preemption(
+  seldom: bool = False,
+) -> Iterator[Callable[[int], type[BaseException] | None]]:
   """Listens to who asks a training to stop: a signal, in any process.
 
   Before the first update there is nothing to save: a signal ends it there as it
   ends other stages.
+
+  Args:
+    seldom: it is asked so seldom that the processes may wait for each other.
+      Else jax tells them, by a handler of SIGTERM that is lost where a process
+      of environments is started.
 
   Yields:
     (update) -> what to raise of it once the state is saved; None: go on. It is
     asked after every update, and says so after the same one in every process.
   """
   asked, many = [], jax.process_count() > 1
+  by_jax = many and not seldom
 
   def note(number):
     asked.append(number)
-    if many:  # which jax announces to the other processes
+    if by_jax:  # which jax announces to the other processes
       os.kill(os.getpid(), signal.SIGTERM)
 
   with contextlib.ExitStack() as heard:
@@ -142,13 +171,13 @@ def preemption() -> Iterator[Callable[[int], type[BaseException] | None]]:
     def leaves(update):
       nonlocal begun
       if not begun:
-        own = [n for n in ASKING if n != signal.SIGTERM or not many]
+        own = [n for n in ASKING if n != signal.SIGTERM or not by_jax]
         heard.enter_context(noted(note, *own))
         begun = True
-      if many:
+      if by_jax:
         leave = multihost_utils.reached_preemption_sync_point(update)
       else:
-        leave = bool(asked)
+        leave = not all_agree(not asked)
       if not leave:
         return None
       by_hand = signal.SIGINT in asked

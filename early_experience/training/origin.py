@@ -15,6 +15,7 @@ from early_experience.hf import architecture as hf_architecture
 from early_experience.hf import read
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import interface
 from early_experience.training import architecture, restore
 
 FOLDER = 'checkpoints'
@@ -112,6 +113,13 @@ def located(source: dict, given: Sequence[str]) -> dict:
     if same:
       source = source | {key: str(pathlib.Path(same[0]).absolute())}
   return source
+
+
+def base(source: dict) -> dict:
+  """`read.facts` of what adapters stand beside; {} where a training made it."""
+  folder = source.get('checkpoint')
+  copied = folder and (pathlib.Path(folder) / interface.FOLDER).is_dir()
+  return source if copied or not folder else {}
 
 
 def present(source: dict, key: str) -> str:
