@@ -57,8 +57,9 @@ def model():
 @functools.cache
 def groups(step_weight=0.5):
   settings = config_lib.default().rl
-  settings.reward, settings.invalid_penalty = 'score', 0.25
-  settings.step_weight, settings.step_discount = step_weight, 0.5
+  settings.reward, settings.step_discount = 'score', 0.5
+  # Both are of single decisions: without them an episode has one advantage.
+  settings.step_weight, settings.invalid_penalty = step_weight, step_weight / 2
   records = [r for seed in range(GROUPS) for r in group(seed, MEMBERS)]
   found = advantages.of_groups(records, settings)
   assert len(found.kept) == GROUPS
