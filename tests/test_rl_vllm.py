@@ -39,16 +39,14 @@ def config_of(url, folder):
 
 
 def test_it_says_what_the_trainer_would_of_each_adapter(
-  exported,  # noqa: F811
-  tmp_path,
-  monkeypatch,
+  request, tmp_path, monkeypatch
 ):
-  *command, last = real_servers.find('vllm')
+  *command, last = real_servers.find('vllm')  # first of all: it may skip
   command += ['--enable-lora', '--max-lora-rank', str(RANK)]
   command += ['--served-model-name', 'base', last]
   monkeypatch.setenv('VLLM_ALLOW_RUNTIME_LORA_UPDATING', 'True')
   monkeypatch.delenv('OPENAI_API_KEY', raising=False)
-  folder = exported / 'hf'
+  folder = request.getfixturevalue('exported') / 'hf'
   tokenizer = saved.load(folder, template_kwargs=TEMPLATE)
   with real_servers.started(command, folder, tmp_path / 'server.log') as url:
     config = config_of(url, folder)
