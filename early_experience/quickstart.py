@@ -7,10 +7,11 @@ from ml_collections import ConfigDict
 from early_experience import recipes
 from early_experience.collect import collect
 from early_experience.config import checked, settled
-from early_experience.evaluation import panel, policies
+from early_experience.evaluation import policies
 from early_experience.explore import explore
 from early_experience.reflect import reflect
 from early_experience.report import report
+from early_experience.reporting import text
 from early_experience.runtime import cli
 from early_experience.runtime.progress import clock
 from early_experience.summarise import summarise
@@ -40,38 +41,10 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
       train(own, workdir)
     results[recipe] = evaluate(own, workdir)
   report(config, workdir)
-  print(table(results))
+  print(text.table(results))
   print(f'page: {workdir}/report/index.html')
   print(f'took {clock(time.monotonic() - start)}')
   return results
-
-
-def table(results: dict[str, dict]) -> str:
-  """Success rates with 95% intervals as aligned text, a policy a line.
-
-  What was set aside stands beside the rates; below them, whether any was, and
-  where policies were asked other tasks.
-  """
-  splits = list(next(iter(results.values()))['splits'])
-  lines, asked, aside = [['policy', *splits]], {s: set() for s in splits}, 0
-  for name, summary in results.items():
-    of = summary['splits']
-    lines.append([name, *(panel.told(of[s]['success']) for s in splits)])
-    for split in splits:
-      asked[split].add(of[split]['panel'])
-      aside += of[split]['success']['set_aside']
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  text = [
-    '  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-    for line in lines
-  ]
-  text.append(f'set aside, and counted as not solved: {aside or "none"}')
-  text += [
-    f'{split}: not all were asked the same tasks, so their rates do not compare'
-    for split in splits
-    if len(asked[split]) > 1
-  ]
-  return '\n'.join(text)
 
 
 if __name__ == '__main__':

@@ -89,14 +89,14 @@ def branch(
   Args:
     env: in any state.
     task: the trajectory's.
-    trajectory: what the expert did.
+    trajectory: what the expert did, or a policy.
     proposals: of each step.
     rejoin: also finds out whether the expert's action, behind an alternative,
       still leads where it led the expert, where the environment has a
       `fingerprint`.
 
   Returns:
-    The trajectory with these alternatives in place of any it had.
+    The trajectory with these alternatives behind those it had.
 
   Raises:
     Misbehaves: a state differs from the recorded one; the message names the
@@ -108,9 +108,11 @@ def branch(
   for index, step in enumerate(trajectory.steps):
     again = functools.partial(arrive, env, task, trajectory, index)
     actions = [action for action, _ in proposals[index]]
-    tried = try_all(env, actions, again, step.action if rejoin else None)
+    # Where a policy went another way, it is not where the expert would be.
+    leads = rejoin and step.action == step.expert_action
+    tried = try_all(env, actions, again, step.action if leads else None)
     turn = _advance(env, trajectory, index)
-    there = state_after(env, turn) if rejoin else None
+    there = state_after(env, turn) if leads else None
     found = tuple(
       Alternative(
         action,
@@ -122,6 +124,7 @@ def branch(
       )
       for (action, proposer), one in zip(proposals[index], tried, strict=True)
     )
+    found = step.alternatives + found
     steps.append(dataclasses.replace(step, alternatives=found))
     _prove_admissible(env, trajectory, index + 1)
   return dataclasses.replace(trajectory, steps=tuple(steps))

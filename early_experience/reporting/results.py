@@ -29,6 +29,11 @@ _ROLLOUT = {
 }
 
 
+def round_folder(workdir, number: int) -> pathlib.Path:
+  """The workdir of a round, from 1, in that of all rounds."""
+  return pathlib.Path(workdir) / f'round-{number}'
+
+
 def policies(workdir, folder: str) -> list[str]:
   """Names of the policies in `train/` or `evaluate/`, finished or not."""
   root = pathlib.Path(workdir) / folder
