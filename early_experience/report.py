@@ -24,6 +24,7 @@ SCRIPTS = (
   'curves.js',
   'reinforcement.js',
   'samples.js',
+  'rounds.js',
   'explorer.js',
   'page.js',
 )

@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 from early_experience.collect import collect
 from early_experience.config import checked, settled
 from early_experience.explore import explore
+from early_experience.language import cache
 from early_experience.reflect import reflect
 from early_experience.report import report
-from early_experience.reporting import results, text
+from early_experience.reporting import round_folders, text
 from early_experience.runtime import cli
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
@@ -42,12 +43,14 @@ def rounds(config: ConfigDict, workdir: str) -> dict:
   from early_experience.visit import visit
 
   start = time.monotonic()
-  each = [of_round(config, number + 1) for number in range(config.rounds)]
+  each = [
+    of_round(config, workdir, number + 1) for number in range(config.rounds)
+  ]
   for own in each:  # before any stage begins
     settled(own)
   found, before = {}, None
   for number, own in enumerate(each, 1):
-    here = str(results.round_folder(workdir, number))
+    here = str(round_folders.folder(workdir, number))
     if before is None:
       collect(own, here)
     else:
@@ -68,8 +71,13 @@ def rounds(config: ConfigDict, workdir: str) -> dict:
   return found
 
 
-def of_round(config: ConfigDict, number: int) -> ConfigDict:
-  """The settings of a round, from 1.
+def of_round(config: ConfigDict, workdir: str, number: int) -> ConfigDict:
+  """The settings of a round.
+
+  Args:
+    config: of all rounds.
+    workdir: likewise.
+    number: of the round, from 1.
 
   Raises:
     UserError: nothing is trained, or nobody proposes in the first round.
@@ -90,11 +98,19 @@ def of_round(config: ConfigDict, number: int) -> ConfigDict:
   used = {name for one in config.train.stages for name in one.rows}
   rows = config.prepare.rows
   config.prepare.rows = {name: rows[name] for name in used if name in rows}
+  for stage in ('explore', 'summarise', 'reflect'):  # nothing is asked twice
+    asked = config[stage].openai
+    asked.cache = asked.cache or str(pathlib.Path(workdir) / cache.FILE)
   if number == 1:
     shares.policy = 0.0
     return config
+  config.prepare.overlong = 'drop'  # a policy may stammer beyond any row
+  if not (config.init.hf or config.init.checkpoint):
+    # One vocabulary for all, and not of what it stammers.
+    first = round_folders.folder(workdir, 1) / 'prepare'
+    config.prepare.tokenizer = config.prepare.tokenizer or str(first)
   shares.policy = shares.policy or others
-  before = results.round_folder('..', number - 1)
+  before = round_folders.folder('..', number - 1)
   config.explore.policy = f'{before}/train/{config.name}'
   for one in config.prepare.rows.values():
     if one.get('k', 0):  # of each round, and what the expert would do

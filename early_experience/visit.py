@@ -214,14 +214,14 @@ def _summary(config, folder):
   """Counts what is on disk; `episodes` are those of the policy before."""
   new = files.written(folder, ROLLOUTS)
   states = asked = agreed = episodes = solved = trajectories = 0
-  for _, value in files.read_jsonl(folder, records.STEM):
+  for trajectory in records.read(folder):
     trajectories += 1
-    states += len(value['steps'])
-    if value['task_id'] in new:
+    states += len(trajectory.steps)
+    asked += sum(step.advice is not None for step in trajectory.steps)
+    if trajectory.task_id in new:
       episodes += 1
-      solved += value['success']
-      asked += len(value['steps'])
-      agreed += sum(s['advice'] == s['action'] for s in value['steps'])
+      solved += trajectory.success
+      agreed += sum(s.advice == s.action for s in trajectory.steps)
   return {
     'environment': config.env.name,
     'split': config.collect.split,

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator
 
 from early_experience.evaluation import panel, statistics
+from early_experience.reporting import round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 
@@ -29,29 +30,34 @@ _ROLLOUT = {
 }
 
 
-def round_folder(workdir, number: int) -> pathlib.Path:
-  """The workdir of a round, from 1, in that of all rounds."""
-  return pathlib.Path(workdir) / f'round-{number}'
-
-
 def policies(workdir, folder: str) -> list[str]:
-  """Names of the policies in `train/` or `evaluate/`, finished or not."""
-  root = pathlib.Path(workdir) / folder
-  return sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+  """Names of the policies in `train/` or `evaluate/`, finished or not.
+
+  Those of rounds come last.
+  """
+  found = []
+  for home in ('', *round_folders.names(workdir)):
+    root = pathlib.Path(workdir, home, folder)
+    names = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+    found += [f'{home}/{name}' if home else name for name in names]
+  return found
 
 
 def evaluations(workdir) -> dict[str, dict]:
   """Summaries of all finished evaluations by their folder, baselines first."""
   found = {}
   for name in policies(workdir, 'evaluate'):
-    folder = pathlib.Path(workdir) / 'evaluate' / name
+    folder = pathlib.Path(workdir) / round_folders.stage_of('evaluate', name)
     summary = summary_of(folder, ('policy', 'splits'))
-    if summary is not None:
-      found[name] = panel.recounted(folder, summary)
+    if summary is None:
+      continue
+    found[name] = panel.recounted(folder, summary)
+    if home := name.rpartition('/')[0]:
+      found[name]['name'] = f'{home}/{summary["name"]}'
 
-  def order(name):
+  def order(name):  # and by name, as they are
     kind = found[name]['policy']
-    return _KINDS.index(kind) if kind in _KINDS else len(_KINDS), name
+    return _KINDS.index(kind) if kind in _KINDS else len(_KINDS)
 
   return {name: found[name] for name in sorted(found, key=order)}
 
@@ -62,7 +68,7 @@ def rollouts(workdir, name: str) -> Iterator[dict]:
   Raises:
     UserError: a record lacks a field or has it in another type.
   """
-  folder = pathlib.Path(workdir) / 'evaluate' / name
+  folder = pathlib.Path(workdir) / round_folders.stage_of('evaluate', name)
   for where, value in files.read_jsonl(folder, panel.STEM):
     for key, kind in _ROLLOUT.items():
       if not isinstance(value, dict) or not isinstance(value.get(key), kind):
@@ -72,8 +78,11 @@ def rollouts(workdir, name: str) -> Iterator[dict]:
 
 def panels(workdir, names) -> dict[str, panel.Asked]:
   """The tasks that each of these evaluations asked."""
-  root = pathlib.Path(workdir) / 'evaluate'
-  return {name: panel.read(root / name) for name in names}
+  root = pathlib.Path(workdir)
+  return {
+    name: panel.read(root / round_folders.stage_of('evaluate', name))
+    for name in names
+  }
 
 
 def comparisons(
@@ -164,6 +173,8 @@ def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
     }
     tasks = _tasks(split, which)
     base = panel.folder_name(REFERENCE, which)
+    if base not in trained:  # rounds are to be better than the first one
+      base = next((name for name in trained if '/' in name), base)
     if trained:
       said += _sentences(tasks, trained, base, _against(base, split, pairs))
   return said
