@@ -25,6 +25,7 @@ SCRIPTS = (
   'reinforcement.js',
   'samples.js',
   'rounds.js',
+  'chain.js',
   'explorer.js',
   'page.js',
 )

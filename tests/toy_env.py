@@ -75,8 +75,8 @@ class Told(ToyEnv):
 class Asked(Told):
   """Its expert says what to do in any state, whoever led there."""
 
-  def __init__(self, advises=True, **kwargs):
-    super().__init__(**({'tasks': 16} | kwargs))
+  def __init__(self, advises=True, tasks=16):
+    super().__init__(tasks=tasks)
     self.expert_advises = advises
 
   def advise(self, opening, past):

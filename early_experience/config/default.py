@@ -276,5 +276,10 @@ def define() -> ConfigDict:
 
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
+  # Of them, those that go on by rl; each is evaluated before and after.
+  config.quickstart.rl = ()
+  # What comes first: PATH[:RECIPE] of another config, whose loop is run in
+  # WORKDIR/first. All that is trained here goes on from its policy.
+  config.quickstart.first = ''
 
   return config

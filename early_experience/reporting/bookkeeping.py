@@ -56,10 +56,9 @@ def answers(workdir) -> list[tuple[str, str, int, int, int]]:
 def _stages(workdir):
   names = results.policies(workdir, 'evaluate')
   return [
-    *STAGES,
     *(
-      f'{home}/{name}'
-      for home in round_folders.names(workdir)
+      str(pathlib.Path(home, name))
+      for home in round_folders.homes(workdir)
       for name in STAGES
     ),
     *(round_folders.stage_of('evaluate', name) for name in names),

@@ -13,7 +13,7 @@ import pathlib
 
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
-from early_experience.reporting import results, round_folders
+from early_experience.reporting import chain, results, round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.training import log_lines
@@ -47,7 +47,8 @@ def gather(workdir, seed: int) -> dict:
   names = list(dict.fromkeys([*summaries, *trained, *learnt]))
   asked = results.panels(workdir, summaries)
   rolled = {name: list(results.rollouts(workdir, name)) for name in summaries}
-  pairs = results.comparisons(asked, rolled)
+  places = {name: of.get('source', '') for name, of in summaries.items()}
+  pairs = results.comparisons(asked, rolled, places)
   logs = {name: metrics(workdir, name) for name in trained}
   trees = experience(workdir, seed)
   sources = {trees['source']} if trees else set()
@@ -64,6 +65,7 @@ def gather(workdir, seed: int) -> dict:
     'results': summaries,
     'paired': pairs,
     'samples': results.over_samples(summaries),
+    'chain': chain.in_a_row(workdir, summaries, trained, learnt),
     'rounds': round_folders.over_rounds(workdir, summaries),
     'curves': {name: thin(log, POINTS) for name, log in logs.items()},
     'ends': {name: log_lines.end(log) for name, log in logs.items()},
@@ -185,7 +187,7 @@ def _sample_rollouts(asked, some, seed):
 def _stages(workdir, summaries, trained, learnt):
   """State, settings and summary of each stage, in the order of the loop."""
   named = [of.get('name', name) for name, of in summaries.items()]
-  homes = round_folders.names(workdir)
+  _, *homes = round_folders.homes(workdir)
   made = [name for name in STAGES if not homes or (workdir / name).exists()]
   made += [f'{home}/{name}' for home in homes for name in STAGES]
   at = round_folders.stage_of

@@ -6,13 +6,15 @@ aside is not solved, and on no other tasks.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 
 from early_experience.evaluation import panel, statistics
 from early_experience.reporting import round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 
+_ALIKE = types.MappingProxyType({})
 REFERENCE = 'imitation'  # what the others are to be better than
 _KINDS = (
   'random',
@@ -33,13 +35,13 @@ _ROLLOUT = {
 def policies(workdir, folder: str) -> list[str]:
   """Names of the policies in `train/` or `evaluate/`, finished or not.
 
-  Those of rounds come last.
+  Those of `round_folders.homes` come last, as `round-2/joint`.
   """
   found = []
-  for home in ('', *round_folders.names(workdir)):
+  for home in round_folders.homes(workdir):
     root = pathlib.Path(workdir, home, folder)
     names = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
-    found += [f'{home}/{name}' if home else name for name in names]
+    found += [str(pathlib.Path(home, name)) for name in names]
   return found
 
 
@@ -86,13 +88,17 @@ def panels(workdir, names) -> dict[str, panel.Asked]:
 
 
 def comparisons(
-  asked: dict[str, panel.Asked], rolled: dict[str, list[dict]]
+  asked: dict[str, panel.Asked],
+  rolled: dict[str, list[dict]],
+  sources: Mapping[str, str] = _ALIKE,
 ) -> list[dict]:
   """Every pair of evaluations of a split.
 
   Args:
     asked: the panel of each.
     rolled: the episodes of each. A task without one is not solved.
+    sources: where the tasks of each are from; those of other environments may
+      have the same ids.
 
   Returns:
     `split`, `a`, `b`, `same`: whether their tasks were the same. Where they
@@ -110,6 +116,7 @@ def comparisons(
       for a in there[index + 1 :]:
         pair = {'split': split, 'a': a, 'b': b}
         pair['same'] = tasks == sorted(asked[a][split])
+        pair['same'] &= sources.get(a) == sources.get(b)
         if pair['same']:
           result = statistics.paired(
             *([(split, t) in solved[name] for t in tasks] for name in (a, b))
@@ -174,10 +181,24 @@ def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
     tasks = _tasks(split, which)
     base = panel.folder_name(REFERENCE, which)
     if base not in trained:  # rounds are to be better than the first one
-      base = next((name for name in trained if '/' in name), base)
+      base = next((n for n in trained if n.startswith('round-')), base)
     if trained:
       said += _sentences(tasks, trained, base, _against(base, split, pairs))
+    for start, rates in _learnt(results, which, split):
+      said += _sentences(tasks, rates, start, _against(start, split, pairs))
   return said
+
+
+def _learnt(results, which, split):
+  """For each policy of `rl`, the one it has its name of and both rates."""
+  for name, of in results.items():
+    if (of.get('panel', panel.ALL), of['policy']) != (which, 'rl'):
+      continue
+    start = panel.folder_name(of['name'].removesuffix('_rl'), which)
+    both = [each for each in (start, name) if each in results]
+    rates = {e: results[e]['splits'].get(split) for e in both}
+    if len(both) == 2 and all(rates.values()):
+      yield start, {e: rate['success'] for e, rate in rates.items()}
 
 
 def _tasks(split, which):

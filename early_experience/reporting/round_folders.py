@@ -1,9 +1,11 @@
-"""Rounds: each a workdir of its own in that of all, and what they came to."""
+"""Workdirs in a workdir: of what came first, and of rounds."""
 
 import itertools
 import pathlib
 
 from early_experience.runtime import stage
+
+FIRST = 'first'  # the workdir of what a quickstart goes on from
 
 
 def folder(workdir, number: int) -> pathlib.Path:
@@ -15,6 +17,14 @@ def names(workdir) -> list[str]:
   """Of the rounds that have begun, in order."""
   there = (folder(workdir, number) for number in itertools.count(1))
   return [path.name for path in itertools.takewhile(pathlib.Path.is_dir, there)]
+
+
+def homes(workdir) -> list[str]:
+  """All workdirs in a workdir by their way, '' for itself."""
+  first = pathlib.Path(workdir, FIRST)
+  before = homes(first) if first.is_dir() else ()
+  within = [str(pathlib.Path(FIRST, home)) for home in before]
+  return ['', *within, *names(workdir)]
 
 
 def stage_of(kind: str, name: str) -> str:

@@ -145,7 +145,7 @@ function chart(spec) {
 }
 
 // Where a policy was trained; one of a round is called `round-2/joint`.
-const trainedAt = (policy) => policy.replace(/^(round-\d+\/)?/, '$1train/');
+const trainedAt = (policy) => policy.replace(/[^/]*$/, 'train/$&');
 
 function curvesSection() {
   const id = 'curves', title = 'Learning curves';

@@ -23,9 +23,9 @@ function facts(value) {
 const STATES = { done: null, unfinished: 'begun, not finished',
   absent: 'has not been run' };
 
-// A stage that makes experience, in a round or not; and one that trains.
-const MAKES = /^(round-\d+\/)?(collect|explore|summarise|reflect)$/;
-const TRAINS = /^(round-\d+\/)?train\//;
+// A stage that makes experience, in which workdir ever; and one that trains.
+const MAKES = /^((?:[^/]+\/)*)(collect|explore|summarise|reflect)$/;
+const TRAINS = /^((?:[^/]+\/)*)train\//;
 
 function countsSection() {
   return section('counts', 'Experience counts', null,
@@ -108,13 +108,14 @@ function page() {
   if (!block) throw new Error('its data block (#data) is missing');
   DATA = JSON.parse(block.textContent);
   for (const key of ['conclusions', 'results', 'paired', 'curves', 'ends',
-    'reinforcement', 'samples', 'rounds', 'tokens', 'trees', 'rollouts',
+    'reinforcement', 'samples', 'rounds', 'chain',
+    'tokens', 'trees', 'rollouts',
     'stages', 'policies', 'objectives']) {
     if (!(key in DATA)) throw new Error(`its data has no "${key}"`);
   }
   document.getElementById('top').append(...header());
   const sections = [conclusionSection(), resultsSection(), pairedSection(),
-    roundsSection(), samplesSection(), worldSection(), curvesSection(),
+    chainSection(), roundsSection(), samplesSection(), worldSection(), curvesSection(),
     reinforcementSection(), tokensSection(), countsSection(), treesSection(),
     rolloutsSection(), settingsSection()]
     .filter(Boolean);
