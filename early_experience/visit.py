@@ -55,19 +55,12 @@ def visit(config: ConfigDict, workdir: str, before: str) -> dict:
     workdir, 'collect', settings, absent=absent('visit', config)
   )
   if stage.finished(folder) is None:
-    _visit(config, before, explored, folder)
-    stage.finish(folder, _summary(config, folder))
+    advises = _visit(config, before, explored, folder)
+    stage.finish(folder, _summary(config, folder) | {'advises': advises})
   summary = stage.finished(folder)
-  played = f'{summary["episodes"]} episodes of the policy before'
-  asked = (
-    f'{played} ({summary["solved"]} solved): the expert, asked in all of'
-    f' {summary["asked"]} states, would have done the same in'
-    f' {summary["agreed"]}'
-  )
   print(
-    f'visit: {asked if summary["episodes"] else "no episode of the policy"};'
-    f' {summary["trajectories"]} trajectories -> {folder}'
-    f'{set_aside.told(folder, summary)}'
+    f'visit: {_sentence(summary)}; {summary["trajectories"]} trajectories ->'
+    f' {folder}{set_aside.told(folder, summary)}'
   )
   return summary
 
@@ -140,9 +133,12 @@ def follow(
 
 
 def _visit(config, before, explored, folder):
+  """Returns whether the expert can be asked."""
   most = config.evaluate.batch_tasks
   with contextlib.closing(apart.seats_anywhere(config, most)) as seats:
-    tasks = _tasks(seats, config, explored)
+    ask = functools.partial(apart.ask, seats, config.env.name)
+    advises = ask(operator.attrgetter('expert_advises'))
+    tasks = _tasks(ask, config, explored) if advises else []
     if tasks:
       _play(seats, config, before, tasks, folder)
   played = {r['task_id']: r for _, r in files.read_jsonl(folder, ROLLOUTS)}
@@ -166,13 +162,11 @@ def _visit(config, before, explored, folder):
     for _, record in found:
       if record is not None:
         writer.write(record)
+  return advises
 
 
-def _tasks(seats, config, explored):
-  """Those to visit; none where the expert cannot be asked on the way."""
-  ask = functools.partial(apart.ask, seats, config.env.name)
-  if not ask(operator.attrgetter('expert_advises')):
-    return []
+def _tasks(ask, config, explored):
+  """Those to visit: there is no trajectory of them yet."""
   known = files.written(explored, records.STEM)
   there = ask(operator.methodcaller('tasks', config.collect.split))
   left = [t for t in collect.ordered(there, config) if t.id not in known]
@@ -210,16 +204,33 @@ def _play(seats, config, before, tasks, folder):
     progress.close()
 
 
+def _sentence(summary):
+  if not summary['advises']:
+    return 'no episode of the policy: the expert of this environment only acts'
+  if not summary['episodes']:
+    return (
+      'no episode of the policy: no task is left that has no trajectory (see'
+      ' config.visit.episodes, config.collect.trajectories)'
+    )
+  return (
+    f'{summary["episodes"]} episodes of the policy before'
+    f' ({summary["solved"]} solved): the expert, asked in all of'
+    f' {summary["visited"]} states, would have done the same in'
+    f' {summary["agreed"]}'
+  )
+
+
 def _summary(config, folder):
-  """Counts what is on disk; `episodes` are those of the policy before."""
+  """Counts what is on disk; `asked` are the states of all rounds so far."""
   new = files.written(folder, ROLLOUTS)
-  states = asked = agreed = episodes = solved = trajectories = 0
+  states = asked = visited = agreed = episodes = solved = trajectories = 0
   for trajectory in records.read(folder):
     trajectories += 1
     states += len(trajectory.steps)
     asked += sum(step.advice is not None for step in trajectory.steps)
     if trajectory.task_id in new:
       episodes += 1
+      visited += len(trajectory.steps)
       solved += trajectory.success
       agreed += sum(s.advice == s.action for s in trajectory.steps)
   return {
@@ -229,7 +240,8 @@ def _summary(config, folder):
     'states': states,
     'episodes': episodes,
     'solved': solved,
-    'asked': asked,
+    'visited': visited,
     'agreed': agreed,
+    'asked': asked,
     'set_aside': set_aside.by_reason(folder),
   }

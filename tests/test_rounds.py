@@ -87,7 +87,7 @@ def test_the_expert_is_asked_where_the_policy_went_by_itself(finished):
   assert differ > 0
   summary = stage.finished(finished[0] / 'round-2' / 'collect')
   assert (summary['trajectories'], summary['episodes']) == (5, 2)
-  assert summary['asked'] - summary['agreed'] == differ
+  assert summary['visited'] - summary['agreed'] == differ
 
 
 def test_rows_hold_what_all_rounds_tried(finished):
@@ -147,7 +147,8 @@ def test_where_the_expert_cannot_be_asked_there_is_the_trunk_alone(
 ):
   before = finished[0] / 'round-1'
   visit.visit(config_of(advises=False), str(tmp_path), str(before))
-  assert 'visit: no episode of the policy; 3 traj' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert 'the expert of this environment only acts; 3 trajectories' in said
   first = records.read(before / 'explore')
   assert list(records.read(tmp_path / 'collect')) == list(first)
 
