@@ -1,5 +1,6 @@
 """Runs every stage in turn, several recipes side by side."""
 
+import os
 import pathlib
 import runpy
 import time
@@ -15,7 +16,7 @@ from early_experience.reflect import reflect
 from early_experience.report import report
 from early_experience.reporting import round_folders, text
 from early_experience.runtime import cli
-from early_experience.runtime.errors import UserError
+from early_experience.runtime.errors import UserError, in_file
 from early_experience.runtime.progress import clock
 from early_experience.summarise import summarise
 
@@ -45,6 +46,12 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
   for each in chosen.values():  # before any stage begins
     settled(each)
   if config.quickstart.first:
+    for key in ('hf', 'checkpoint'):
+      if config.init[key]:
+        raise UserError(
+          f'config.quickstart.first and config.init.{key} both say where'
+          ' parameters come from: leave one empty'
+        )
     start_at = _first(config.quickstart.first, workdir)
     for each in (config, *chosen.values()):
       each.init.checkpoint = start_at
@@ -82,7 +89,14 @@ def _first(place, workdir):
   path, _, recipe = place.partition(':')
   if not pathlib.Path(path).is_file():
     raise UserError(f'config.quickstart.first={place}: no such file')
-  config = runpy.run_path(path)['get_config'](*filter(None, [recipe]))
+  try:
+    config = runpy.run_path(path)['get_config'](*filter(None, [recipe]))
+  except UserError:
+    raise
+  except Exception as error:
+    if where := in_file(error, [os.path.abspath(path)]):
+      raise UserError(where) from None
+    raise
   config.quickstart.recipes = (config.name,)
   folder = pathlib.Path(workdir, round_folders.FIRST)
   quickstart(config, str(folder))

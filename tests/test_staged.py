@@ -3,7 +3,7 @@
 import pytest
 
 from early_experience import quickstart, recipes
-from early_experience.reporting import report_data
+from early_experience.reporting import report_data, round_folders
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from tests import test_evaluate
@@ -97,8 +97,26 @@ def test_what_cannot_be_is_said_before_anything_begins(tmp_path):
   for name in ('random', 'joint'):
     config.quickstart.rl = (name,)
     with pytest.raises(UserError, match=f"quickstart.rl has '{name}', which"):
-      quickstart.quickstart(config, str(tmp_path))
+      quickstart.quickstart(config, str(tmp_path / 'run'))
+
+  def fails(match):
+    with pytest.raises(UserError, match=match):
+      quickstart.quickstart(config, str(tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
   config.quickstart.rl, config.quickstart.first = (), 'nowhere.py:joint'
-  with pytest.raises(UserError, match='first=nowhere.py:joint: no such file'):
-    quickstart.quickstart(config, str(tmp_path))
-  assert not list(tmp_path.iterdir())
+  fails('first=nowhere.py:joint: no such file')
+  (tmp_path / 'broken.py').write_text('def get_config():\n  return 1 / 0\n')
+  config.quickstart.first = str(tmp_path / 'broken.py')
+  fails('broken.py line 2: ZeroDivisionError: division by zero')
+  config.init.checkpoint = str(tmp_path)
+  fails('first and config.init.checkpoint both say where')
+
+
+def test_what_came_first_may_have_had_something_before_it(tmp_path):
+  for home in ('first/first', 'round-1', 'round-3'):
+    (tmp_path / home).mkdir(parents=True)
+  found = round_folders.homes(tmp_path)
+  assert found == ['', 'first', 'first/first', 'round-1'], 'no round 2 yet'
+  place = round_folders.stage_of('train', 'first/first/joint')
+  assert place == 'first/first/train/joint'

@@ -32,7 +32,8 @@ def in_a_row(
     for name, own in names.items()
   }
   for name, one in found.items():
-    of = summaries.get(name) or {}
+    same = (of for of in summaries.values() if of.get('name') == name)
+    of = summaries.get(name) or next(same, {})
     one |= {'policy': name, 'splits': of.get('splits', {})}
 
   def behind(start, after):

@@ -85,7 +85,7 @@ function header() {
   const tasks = evaluated.length ? Object.entries(evaluated.at(-1).splits).map(
     ([split, of]) => `${whole(of.tasks)} ${words(split)}`).join(', ') : null;
   const items = [['Environment', DATA.environment],
-    ['Expert trajectories', trees && whole(trees.total)],
+    ['Trajectories', trees && whole(trees.total)],
     ['Held-out tasks', tasks],
     ['Policies', DATA.policies.join(', ')], ['Seed', String(DATA.seed)]];
   return [h('p', { class: 'over' }, 'Agent learning via early experience'),
