@@ -20,7 +20,7 @@ def config_of(**changes):
   config = test_evaluate.config_of(name='joint')
   config.env.name = 'tests.toy_env:Asked'
   config.cluster.workers = 1
-  config.collect.trajectories = 3
+  config.collect.trajectories, config.prepare.held_out = 3, 0.5
   config.prepare.rows = {
     'expert': {'datasets': ('imitation', 'world_model')},
     'joint': {'datasets': ('imitation', 'world_model'), 'k': 2},
@@ -119,11 +119,13 @@ def plain(value):
 
 
 def content(folder):
-  return {
-    str(path.relative_to(folder)): path.read_bytes()
-    for path in sorted(folder.rglob('*.jsonl'))
-    if 'metrics' not in path.name
-  }
+  """All records; episodes are written as they end."""
+  found = {}
+  for path in sorted(folder.rglob('*.jsonl')):
+    lines = path.read_bytes().splitlines()
+    lines = sorted(lines) if path.name.startswith('rollouts') else lines
+    found[str(path.relative_to(folder))] = lines
+  return {name: some for name, some in found.items() if 'metrics' not in name}
 
 
 def test_stopped_anywhere_the_same_command_goes_on(finished, tmp_path):
