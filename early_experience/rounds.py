@@ -96,8 +96,8 @@ def of_round(config: ConfigDict, workdir: str, number: int) -> ConfigDict:
       ' give another one a share'
     )
   used = {name for one in config.train.stages for name in one.rows}
-  rows = config.prepare.rows
-  config.prepare.rows = {name: rows[name] for name in used if name in rows}
+  rows = config.prepare.rows.items()
+  config.prepare.rows = {name: one for name, one in rows if name in used}
   for stage in ('explore', 'summarise', 'reflect'):  # nothing is asked twice
     asked = config[stage].openai
     asked.cache = asked.cache or str(pathlib.Path(workdir) / cache.FILE)
