@@ -6,6 +6,7 @@ import pathlib
 # In the order in which data flows.
 STAGES = (
   'quickstart',
+  'rounds',
   'collect',
   'explore',
   'summarise',

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import random
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -162,6 +163,14 @@ def _play(env, max_steps, task):
   return record, failure, env.answers()
 
 
+def ordered(tasks: Sequence[Task], config: ConfigDict) -> list[Task]:
+  """The tasks of the split, in the order in which they are tried."""
+  tasks = list(tasks)
+  if config.collect.shuffle:
+    random.Random(f'collect/{config.seed}').shuffle(tasks)
+  return tasks
+
+
 def _write(env, config, folder, run):
   wanted = config.collect.trajectories
   with (
@@ -172,7 +181,8 @@ def _write(env, config, folder, run):
     tried = files.written(folder, records.STEM)
     count = len(tried)
     tried |= files.written(folder, FAILURES) | set_aside.ids(folder)
-    left = [t for t in _tasks(env, config) if t.id not in tried]
+    tasks = ordered(env.tasks(config.collect.split), config)
+    left = [t for t in tasks if t.id not in tried]
     if count >= wanted:
       return
     progress = Progress('collect', wanted, 'trajectories', count)
@@ -196,14 +206,6 @@ def _write(env, config, folder, run):
             {'task_id': task.id, 'task_type': task.type, 'reason': failure}
           )
     progress.close()
-
-
-def _tasks(env, config):
-  """Those of the split, in the order in which they are tried."""
-  tasks = list(env.tasks(config.collect.split))
-  if config.collect.shuffle:
-    random.Random(f'collect/{config.seed}').shuffle(tasks)
-  return tasks
 
 
 def _summary(env, settings, folder):

@@ -201,19 +201,29 @@ def _units(env, named, k, trajectories, tasks, done):
       continue
     known, failed = zip(*(_contexts(env, t) for t in group), strict=True)
     contexts = list(itertools.chain(*known))
-    experts = [step.action for t in group for step in t.steps]
+    steps = [step for t in group for step in t.steps]
+    known = [step.tried | {step.expert_action: None} for step in steps]
     proposals = iter(
-      proposers.alternatives(contexts, experts, named, k, env.canonical)
+      proposers.alternatives(contexts, known, named, k, env.canonical)
     )
     for trajectory, failure in zip(group, failed, strict=True):
       own = list(itertools.islice(proposals, len(trajectory.steps)))
       faults = (one for one in (failure, *own) if isinstance(one, Failure))
-      own = next(faults, own)
+      own = next(faults, None) or [
+        _advised(step) + some
+        for step, some in zip(trajectory.steps, own, strict=True)
+      ]
       heard = None
       if 'openai' in named:
         heard = named['openai'][0].heard(trajectory.task_id)
       if trajectory.task_id not in done:
         yield tasks[trajectory.task_id], trajectory, own, heard
+
+
+def _advised(step):
+  """What the expert would do, where that was not tried yet."""
+  known = step.expert_action in step.tried
+  return [] if known else [(step.expert_action, records.EXPERT)]
 
 
 def _tasks(env, trajectories):

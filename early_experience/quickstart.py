@@ -1,5 +1,8 @@
 """Runs every stage in turn, several recipes side by side."""
 
+import os
+import pathlib
+import runpy
 import time
 
 from ml_collections import ConfigDict
@@ -7,30 +10,51 @@ from ml_collections import ConfigDict
 from early_experience import recipes
 from early_experience.collect import collect
 from early_experience.config import checked, settled
-from early_experience.evaluation import panel, policies
+from early_experience.evaluation import policies
 from early_experience.explore import explore
 from early_experience.reflect import reflect
 from early_experience.report import report
+from early_experience.reporting import round_folders, text
 from early_experience.runtime import cli
+from early_experience.runtime.errors import UserError, in_file
 from early_experience.runtime.progress import clock
 from early_experience.summarise import summarise
 
 
 @checked
 def quickstart(config: ConfigDict, workdir: str) -> dict:
-  """Runs the loop; continues where it was stopped. Ends with the table."""
+  """Runs the loop; continues where it was stopped. Ends with the table.
+
+  Before it another loop, where `config.quickstart.first` names one; and `rl`
+  after the recipes of `config.quickstart.rl`.
+
+  Raises:
+    UserError: a setting is wrong, or a stage refuses.
+  """
   # Here, for the workers of collect and explore import this module again, and
   # do without jax.
   from early_experience.evaluate import evaluate
   from early_experience.prepare import prepare
+  from early_experience.rl import rl
   from early_experience.train import train
 
   start = time.monotonic()
   chosen = {
     name: recipes.select(config, name) for name in config.quickstart.recipes
   }
+  _check_rl(config.quickstart.rl, chosen)
   for each in chosen.values():  # before any stage begins
     settled(each)
+  if config.quickstart.first:
+    for key in ('hf', 'checkpoint'):
+      if config.init[key]:
+        raise UserError(
+          f'config.quickstart.first and config.init.{key} both say where'
+          ' parameters come from: leave one empty'
+        )
+    start_at = _first(config.quickstart.first, workdir)
+    for each in (config, *chosen.values()):
+      each.init.checkpoint = start_at
   summaries = (summarise,) if config.summarise.enabled else ()
   for stage in (collect, explore, *summaries, reflect, prepare):
     stage(config, workdir)
@@ -39,39 +63,44 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
     if own.evaluate.policy not in policies.NOT_OURS:
       train(own, workdir)
     results[recipe] = evaluate(own, workdir)
+    if recipe in config.quickstart.rl:
+      rl(own, workdir)
+      own.evaluate.policy = 'rl'
+      results[f'{recipe}_rl'] = evaluate(own, workdir)
   report(config, workdir)
-  print(table(results))
+  print(text.table(results))
   print(f'page: {workdir}/report/index.html')
   print(f'took {clock(time.monotonic() - start)}')
   return results
 
 
-def table(results: dict[str, dict]) -> str:
-  """Success rates with 95% intervals as aligned text, a policy a line.
+def _check_rl(names, chosen):
+  for name in names:
+    own = chosen.get(name)
+    if own is None or own.evaluate.policy in policies.NOT_OURS:
+      raise UserError(
+        f'config.quickstart.rl has {name!r}, which is none of'
+        ' config.quickstart.recipes that has parameters'
+      )
 
-  What was set aside stands beside the rates; below them, whether any was, and
-  where policies were asked other tasks.
-  """
-  splits = list(next(iter(results.values()))['splits'])
-  lines, asked, aside = [['policy', *splits]], {s: set() for s in splits}, 0
-  for name, summary in results.items():
-    of = summary['splits']
-    lines.append([name, *(panel.told(of[s]['success']) for s in splits)])
-    for split in splits:
-      asked[split].add(of[split]['panel'])
-      aside += of[split]['success']['set_aside']
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  text = [
-    '  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-    for line in lines
-  ]
-  text.append(f'set aside, and counted as not solved: {aside or "none"}')
-  text += [
-    f'{split}: not all were asked the same tasks, so their rates do not compare'
-    for split in splits
-    if len(asked[split]) > 1
-  ]
-  return '\n'.join(text)
+
+def _first(place, workdir):
+  """Runs another config's loop in WORKDIR/first; the folder of its policy."""
+  path, _, recipe = place.partition(':')
+  if not pathlib.Path(path).is_file():
+    raise UserError(f'config.quickstart.first={place}: no such file')
+  try:
+    config = runpy.run_path(path)['get_config'](*filter(None, [recipe]))
+  except UserError:
+    raise
+  except Exception as error:
+    if where := in_file(error, [os.path.abspath(path)]):
+      raise UserError(where) from None
+    raise
+  config.quickstart.recipes = (config.name,)
+  folder = pathlib.Path(workdir, round_folders.FIRST)
+  quickstart(config, str(folder))
+  return str(folder / 'train' / config.name)
 
 
 if __name__ == '__main__':

@@ -24,6 +24,8 @@ SCRIPTS = (
   'curves.js',
   'reinforcement.js',
   'samples.js',
+  'rounds.js',
+  'chain.js',
   'explorer.js',
   'page.js',
 )

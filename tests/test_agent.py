@@ -5,6 +5,7 @@ import functools
 import jax
 import pytest
 
+from early_experience.evaluation import agent as agents
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.evaluation.rollouts import Request
@@ -238,3 +239,16 @@ def test_a_history_that_a_template_refuses_holds_nobody_up(monkeypatch):
     [('Fly.', [TEXTS[1]], []), (TEXTS[0], [TEXTS[1]], [])], 2, 1.0, seed=0
   )
   assert none == [] and len(some) == 2
+
+
+def test_a_row_goes_on_with_the_episode_that_it_has_read():
+  """Of two samples each; the longer episode comes first."""
+  seen = ['a', 'b', 'c']
+  short = [('go', ['x'], [])]
+  long = [('go', seen[: i + 1], ['on'] * i) for i in range(3)]
+  batches = agents._in_rows(short + long, k=2, rows=3)
+  assert list(batches) == [
+    ((1, 0), (1, 1), (0, 0)),
+    ((2, 0), (2, 1), (0, 1)),
+    ((3, 0), (3, 1), None),
+  ]

@@ -1,6 +1,7 @@
 """The expert searches: it knows what an agent knows, and gets there."""
 
 import collections
+from random import Random
 
 import pytest
 
@@ -199,3 +200,28 @@ def _takes(env):
 
 def _wanted(task):
   return task.id.split('-')[1].lower()
+
+
+def test_asked_on_its_own_way_it_says_what_it_did():
+  env = AlfWorld(source='generated', train_games=30)
+  for task in env.tasks('train'):
+    first, past = env.reset(task), []
+    for action, turn in play(env.clone(), first):
+      assert env.advise(first, past) == action, (task.id, len(past))
+      past.append((action, turn))
+
+
+def test_asked_wherever_others_went_it_leads_to_the_end():
+  """It remembers what their actions have shown, done and put in the hand."""
+  env, rng, wins = AlfWorld(source='generated', train_games=60), Random(0), 0
+  tasks = env.tasks('train')
+  for task in tasks:
+    first = turn = env.reset(task)
+    past = []
+    while not turn.done and len(past) < 50:
+      wild = len(past) < 20 and rng.random() < 0.6
+      action = rng.choice(env.admissible()) if wild else env.advise(first, past)
+      turn = env.step(action)
+      past.append((action, turn))
+    wins += turn.success
+  assert wins >= 0.95 * len(tasks)

@@ -45,7 +45,7 @@ def choose(k, **named):
     't', 0, 'do', ('here',), (), ('look', 'go', 'wait', 'sit')
   )
   (chosen,) = proposers.alternatives(
-    [context], ['go'], named, k, lambda action: ' '.join(action.split())
+    [context], [{'go'}], named, k, lambda action: ' '.join(action.split())
   )
   return chosen
 
@@ -200,8 +200,8 @@ def test_a_policy_is_asked_for_what_it_would_see_when_it_acts(tmp_path):
   agent = Agent()
   named = {'policy': (proposers.Policy(agent, 0.7, seed=0), 1.0)}
   contexts = proposers.contexts_of(trajectory)
-  experts = [step.action for step in trajectory.steps]
-  chosen = proposers.alternatives(contexts, experts, named, 2, str.strip)
+  known = [{step.action} for step in trajectory.steps]
+  chosen = proposers.alternatives(contexts, known, named, 2, str.strip)
   assert chosen == [[('say 0', 'policy'), ('say 1', 'policy')]] * 3
   histories, k, temperature = agent.asked
   assert (k, temperature) == (2, 0.7)

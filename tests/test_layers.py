@@ -22,8 +22,8 @@ LAYERS = (
   ('reinforcement',),
   ('collect', 'summarise', 'prepare', 'reflect', 'train', 'reporting'),
   ('explore', 'evaluate', 'report', 'chats', 'convert', 'memory'),
-  ('rl',),
-  ('quickstart', 'sweeps', '__main__'),
+  ('rl', 'visit'),
+  ('quickstart', 'rounds', 'sweeps', '__main__'),
   ('aot', 'benchmark', 'analysis', 'study'),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from early_experience import evaluate, quickstart
+from early_experience import evaluate
 from early_experience.envs.interface import Task, Turn
 from early_experience.evaluation import panel
+from early_experience.reporting.text import table
 from early_experience.runtime.errors import UserError
 from tests.test_evaluate import config_of
 from tests.toy_env import ToyEnv
@@ -96,7 +97,7 @@ def test_what_was_set_aside_counts_as_not_solved(tmp_path):
   # Both were asked the same.
   asked = [one['splits']['test']['panel'] for one in (whole, summary)]
   assert asked[0] == asked[1]
-  text = quickstart.table({'whole': whole, 'broken': summary})
+  text = table({'whole': whole, 'broken': summary})
   assert '/12 = ' in text.splitlines()[2]
   assert text.splitlines()[2].endswith('], 6 set aside')
   assert text.endswith('\nset aside, and counted as not solved: 6')

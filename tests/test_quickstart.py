@@ -10,6 +10,7 @@ from early_experience import quickstart, recipes
 from early_experience.evaluate import evaluate
 from early_experience.experience import records
 from early_experience.report import report
+from early_experience.reporting.text import table
 from early_experience.runtime import files
 from early_experience.train import train
 
@@ -37,7 +38,7 @@ def test_every_recipe_is_evaluated_on_the_same_tasks(finished):
 
 
 def test_the_table_has_a_line_for_each_policy(finished):
-  *lines, last = quickstart.table(finished[1]).splitlines()
+  *lines, last = table(finished[1]).splitlines()
   assert last == 'set aside, and counted as not solved: none'
   assert lines[0].split() == ['policy', 'seen', 'unseen']
   assert re.fullmatch(

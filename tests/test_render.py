@@ -120,3 +120,28 @@ def test_history_of_evaluation_is_the_training_prompt():
   assert [(t.role, t.text) for t in script] == [
     (t.role, t.text) for t in training
   ]
+
+
+def visited(advice):
+  """An episode of a policy that went to c by itself."""
+  first, second = trajectory().steps
+  steps = (
+    dataclasses.replace(first, advice='go a', rationales=()),
+    dataclasses.replace(second, advice=advice),
+  )
+  return dataclasses.replace(trajectory(), steps=steps)
+
+
+def test_where_a_policy_acted_what_the_expert_would_do_is_imitated():
+  """Apart, for the episode went on otherwise; and where they agree, in it."""
+  episode, told = render.imitation(visited('go b'))
+  assert [(t.text, t.scores) for t in episode if t.role == 'action'] == [
+    ('go a', 'imitation'),
+    ('go c', None),
+  ]
+  assert told[:-1] == (*START, Turn('action', 'go a'), told[3])
+  assert told[3:] == (
+    Turn('observation', 'at a'),
+    Turn('action', 'go b', 'imitation'),
+  )
+  assert render.imitation(visited('go c')) == render.imitation(trajectory())

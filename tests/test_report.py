@@ -12,10 +12,9 @@ from early_experience.reporting import report_data
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from tests import tiny_workdir
+from tests.chromium import browser, find
 
 CONFIG = ConfigDict({'seed': 0})
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
-DRIVER = shutil.which('chromedriver')
 PARTS, RATES = ('rate', 'low', 'high'), (0.125, 0.375, 0.625)
 
 
@@ -145,6 +144,39 @@ def test_what_reinforcement_came_to_is_on_the_page(chrome, page, tmp_path):
   assert chrome.get_log('browser') == []
 
 
+def test_rounds_and_stages_in_a_row_are_on_the_page(chrome, page, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(page.parent.parent, workdir)
+  for home in ('first', 'round-1', 'round-2'):
+    for name in ('collect', 'train/joint', 'evaluate/joint'):
+      shutil.copytree(workdir / name, workdir / home / name)
+  begun = workdir / 'train' / 'joint' / stage.SETTINGS
+  init = {'checkpoint': str(workdir / 'first' / 'train' / 'joint')}
+  files.write_json(begun, files.read_json(begun) | {'init': init})
+  far = workdir / 'first' / 'evaluate' / 'joint' / stage.SUMMARY
+  files.write_json(far, files.read_json(far) | {'source': 'elsewhere'})
+  report(CONFIG, str(workdir))
+  made = workdir / 'report' / 'index.html'
+  assert not any(
+    pair['same']
+    for pair in embedded(made)['paired']
+    if 'first/joint' in (pair['a'], pair['b'])
+  ), 'tasks of other environments may have the same names'
+  chrome.get(made.as_uri())
+  assert len(find(chrome, '#rounds .charts polyline')) == 2, 'one a split'
+  rows = find(chrome, '#rounds tbody tr:not(.group)')
+  assert [row.text.split()[0] for row in rows[:2]] == [
+    'round-1/joint',
+    'round-2/joint',
+  ]
+  assert len(find(chrome, '[data-chain=joint] polyline')) == 2
+  said = find(chrome, '#chain table')[0].text
+  assert '→ first/joint' in said
+  assert chrome.get_log('browser') == []
+  chrome.get(page.as_uri())
+  assert not find(chrome, '#rounds, #chain'), 'where there are none'
+
+
 def test_bad_input_is_named(tmp_path):
   with pytest.raises(UserError, match='nowhere does not exist'):
     report(CONFIG, str(tmp_path / 'nowhere'))
@@ -162,40 +194,11 @@ def test_bad_input_is_named(tmp_path):
     report(CONFIG, str(workdir))
 
 
-def browser(profile):
-  if not CHROMIUM or not DRIVER:
-    pytest.skip('no chromium: apt-get install chromium chromium-driver')
-  webdriver = pytest.importorskip('selenium.webdriver')
-  options = webdriver.ChromeOptions()
-  options.binary_location = CHROMIUM
-  for flag in (
-    'headless=new',
-    'no-sandbox',
-    'disable-gpu',
-    'disable-dev-shm-usage',
-    'disable-background-networking',
-    'disable-component-update',
-    'disable-sync',
-    'no-first-run',
-    'window-size=1200,900',
-    f'user-data-dir={profile}',
-  ):
-    options.add_argument(f'--{flag}')
-  options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-  return webdriver.Chrome(
-    options=options, service=webdriver.ChromeService(DRIVER)
-  )
-
-
 @pytest.fixture(scope='module')
 def chrome(tmp_path_factory):
   driver = browser(tmp_path_factory.mktemp('profile'))
   yield driver
   driver.quit()
-
-
-def find(chrome, css):
-  return chrome.find_elements('css selector', css)
 
 
 def test_chromium_shows_the_numbers(chrome, page):

@@ -162,3 +162,20 @@ def test_what_cannot_be_done_is_an_answer_and_changes_nothing(env, action):
   turn = env.step(action)
   assert not turn.valid and not turn.done and turn.observation
   assert env.fingerprint() == before
+
+
+def test_the_expert_plans_on_from_whatever_is_held(env):
+  rng, made = random.Random(0), 0
+  tasks = env.tasks('train')[:20]
+  for task in tasks:
+    opening = turn = env.reset(task)
+    past = []
+    while not turn.done and len(past) < 30:
+      wild = len(past) < 8 and rng.random() < 0.5
+      advice = env.advise(opening, past)
+      action = rng.choice(env.admissible()) if wild else advice
+      turn = env.step(action)
+      assert turn.valid
+      past.append((action, turn))
+    made += turn.success
+  assert made == len(tasks)

@@ -70,3 +70,18 @@ class Told(ToyEnv):
     turn = super().reset(task)
     self.instruction = f'Take the coin from box {self._coin}.'
     return turn
+
+
+class Asked(Told):
+  """Its expert says what to do in any state, whoever led there."""
+
+  def __init__(self, advises=True, tasks=16):
+    super().__init__(tasks=tasks)
+    self.expert_advises = advises
+
+  def advise(self, opening, past):
+    if self._coin not in self._boxes:
+      return None
+    if self._coin in self._open:
+      return f'take coin from box {self._coin}'
+    return f'open box {self._coin}'

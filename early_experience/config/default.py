@@ -264,7 +264,22 @@ def define() -> ConfigDict:
   config.benchmark.peer_updates = number(0, '[0, inf)')
   config.benchmark.peer_threads = number(0, '[0, inf)')
 
+  # Of `python -m early_experience.rounds`: each policy proposes in the next
+  # one, beside others by its share in config.explore.proposers; where that is
+  # 0, half of all alternatives. config.explore.k, and k of rows, are a round's.
+  config.rounds = number(3, '[1, inf)')
+  config.visit = ConfigDict()
+  # Of each policy, played for the next round as config.evaluate says, in
+  # training tasks that have no trajectory yet: the expert is asked in every
+  # state. Where the environment's expert cannot be, there are none.
+  config.visit.episodes = number(100, '[0, inf)')
+
   config.quickstart = ConfigDict()
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
+  # Of them, those that go on by rl; each is evaluated before and after.
+  config.quickstart.rl = ()
+  # What comes first: PATH[:RECIPE] of another config, whose loop is run in
+  # WORKDIR/first. All that is trained here goes on from its policy.
+  config.quickstart.first = ''
 
   return config

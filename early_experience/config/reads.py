@@ -31,6 +31,11 @@ DECODING = (
   'max_thought_tokens', 'world_model_states', 'look_ahead',
   'max_outcome_tokens',
 )  # fmt: skip
+# Of it, how a policy of ours acts where it is learnt from.
+ACTS = (
+  'max_steps', 'constrained', 'temperature', 'think', 'max_action_tokens',
+  'max_thought_tokens',
+)  # fmt: skip
 # Of an endpoint, where and how hard we knock, and what it costs.
 FREE_ENDPOINT = (
   'base_url', 'token_limit', 'cache', 'concurrency', 'retries',
@@ -121,21 +126,24 @@ def _train(config):
   }
 
 
+def _visit(config):
+  return {
+    'seed': config.seed,
+    'model': _without(FREE_MODEL, config.model),
+    'acts': {key: config.evaluate[key] for key in ACTS},
+    'visit': config.visit.to_dict(),
+    'split': config.collect.split,
+    'shuffle': config.collect.shuffle,
+  }
+
+
 def _rl(config):
-  acts = (
-    'max_steps',
-    'constrained',
-    'temperature',
-    'think',
-    'max_action_tokens',
-    'max_thought_tokens',
-  )
   found = {
     'seed': config.seed,
     'env': config.env.to_dict(),
     'init': config.init.to_dict(),
     'model': _without(FREE_MODEL, config.model),
-    'acts': {key: config.evaluate[key] for key in acts},
+    'acts': {key: config.evaluate[key] for key in ACTS},
     'layout': config.prepare.layout,
     'optimizer_dtype': config.train.optimizer_dtype,
     'rl': _without(FREE_RL, config.rl),
@@ -179,6 +187,7 @@ def _without(keys, settings):
 
 _READS: dict[str, Callable[[ConfigDict], dict]] = {
   'collect': _collect,
+  'visit': _visit,
   'explore': _explore,
   'summarise': _summarise,
   'reflect': _reflect,

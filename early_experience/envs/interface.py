@@ -66,6 +66,8 @@ class Environment(abc.ABC):
     expert_probes: the expert tries what may be rejected, and goes on from the
       answer. Elsewhere a rejected action says that the expert and the
       environment have parted, and its episode is no data.
+    expert_advises: `advise` knows what the expert would do in states that it
+      did not lead to.
     paths: those of the constructor's arguments that are files or folders.
     instruction: of the running task; set by `reset`.
   """
@@ -79,6 +81,7 @@ class Environment(abc.ABC):
   branching: str = 'replay'
   expert_name: str = 'scripted'
   expert_probes: bool = False
+  expert_advises: bool = False
   paths: tuple[str, ...] = ()
   instruction: str = ''
 
@@ -150,6 +153,23 @@ class Environment(abc.ABC):
       was taken with. Execute each one and `send` it the answer. It ends where
       the expert gives up.
     """
+    return None
+
+  def advise(
+    self, opening: Turn, past: Sequence[tuple[str, Turn]]
+  ) -> str | None:
+    """What the expert would do now, in a task that somebody else plays.
+
+    Where `expert_advises`: `rounds` asks it in states that a policy reached.
+
+    Args:
+      opening: what `reset` returned.
+      past: each action since, and what it was answered.
+
+    Returns:
+      An action; None where the expert gives up.
+    """
+    del opening, past
     return None
 
   def without(self, instruction: str, action: str) -> str:

@@ -1,6 +1,7 @@
 """A model that acts: a decision is a pure function of the turns shown."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -174,23 +175,22 @@ class Agent:
       temperature: of the samples.
       seed: with the place in `histories`, all that chance depends on.
     """
-    asked = [(i, j) for i in range(len(histories)) for j in range(k)]
-    proposals = [[] for _ in histories]
+    proposals = [[None] * k for _ in histories]
     with jax.set_mesh(self.mesh):
-      for start in range(0, len(asked), self._contexts.rows):
-        some = asked[start : start + self._contexts.rows]
-        scripts = [render.history(*histories[i]) for i, _ in some]
-        keys = [f'{seed}/{i}/{j}' for i, j in some]
+      for some in _in_rows(histories, k, self._contexts.rows):
+        scripts = [one and render.history(*histories[one[0]]) for one in some]
+        keys = [f'{seed}/{one[0]}/{one[1]}' if one else '' for one in some]
         prompts, _ = self._prompts(scripts, 'action')
         logits_BV, ready = self._contexts.read(prompts, patience=1.0)
         texts = self._contexts.write(
           logits_BV, ready, keys, self._decoding.max_action_tokens, temperature
         )
-        for slot, (i, _) in enumerate(some):
-          if ready[slot] and not self._contexts.overflows(slot):
+        for slot in np.flatnonzero(ready):
+          if not self._contexts.overflows(slot):
+            i, j = some[slot]
             text = self.tokenizer.decode_answer(texts[slot], 'action')
-            proposals[i].append(text)
-    return proposals
+            proposals[i][j] = text
+    return [[t for t in own if t is not None] for own in proposals]
 
   def foretell(
     self, scripts: Sequence[render.Script | None], max_tokens: int
@@ -295,3 +295,23 @@ class Agent:
       found[row] if failed[row] else choices[row].get((*texts[row], stop))
       for row in rows
     ], choices
+
+
+def _in_rows(histories, k, rows):
+  """Batches of (history, sample), one or None for each row.
+
+  A row goes on with an episode that it has read, so that it reads little.
+  """
+  episodes = []
+  for i, (_, observations, _) in enumerate(histories):
+    if not i or observations[:-1] != histories[i - 1][1]:
+      episodes.append([])
+    episodes[-1].append(i)
+  episodes.sort(key=len, reverse=True)  # so that few rows are left over
+  waiting = iter([(e, sample) for e in episodes for sample in range(k)])
+
+  def row():
+    for episode, sample in waiting:
+      yield from ((i, sample) for i in episode)
+
+  return itertools.zip_longest(*(row() for _ in range(rows)))

@@ -116,7 +116,7 @@ def _states(trajectory, variant):
         f'Now: {now.strip()}',
       ]
     )
-    act = variant.wrap('action', step.action)
+    act = variant.wrap('action', step.expert_action)
     thought = variant.wrap('thought', step.thought or '')
     yield 'imitation', _instruction(state, '', thought + act)
     for action, observation in _transitions(step, outcome, variant.k):

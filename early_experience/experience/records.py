@@ -21,18 +21,19 @@ STEM = 'trajectories'
 MODELS = ('policy', 'openai')
 LISTED = ('recalled', 'uniform', 'exhaustive')
 PROPOSERS = (*MODELS, *LISTED)
+EXPERT = 'expert'  # proposes what it would do, where somebody else acts
 
 
 @dataclasses.dataclass(frozen=True)
 class Alternative:
-  """An action other than the expert's, executed in the expert's state.
+  """An action other than the one taken, executed in the same state.
 
   Attributes:
     action: canonical text of the action.
     observation: what the environment answered.
     done: whether the episode ended with it.
     valid: False where the environment rejected the action.
-    proposer: one of `PROPOSERS`, or several of them joined by `+`.
+    proposer: one of `PROPOSERS`, or several of them joined by `+`; or `EXPERT`.
     summary: of the answer, where `summarise` wrote one: what the world model
       learns to predict in its place.
     rejoins: whether what the expert did from here on, done after this one,
@@ -75,17 +76,18 @@ class Rationale:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """One expert decision.
+  """One decision: the expert's, or a policy's for which the expert was asked.
 
   Attributes:
     observation: what the agent saw before acting.
-    action: what the expert did.
+    action: what was done.
     thought: the expert's own thought, where it left one.
     admissible: all actions that the environment would accept, where it lists
       them.
     alternatives: empty until `explore`.
     rationales: empty until `reflect`.
     summary: of what the action led to, as an alternative has it.
+    advice: what the expert would do, where a policy acted. None: it acted.
   """
 
   observation: str
@@ -95,11 +97,22 @@ class Step:
   alternatives: tuple[Alternative, ...] = ()
   rationales: tuple[Rationale, ...] = ()
   summary: str | None = None
+  advice: str | None = None
+
+  @property
+  def expert_action(self) -> str:
+    """What is right here: to imitate."""
+    return self.action if self.advice is None else self.advice
+
+  @property
+  def tried(self) -> dict[str, None]:
+    """The actions whose outcomes are known."""
+    return dict.fromkeys([self.action, *(a.action for a in self.alternatives)])
 
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-  """One expert episode and its branches.
+  """One episode and its branches: an expert's, or a policy's of its own.
 
   Attributes:
     environment: name of the environment.
@@ -112,7 +125,7 @@ class Trajectory:
     final_observation: outcome of the last action.
     success: by the environment's own measure.
     score: likewise, in [0, 1].
-    expert: who acted.
+    expert: who acted, or was asked.
     schema: version of this format.
   """
 
@@ -128,6 +141,11 @@ class Trajectory:
   score: float
   expert: str
   schema: int = SCHEMA
+
+  @property
+  def by_expert(self) -> bool:
+    """Whether the expert itself acted."""
+    return all(step.advice is None for step in self.steps)
 
   def outcome(self, index: int) -> str:
     """What the expert's action at step `index` led to."""

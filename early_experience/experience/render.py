@@ -85,18 +85,22 @@ def imitation(trajectory: Trajectory) -> list[Script]:
   """The expert's actions (equation 1): an episode is one script.
 
   Where the expert left a thought, that decision is a script of its own:
-  thought, then action. Thoughts do not enter the history.
+  thought, then action. Thoughts do not enter the history. So is what it would
+  have done where a policy did something else.
   """
-  episode, past, thoughts = _opening(trajectory), _opening(trajectory), []
+  episode, past, apart = _opening(trajectory), _opening(trajectory), []
   for i, step in enumerate(trajectory.steps):
     outcome = Turn('observation', trajectory.outcome(i))
-    if step.thought is None:
-      episode += Turn('action', step.action, 'imitation'), outcome
+    right = (Turn('action', step.expert_action, 'imitation'),)
+    if step.thought is not None:
+      right = _think(step.thought, step.expert_action, 'imitation')
+    if step.thought is None and step.expert_action == step.action:
+      episode += *right, outcome
     else:
       episode += Turn('action', step.action), outcome
-      thoughts.append(past + _think(step.thought, step.action, 'imitation'))
+      apart.append(past + right)
     past += Turn('action', step.action), outcome
-  return [episode, *thoughts]
+  return [episode, *apart]
 
 
 def world_model(

@@ -113,13 +113,13 @@ def branch(
   Args:
     env: in any state.
     task: the trajectory's.
-    trajectory: what the expert did.
+    trajectory: what the expert did, or a policy.
     proposals: of each step.
     rejoin: also finds out whether the expert's actions from that state on,
       behind an alternative, still end as they ended.
 
   Returns:
-    The trajectory with these alternatives in place of any it had.
+    The trajectory with these alternatives behind those it had.
 
   Raises:
     Misbehaves: a state differs from the recorded one; the message names the
@@ -145,6 +145,7 @@ def branch(
       )
       for (action, proposer), one in zip(proposals[index], tried, strict=True)
     )
+    found = step.alternatives + found
     steps.append(dataclasses.replace(step, alternatives=found))
     _prove_admissible(env, trajectory, index + 1)
   return dataclasses.replace(trajectory, steps=tuple(steps))
@@ -192,6 +193,11 @@ def _try(env, action, here, rest):
 
 
 def _rest(trajectory, index):
+  """None where a policy went another way than the expert would, or failed."""
+  step = trajectory.steps[index]
+  failed = not (trajectory.by_expert or trajectory.success)
+  if failed or step.action != step.expert_action:
+    return None
   actions = tuple(step.action for step in trajectory.steps[index:])
   return Rest(actions, trajectory.success, trajectory.score)
 

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import functools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from early_experience.experience.records import PROPOSERS, Trajectory
@@ -45,7 +45,7 @@ def contexts_of(
   """What an agent knows in each state of a trajectory.
 
   Args:
-    trajectory: an expert's.
+    trajectory: with the expert's action in each state.
     without: `Environment.without`, which restates the instruction.
   """
   observations = tuple(step.observation for step in trajectory.steps)
@@ -54,7 +54,7 @@ def contexts_of(
     Context(
       trajectory.task_id,
       index,
-      without(trajectory.instruction, step.action),
+      without(trajectory.instruction, step.expert_action),
       observations[: index + 1],
       actions[:index],
       step.admissible,
@@ -168,7 +168,7 @@ def limits(shares: dict[str, float], k: int) -> dict[str, float]:
 
 def alternatives(
   contexts: Sequence[Context],
-  experts: Sequence[str],
+  known: Sequence[Collection[str]],
   proposers: dict[str, tuple[Proposer, float]],
   k: int,
   canonical: Callable[[str], str],
@@ -181,7 +181,8 @@ def alternatives(
 
   Args:
     contexts: the states.
-    experts: the expert's canonical action in each, never among the results.
+    known: canonical actions in each that are never among the results: the
+      expert's, and what was tried already.
     proposers: name -> (proposer, share of k).
     k: alternatives a state.
     canonical: makes equal actions equal text.
@@ -196,7 +197,7 @@ def alternatives(
     if not limit:
       continue
     proposals = proposers[name][0].propose(contexts, limit)
-    for place, state in enumerate(zip(proposals, experts, strict=True)):
+    for place, state in enumerate(zip(proposals, known, strict=True)):
       fill = functools.partial(_fill, chosen[place], limit, name, *state)
       failed[place] = failed[place] or units.attempt(fill, canonical)
   return [
@@ -233,12 +234,12 @@ def check_admissible(
     )
 
 
-def _fill(taken, limit, name, actions, expert, canonical):
+def _fill(taken, limit, name, actions, known, canonical):
   """Takes actions up to the limit; they bear the name of who proposed them."""
   for action in map(canonical, actions):
     if len(taken) >= limit:
       break
-    if action and action != expert:
+    if action and action not in known:
       taken.setdefault(action, {})[name] = None
 
 

@@ -101,7 +101,7 @@ def find(workdir, settings: ConfigDict, summarised: bool) -> Source:
 
 
 class Trajectories(Source):
-  """Expert episodes with their branches and rationales, a group each."""
+  """Episodes with their branches and rationales, a group each."""
 
   unit, pack = 'trajectories', 512
 
@@ -112,8 +112,11 @@ class Trajectories(Source):
 
   def split(self, share: float, seed: int) -> list[str]:
     every = list(records.read(self.folder))
-    order = np.random.default_rng(seed).permutation(len(every))
-    held_out = set(order[: round(share * len(every))].tolist())
+    # Of experts alone, so that they are the same in all rounds.
+    experts = [i for i, t in enumerate(every) if t.by_expert]
+    order = np.random.default_rng(seed).permutation(len(experts))
+    count = round(share * len(experts))
+    held_out = {experts[place] for place in order[:count].tolist()}
     self._training = [t for i, t in enumerate(every) if i not in held_out]
     self._check_recovery()
     self._held_out = len(held_out)
@@ -148,6 +151,8 @@ class Trajectories(Source):
       for step in trajectory.steps:
         yield step.observation
         yield step.action
+        if step.advice is not None:
+          yield step.advice
         if step.thought is not None:
           yield step.thought
         for other in step.alternatives:

@@ -91,7 +91,8 @@ def decisions_of(
   """The decisions of a trajectory that a writer is asked about.
 
   States without alternatives have nothing to compare and are left out,
-  unless k is 0, which asks for rationales without comparison.
+  unless k is 0, which asks for rationales without comparison. So is what a
+  policy played: what the expert would have done afterwards is not known.
 
   Args:
     trajectory: explored.
@@ -105,7 +106,8 @@ def decisions_of(
     max_steps: a longer trajectory is left out (B.2); 0 = none is.
   """
   found = []
-  if max_steps and len(trajectory.steps) > max_steps:
+  too_long = max_steps and len(trajectory.steps) > max_steps
+  if too_long or not trajectory.by_expert:
     return found
   observations = tuple(step.observation for step in trajectory.steps)
   actions = tuple(step.action for step in trajectory.steps)

@@ -239,8 +239,8 @@ class Server:
     step = {'observation': observation, 'action': ''}
     record = {'instruction': instruction, 'final_observation': ''}
     group = [
-      (record | {'steps': [step | {'said': [one]}]}, np.ones(1))
-      for one in distributed.gathered(said)[0]
+      (record | {'member': i, 'steps': [step | {'said': [one]}]}, np.ones(1))
+      for i, one in enumerate(distributed.gathered(said)[0])
       if one['ids']
     ]
     made = rows.make([group], self._tokenizer, self._row_tokens)

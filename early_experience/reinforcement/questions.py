@@ -149,9 +149,10 @@ def choices(trajectory: Trajectory, count: int) -> Iterator[tuple]:
     stands among, in the order of the alphabet: the place says nothing.
   """
   for i, step in enumerate(trajectory.steps):
-    others = [other.action for other in step.alternatives]
+    right = step.expert_action
+    others = [action for action in step.tried if action != right]
     for j in range(0, len(others), count):
-      options = tuple(sorted({step.action, *others[j : j + count]}))
+      options = tuple(sorted({right, *others[j : j + count]}))
       if len(options) > 1:
         script = render.choice(render.before(trajectory, i), options)
-        yield f'{i}/{j}', script, step.action, options
+        yield f'{i}/{j}', script, right, options

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Iterator
 
 from early_experience.language.cache import FILE, Cache
-from early_experience.reporting import results
+from early_experience.reporting import results, round_folders
 from early_experience.runtime import files, stage
 from early_experience.work import set_aside
 
@@ -55,7 +55,14 @@ def answers(workdir) -> list[tuple[str, str, int, int, int]]:
 
 def _stages(workdir):
   names = results.policies(workdir, 'evaluate')
-  return [*STAGES, *(f'evaluate/{name}' for name in names)]
+  return [
+    *(
+      str(pathlib.Path(home, name))
+      for home in round_folders.homes(workdir)
+      for name in STAGES
+    ),
+    *(round_folders.stage_of('evaluate', name) for name in names),
+  ]
 
 
 def _flat(value, prefix=''):

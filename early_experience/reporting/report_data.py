@@ -13,7 +13,7 @@ import pathlib
 
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
-from early_experience.reporting import results
+from early_experience.reporting import chain, results, round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.training import log_lines
@@ -47,7 +47,8 @@ def gather(workdir, seed: int) -> dict:
   names = list(dict.fromkeys([*summaries, *trained, *learnt]))
   asked = results.panels(workdir, summaries)
   rolled = {name: list(results.rollouts(workdir, name)) for name in summaries}
-  pairs = results.comparisons(asked, rolled)
+  places = {name: of.get('source', '') for name, of in summaries.items()}
+  pairs = results.comparisons(asked, rolled, places)
   logs = {name: metrics(workdir, name) for name in trained}
   trees = experience(workdir, seed)
   sources = {trees['source']} if trees else set()
@@ -64,13 +65,17 @@ def gather(workdir, seed: int) -> dict:
     'results': summaries,
     'paired': pairs,
     'samples': results.over_samples(summaries),
+    'chain': chain.in_a_row(workdir, summaries, trained, learnt),
+    'rounds': round_folders.over_rounds(workdir, summaries),
     'curves': {name: thin(log, POINTS) for name, log in logs.items()},
     'ends': {name: log_lines.end(log) for name, log in logs.items()},
     'reinforcement': {
       called: _sparse(metrics(workdir, name, 'rl'), POINTS)
       for called, name in learnt.items()
     },
-    'tokens': results.summary_of(workdir / 'prepare', ('tokenizer', 'rows')),
+    'tokens': results.summary_of(
+      _newest(workdir) / 'prepare', ('tokenizer', 'rows')
+    ),
     'trees': trees,
     'rollouts': {
       name: _sample_rollouts(asked[name], some, seed)
@@ -81,7 +86,8 @@ def gather(workdir, seed: int) -> dict:
 
 def metrics(workdir, name: str, folder: str = 'train') -> list[dict]:
   """The log of one policy in `train/` or `rl/`; empty where it has none yet."""
-  path = pathlib.Path(workdir) / folder / name / 'metrics.jsonl'
+  place = round_folders.stage_of(folder, name)
+  path = pathlib.Path(workdir) / place / 'metrics.jsonl'
   lines = []
   for number, text in enumerate(_lines(path), start=1):
     try:
@@ -122,10 +128,17 @@ def experience(workdir, seed: int) -> dict | None:
 def experience_folder(workdir) -> pathlib.Path | None:
   """Of the last finished stage that wrote trajectories, if any."""
   for name in ('reflect', 'summarise', 'explore', 'collect'):
-    folder = pathlib.Path(workdir) / name
+    folder = _newest(workdir) / name
     if stage.finished(folder) is not None:
       return folder
   return None
+
+
+def _newest(workdir):
+  """The workdir; of rounds, that of the last one that made experience."""
+  homes = [pathlib.Path(workdir, h) for h in round_folders.names(workdir)]
+  done = [h for h in homes if stage.finished(h / 'explore') is not None]
+  return done[-1] if done else pathlib.Path(workdir)
 
 
 def thin(lines: list[dict], points: int) -> list[dict]:
@@ -174,18 +187,22 @@ def _sample_rollouts(asked, some, seed):
 def _stages(workdir, summaries, trained, learnt):
   """State, settings and summary of each stage, in the order of the loop."""
   named = [of.get('name', name) for name, of in summaries.items()]
+  _, *homes = round_folders.homes(workdir)
+  made = [name for name in STAGES if not homes or (workdir / name).exists()]
+  made += [f'{home}/{name}' for home in homes for name in STAGES]
+  at = round_folders.stage_of
   listed = [
     *(
       name
-      for name in STAGES
-      if name != 'summarise' or (workdir / name).exists()
+      for name in made
+      if not name.endswith('summarise') or (workdir / name).exists()
     ),
     *(
-      f'rl/{learnt[name]}' if name in learnt else f'train/{name}'
+      at('rl', learnt[name]) if name in learnt else at('train', name)
       for name in dict.fromkeys([*named, *trained, *learnt])
     ),
-    *(f'evaluate/{name}' for name in summaries),
-    *(f'evaluate/{n}' for n in [*trained, *learnt] if n not in named),
+    *(at('evaluate', name) for name in summaries),
+    *(at('evaluate', n) for n in [*trained, *learnt] if n not in named),
   ]
   out = {}
   for name in listed:

@@ -6,12 +6,15 @@ aside is not solved, and on no other tasks.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 
 from early_experience.evaluation import panel, statistics
+from early_experience.reporting import round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 
+_ALIKE = types.MappingProxyType({})
 REFERENCE = 'imitation'  # what the others are to be better than
 _KINDS = (
   'random',
@@ -30,23 +33,33 @@ _ROLLOUT = {
 
 
 def policies(workdir, folder: str) -> list[str]:
-  """Names of the policies in `train/` or `evaluate/`, finished or not."""
-  root = pathlib.Path(workdir) / folder
-  return sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+  """Names of the policies in `train/` or `evaluate/`, finished or not.
+
+  Those of `round_folders.homes` come last, as `round-2/joint`.
+  """
+  found = []
+  for home in round_folders.homes(workdir):
+    root = pathlib.Path(workdir, home, folder)
+    names = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
+    found += [str(pathlib.Path(home, name)) for name in names]
+  return found
 
 
 def evaluations(workdir) -> dict[str, dict]:
   """Summaries of all finished evaluations by their folder, baselines first."""
   found = {}
   for name in policies(workdir, 'evaluate'):
-    folder = pathlib.Path(workdir) / 'evaluate' / name
+    folder = pathlib.Path(workdir) / round_folders.stage_of('evaluate', name)
     summary = summary_of(folder, ('policy', 'splits'))
-    if summary is not None:
-      found[name] = panel.recounted(folder, summary)
+    if summary is None:
+      continue
+    found[name] = panel.recounted(folder, summary)
+    if home := name.rpartition('/')[0]:
+      found[name]['name'] = f'{home}/{summary["name"]}'
 
-  def order(name):
+  def order(name):  # and by name, as they are
     kind = found[name]['policy']
-    return _KINDS.index(kind) if kind in _KINDS else len(_KINDS), name
+    return _KINDS.index(kind) if kind in _KINDS else len(_KINDS)
 
   return {name: found[name] for name in sorted(found, key=order)}
 
@@ -57,7 +70,7 @@ def rollouts(workdir, name: str) -> Iterator[dict]:
   Raises:
     UserError: a record lacks a field or has it in another type.
   """
-  folder = pathlib.Path(workdir) / 'evaluate' / name
+  folder = pathlib.Path(workdir) / round_folders.stage_of('evaluate', name)
   for where, value in files.read_jsonl(folder, panel.STEM):
     for key, kind in _ROLLOUT.items():
       if not isinstance(value, dict) or not isinstance(value.get(key), kind):
@@ -67,18 +80,25 @@ def rollouts(workdir, name: str) -> Iterator[dict]:
 
 def panels(workdir, names) -> dict[str, panel.Asked]:
   """The tasks that each of these evaluations asked."""
-  root = pathlib.Path(workdir) / 'evaluate'
-  return {name: panel.read(root / name) for name in names}
+  root = pathlib.Path(workdir)
+  return {
+    name: panel.read(root / round_folders.stage_of('evaluate', name))
+    for name in names
+  }
 
 
 def comparisons(
-  asked: dict[str, panel.Asked], rolled: dict[str, list[dict]]
+  asked: dict[str, panel.Asked],
+  rolled: dict[str, list[dict]],
+  sources: Mapping[str, str] = _ALIKE,
 ) -> list[dict]:
   """Every pair of evaluations of a split.
 
   Args:
     asked: the panel of each.
     rolled: the episodes of each. A task without one is not solved.
+    sources: where the tasks of each are from; those of other environments may
+      have the same ids.
 
   Returns:
     `split`, `a`, `b`, `same`: whether their tasks were the same. Where they
@@ -96,6 +116,7 @@ def comparisons(
       for a in there[index + 1 :]:
         pair = {'split': split, 'a': a, 'b': b}
         pair['same'] = tasks == sorted(asked[a][split])
+        pair['same'] &= sources.get(a) == sources.get(b)
         if pair['same']:
           result = statistics.paired(
             *([(split, t) in solved[name] for t in tasks] for name in (a, b))
@@ -159,9 +180,25 @@ def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
     }
     tasks = _tasks(split, which)
     base = panel.folder_name(REFERENCE, which)
+    if base not in trained:  # rounds are to be better than the first one
+      base = next((n for n in trained if n.startswith('round-')), base)
     if trained:
       said += _sentences(tasks, trained, base, _against(base, split, pairs))
+    for start, rates in _learnt(results, which, split):
+      said += _sentences(tasks, rates, start, _against(start, split, pairs))
   return said
+
+
+def _learnt(results, which, split):
+  """For each policy of `rl`, the one it has its name of and both rates."""
+  for name, of in results.items():
+    if (of.get('panel', panel.ALL), of['policy']) != (which, 'rl'):
+      continue
+    start = panel.folder_name(of['name'].removesuffix('_rl'), which)
+    both = [each for each in (start, name) if each in results]
+    rates = {e: results[e]['splits'].get(split) for e in both}
+    if len(both) == 2 and all(rates.values()):
+      yield start, {e: rate['success'] for e, rate in rates.items()}
 
 
 def _tasks(split, which):

@@ -26,6 +26,7 @@ class AlfWorld(Environment):
   install = 'pip install --no-deps alfworld==0.4.2'
   branching = 'clone'
   expert_probes = True  # is this receptacle where I stand already?
+  expert_advises = True
 
   def __init__(
     self,
@@ -84,6 +85,7 @@ class AlfWorld(Environment):
     self._walks = expert == 'walkthrough'
     if self._walks:
       self.expert_name, self.expert_probes = expert, False
+      self.expert_advises = False
     self._task = self._engine = None
 
   def tasks(self, split: str) -> Sequence[Task]:
@@ -118,6 +120,11 @@ class AlfWorld(Environment):
     if not self._walks:
       return expert.act(self.instruction, turn)
     return (action for action in self._walkthrough())
+
+  def advise(
+    self, opening: Turn, past: Sequence[tuple[str, Turn]]
+  ) -> str | None:
+    return expert.advise(self.instruction, opening, past)
 
   def _walkthrough(self):
     path = self._games.data(self._task).get('walkthrough')

@@ -8,17 +8,13 @@ knows ALFWorld's tables (what fits where, what opens), but not the game.
 import dataclasses
 import functools
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from early_experience.envs.alfworld import tables
+from early_experience.envs.alfworld.memory import Memory, kind_of
 from early_experience.envs.alfworld.wording import NOTHING
 from early_experience.envs.interface import Turn
 
-_CONTENTS = re.compile(
-  r'(?:On the ([^,.]+), you see|The ([^,.]+) is open\. In it, you see) ([^.]*)'
-)
-_CLOSED = re.compile(r'The ([^,.]+) is closed\.')
-_NAME = re.compile(r'[a-z]+ \d+')
 _APPLIANCES = {
   'pick_clean_then_place_in_recep': ('clean', 'sinkbasin'),
   'pick_heat_then_place_in_recep': ('heat', 'microwave'),
@@ -74,17 +70,30 @@ def act(instruction: str, turn: Turn) -> Generator[str, Turn, None]:
       return
 
 
-class _Agent:
-  """Memory, and errands as coroutines over it."""
+def advise(
+  instruction: str, turn: Turn, past: Sequence[tuple[str, Turn]]
+) -> str | None:
+  """What to do next where somebody else has acted so far.
 
-  def __init__(self, observation: str):
-    # Ascending numbers; the room lists them the other way round.
-    self._receptacles = _NAME.findall(observation)[::-1]
-    self._contents = {}  # receptacle -> objects, for those looked into
-    self._closed = set()
-    self._at = ''
-    self._held = None  # only what it was found to hold at the start
-    self._asked = False
+  Args:
+    instruction: of the task.
+    turn: the first one, which lists the receptacles.
+    past: each action since, and what it was answered.
+
+  Returns:
+    An action; None where the expert is out of ideas.
+  """
+  errand = understand(instruction)
+  if errand is None:
+    return None
+  agent = _Agent(turn.observation)
+  for action, answer in past:
+    agent.watch(action, answer.observation)
+  return next(agent.run(errand), None)
+
+
+class _Agent(Memory):
+  """Errands as coroutines over what is remembered."""
 
   def run(self, errand: Errand) -> Actions:
     if errand.task_type == 'look_at_obj_in_light':
@@ -100,7 +109,7 @@ class _Agent:
       return
     lamp = yield from self._find(errand.target)
     if lamp:
-      yield from self._reach(self._place_of(lamp))
+      yield from self._reach(self.place_of(lamp))
       yield from self._do(f'use {lamp}')
 
   def _bring(self, errand):
@@ -112,18 +121,18 @@ class _Agent:
       appliance = self._any(kind)
       if not appliance:
         return
-      yield from self._stand(appliance)
-      yield from self._do(f'{verb} {item} with {appliance}')
+      if verb not in self.done[item]:
+        yield from self._stand(appliance)
+        yield from self._do(f'{verb} {item} with {appliance}')
     yield from self._put(item, self._any(errand.target))
 
   def _bring_two(self, errand):
-    target, count = None, 2
-    item = yield from self._find(errand.object)
-    if item and item != self._held:
-      place = self._place_of(item)
-      if _kind(place) == errand.target:  # one is in its place already
-        target, count = place, 1
-    for _ in range(count):
+    yield from self._find(errand.object)
+    # One may be in its place already.
+    places = [r for r in self.contents if kind_of(r) == errand.target]
+    filled = [r for r in places if self.seen(errand.object, [r])]
+    target = filled[0] if filled else None
+    for _ in range(1 if target else 2):
       item = yield from self._fetch(errand.object, besides=target)
       if not item:
         return
@@ -132,52 +141,51 @@ class _Agent:
 
   def _fetch(self, kind, besides=None):
     """Finds and takes an object that is not in `besides`; None: nowhere."""
+    if self.held and kind_of(self.held) != kind:
+      yield from self._drop(self.held)
     item = yield from self._find(kind, besides)
-    if not item or item == self._held:
+    if not item or item == self.held:
       return item
-    place = self._place_of(item)
+    place = self.place_of(item)
     yield from self._reach(place)
     take = f'take {item} from {place}'
     if (yield from self._do(take)) == NOTHING:
       held = yield from self._check_hand()
-      if not held or _kind(held) == kind:
+      if not held or kind_of(held) == kind:
         return held
       yield from self._drop(held)
       yield from self._reach(place)
       yield from self._do(take)
-    self._contents[place].remove(item)
     return item
 
   def _check_hand(self):
     """An agent that starts in the middle may hold something already."""
-    self._asked = True
-    names = _NAME.findall((yield from self._do('inventory')))
-    self._held = names[0] if names else None
-    return self._held
+    yield from self._do('inventory')
+    return self.held
 
   def _drop(self, item):
-    for place in sorted(self._receptacles, key=lambda r: r != self._at):
-      if not _plausible(_kind(item), _kind(place)):
+    for place in sorted(self.receptacles, key=lambda r: r != self.at):
+      if not _plausible(kind_of(item), kind_of(place)):
         continue
       if (yield from self._put(item, place)) != NOTHING:
         return
 
   def _find(self, kind, besides=None):
     """Looks around until an object of a kind is in sight; its name."""
-    while not (self._held and _kind(self._held) == kind):
-      places = [r for r in self._contents if r != besides]
-      seen = self._seen(kind, places)
+    while not (self.held and kind_of(self.held) == kind):
+      places = [r for r in self.contents if r != besides]
+      seen = self.seen(kind, places)
       if seen:
         return seen[0]
-      left = [r for r in self._receptacles if r not in self._contents]
+      left = [r for r in self.receptacles if r not in self.contents]
       place = min(left, key=lambda r: self._effort(kind, r), default='')
-      if not self._asked and not _plausible(kind, _kind(place)):
+      if not self.asked and not _plausible(kind, kind_of(place)):
         yield from self._check_hand()
       elif not left:
         return None
       else:
         yield from self._reach(place)
-    return self._held
+    return self.held
 
   def _effort(self, kind, receptacle):
     """Sorts receptacles to look into: likely and cheap ones first.
@@ -185,70 +193,48 @@ class _Agent:
     Neighbours of a kind often share a location, where `go to` is no action;
     so another kind comes before the next of the same.
     """
-    place = _kind(receptacle)
+    place = kind_of(receptacle)
     return (
+      receptacle != self.at,  # it is closed
       not _plausible(kind, place),
       place in _openable(),
-      place == _kind(self._at),
+      place == kind_of(self.at),
     )
 
   def _reach(self, receptacle):
     """Stands before a receptacle and sees what is in it."""
     yield from self._stand(receptacle)
-    if receptacle in self._closed:
+    if receptacle in self.closed:
       yield from self._do(f'open {receptacle}')
-    self._contents.setdefault(receptacle, [])
+    self.contents.setdefault(receptacle, [])
 
   def _stand(self, receptacle):
-    if self._at == receptacle:
+    if self.at == receptacle:
       return
-    if (yield from self._do(f'go to {receptacle}')) == NOTHING:
-      # Another receptacle of this very place.
+    if receptacle not in self.beside:
+      yield from self._do(f'go to {receptacle}')
+    if self.at != receptacle:  # another receptacle of this very place
       yield from self._do(f'examine {receptacle}')
-    self._at = receptacle
+      self.at = receptacle
 
   def _put(self, item, receptacle):
     if not receptacle:
       return NOTHING
     yield from self._reach(receptacle)
-    answer = yield from self._do(f'move {item} to {receptacle}')
-    if answer != NOTHING:
-      self._held = None
-      self._contents[receptacle].append(item)
-    return answer
+    return (yield from self._do(f'move {item} to {receptacle}'))
 
   def _do(self, action):
     observation = yield action
-    for match in _CONTENTS.finditer(observation):
-      name = match[1] or match[2]
-      self._contents[name] = _NAME.findall(match[3])
-      self._closed.discard(name)
-    for match in _CLOSED.finditer(observation):
-      self._closed.add(match[1])
+    self.watch(action, observation)
     return observation
-
-  def _seen(self, kind, places):
-    return [
-      item
-      for place in places
-      for item in self._contents.get(place, ())
-      if _kind(item) == kind
-    ]
-
-  def _place_of(self, item):
-    return next(r for r, items in self._contents.items() if item in items)
 
   def _any(self, kind):
     """A receptacle of a kind: this one, one looked into, or the first."""
     return min(
-      (r for r in self._receptacles if _kind(r) == kind),
-      key=lambda r: (r != self._at, r not in self._contents),
+      (r for r in self.receptacles if kind_of(r) == kind),
+      key=lambda r: (r != self.at, r not in self.contents),
       default=None,
     )
-
-
-def _kind(name):
-  return name.split(' ')[0]
 
 
 def _plausible(kind, place):

@@ -40,6 +40,7 @@ class TextCraft(Environment):
   install = "pip install 'early_experience[textcraft]'"
   branching = 'clone'
   expert_name = 'planner over the listed recipes'
+  expert_advises = True
 
   def __init__(self, *, draws: int = 4):
     """Reads the recipes.
@@ -127,6 +128,13 @@ class TextCraft(Environment):
     # Not `yield from`: a list takes no answers.
     for action in plan.actions if made else ():  # noqa: UP028
       yield action
+
+  def advise(
+    self, opening: Turn, past: Sequence[tuple[str, Turn]]
+  ) -> str | None:
+    plan = planner.Plan(self._tree, self._listed, self._game.inventory)
+    made = plan.need(self._goal, 1, ())
+    return plan.actions[0] if made and plan.actions else None
 
   def _held(self, needed):
     """An item of the inventory that serves as an ingredient."""

@@ -1,10 +1,12 @@
 """A plan of commands that makes something out of nothing, by recipes."""
 
 import collections
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 PREFIX = 'minecraft:'
 _ROUNDS = 16  # of gathering for one recipe, before a plan is given up
+_NOTHING = types.MappingProxyType({})
 
 
 class Plan:
@@ -13,14 +15,15 @@ class Plan:
   Args:
     tree: of all recipes; says what belongs to a tag.
     listed: the recipes that may be used.
+    held: how many of each item there are to begin with.
   """
 
-  def __init__(self, tree, listed):
+  def __init__(self, tree, listed, held: Mapping[str, int] = _NOTHING):
     self._tree = tree
     self._recipes = collections.defaultdict(list)
     for recipe in listed:
       self._recipes[recipe.output_item.item_tag.item_id].append(recipe)
-    self.actions, self._held = [], collections.Counter()
+    self.actions, self._held = [], collections.Counter(held)
 
   def need(self, item: str, count: int, making: tuple[str, ...]) -> bool:
     """Sees to it that so many of an item are held; False where it cannot be.

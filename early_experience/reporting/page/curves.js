@@ -144,6 +144,9 @@ function chart(spec) {
   holder) };
 }
 
+// Where a policy was trained; one of a round is called `round-2/joint`.
+const trainedAt = (policy) => policy.replace(/[^/]*$/, 'train/$&');
+
 function curvesSection() {
   const id = 'curves', title = 'Learning curves';
   const names = Object.keys(DATA.curves).filter((p) => DATA.curves[p].length);
@@ -173,7 +176,7 @@ function curvesSection() {
     + 'over neighbouring lines.',
   h('p', { class: 'controls legend' }, names.map((policy) => h('span', {
     class: 'key' }, h('span', { class: 'swatch', '--c': colour(policy) }),
-  policy, DATA.stages[`train/${policy}`].state !== 'done'
+  policy, DATA.stages[trainedAt(policy)].state !== 'done'
     && h('span', { class: 'soft' }, ' (not finished)'))),
   h('label', { class: 'end' }, log, 'log scale')),
   h('div', { class: 'charts' }, shown.map((each) => each.element)),

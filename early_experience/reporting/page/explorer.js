@@ -33,8 +33,9 @@ function treesSection() {
     : `All ${whole(trees.total)} trajectories.`;
   const branches = (t) => t.steps.reduce(
     (sum, step) => sum + step.alternatives.length, 0);
-  return section(id, title, [`${part} The trunk is what the expert did; the `
-    + 'branches are what other actions led to in the same state.',
+  return section(id, title, [`${part} The trunk is what the expert did, or `
+    + 'a policy for which it was asked; the branches are what other actions led '
+    + 'to in the same state.',
   missing && h('span', { class: 'absent' }, ` ${missing}`)],
   chooser('Trajectories', trees.sample, (t) => [
     h('span', { class: 'instruction' }, t.instruction),
@@ -69,8 +70,10 @@ function state(step) {
       h('footer', {}, `rationale by ${rationale.writer}, weighing `,
         rationale.compared.map((action, i) => [i ? ', ' : '',
           h('code', {}, action)])))),
-    h('p', { class: 'act' }, h('span', { class: 'tag' }, 'expert'),
-      h('code', {}, step.action),
+    h('p', { class: 'act' }, h('span', { class: 'tag' },
+      unknown(step.advice) ? 'expert' : 'policy'), h('code', {}, step.action),
+      !unknown(step.advice) && [' ', h('span', { class: 'tag' }, 'expert'),
+        h('code', {}, step.advice)],
       !unknown(step.admissible) && h('span', { class: 'soft' },
         ` one of ${step.admissible} admissible`)),
     inShort(step.summary),

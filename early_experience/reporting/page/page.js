@@ -23,10 +23,14 @@ function facts(value) {
 const STATES = { done: null, unfinished: 'begun, not finished',
   absent: 'has not been run' };
 
+// A stage that makes experience, in which workdir ever; and one that trains.
+const MAKES = /^((?:[^/]+\/)*)(collect|explore|summarise|reflect)$/;
+const TRAINS = /^((?:[^/]+\/)*)train\//;
+
 function countsSection() {
   return section('counts', 'Experience counts', null,
-    h('div', { class: 'cards' }, ['collect', 'explore', 'summarise', 'reflect']
-      .filter((stage) => DATA.stages[stage]).map((stage) => {
+    h('div', { class: 'cards' }, Object.keys(DATA.stages)
+      .filter((stage) => MAKES.test(stage)).map((stage) => {
         const { state: how, summary } = DATA.stages[stage];
         return h('div', { class: 'card', 'data-stage': stage },
           h('h3', {}, stage),
@@ -63,14 +67,14 @@ const settingsList = (value) => h('dl', { class: 'settings' },
 function settingsSection() {
   return section('settings', 'Settings', 'What each stage was begun with.',
     Object.entries(DATA.stages).filter(([stage]) => !baseline(
-      stage.replace(/^train\//, ''))).map(([stage, it]) => (it.state === 'absent'
+      stage.replace(TRAINS, '$1'))).map(([stage, it]) => (it.state === 'absent'
       ? h('p', { class: 'fold none' }, `${stage} `,
         h('span', { class: 'absent' }, STATES.absent))
       : h('details', { class: 'fold' }, h('summary', {}, stage,
         it.state !== 'done' && h('span', { class: 'absent' },
           ` ${STATES[it.state]}`)),
       it.settings ? settingsList(it.settings) : absent('none recorded'),
-      stage.startsWith('train/') && it.summary && [
+      TRAINS.test(stage) && it.summary && [
         h('p', { class: 'soft' }, 'When it was done:'),
         settingsList(it.summary)]))));
 }
@@ -81,7 +85,7 @@ function header() {
   const tasks = evaluated.length ? Object.entries(evaluated.at(-1).splits).map(
     ([split, of]) => `${whole(of.tasks)} ${words(split)}`).join(', ') : null;
   const items = [['Environment', DATA.environment],
-    ['Expert trajectories', trees && whole(trees.total)],
+    ['Trajectories', trees && whole(trees.total)],
     ['Held-out tasks', tasks],
     ['Policies', DATA.policies.join(', ')], ['Seed', String(DATA.seed)]];
   return [h('p', { class: 'over' }, 'Agent learning via early experience'),
@@ -104,14 +108,16 @@ function page() {
   if (!block) throw new Error('its data block (#data) is missing');
   DATA = JSON.parse(block.textContent);
   for (const key of ['conclusions', 'results', 'paired', 'curves', 'ends',
-    'reinforcement', 'samples', 'tokens', 'trees', 'rollouts', 'stages',
-    'policies', 'objectives']) {
+    'reinforcement', 'samples', 'rounds', 'chain',
+    'tokens', 'trees', 'rollouts',
+    'stages', 'policies', 'objectives']) {
     if (!(key in DATA)) throw new Error(`its data has no "${key}"`);
   }
   document.getElementById('top').append(...header());
   const sections = [conclusionSection(), resultsSection(), pairedSection(),
-    samplesSection(), worldSection(), curvesSection(), reinforcementSection(),
-    tokensSection(), countsSection(), treesSection(), rolloutsSection(), settingsSection()]
+    chainSection(), roundsSection(), samplesSection(), worldSection(), curvesSection(),
+    reinforcementSection(), tokensSection(), countsSection(), treesSection(),
+    rolloutsSection(), settingsSection()]
     .filter(Boolean);
   document.getElementById('nav').append(...sections.map((each) => h('a', {
     href: `#${each.id}` }, each.querySelector('h2').textContent)));
