@@ -3,6 +3,7 @@
 Also the operating system as a snapshot.
 """
 
+import dataclasses
 import os
 import signal
 import time
@@ -134,6 +135,32 @@ def test_what_ends_the_episode_leads_nowhere():
     *(True, True, True),  # the box is closed
     False,
   ]
+
+
+@pytest.mark.parametrize('stops', [False, True])
+def test_a_policys_way_proves_something_where_the_expert_would_go_it(stops):
+  env = Counting('clone')
+  task = env.tasks('train')[2]
+  played, _ = collect.run_expert(env, task, 9)
+  if stops:  # before it comes to anything
+    played = dataclasses.replace(
+      played,
+      steps=played.steps[:3],
+      final_observation=played.steps[3].observation,
+      success=False,
+      score=0.0,
+    )
+  advice = [step.action for step in played.steps]
+  advice[1] = 'look'
+  steps = tuple(
+    dataclasses.replace(step, advice=advised)
+    for step, advised in zip(played.steps, advice, strict=True)
+  )
+  played = dataclasses.replace(played, steps=steps)
+  proposals = [[('fly', 'me')] for _ in steps]
+  explored = branching.branch(env, task, played, proposals, True)
+  found = [step.alternatives[0].rejoins for step in explored.steps]
+  assert found == ([None] * 3 if stops else [True, None, True, True])
 
 
 def test_where_nobody_asks_no_step_is_spent_on_it():
