@@ -20,7 +20,7 @@ card llama3_1_8b --topology=v5e:4x4
 card llama3_1_8b --topology=v5e:16x16
 card llama3_1_8b --topology=v6e:4x4 --slices=2
 card qwen2_5_7b --topology=v6e:2x4
-card qwen3_4b --topology=v6e:2x2
+card qwen3_4b --topology=v6e:2x4
 card gemma3_4b --topology=v6e:2x2
 card llama3_3_70b_lora --topology=v5p:2x2x2
 exit "$code"
