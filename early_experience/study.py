@@ -73,7 +73,8 @@ def write(workdir: str, page: str) -> str:
   writer.writeheader()
   writer.writerows(rows)
   sweep = files.read_json(pathlib.Path(workdir) / SWEEP)
-  text = _page(page.stem, rows, sweep, len(runs), _stages(runs))
+  folders = {run.folder for run in runs}
+  text = _page(page.stem, rows, sweep, len(folders), _stages(runs))
   files.write_atomic(page.with_suffix('.csv'), table.getvalue())
   files.write_atomic(page.with_suffix('.svg'), figure.getvalue())
   files.write_atomic(page, text)

@@ -127,11 +127,13 @@ def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
     like_joint(run.folder, f'{run.policy}_rl')
     log = run.folder / 'rl' / run.policy / 'metrics.jsonl'
     log.parent.mkdir(parents=True)
-    line = {'environment_steps': 30, 'seconds_sampling': 9.0}
-    line |= {'seconds_training': 6.0}
-    log.write_text(
-      ''.join(json.dumps(line | {'step': i}) + '\n' for i in (1, 2)), 'utf-8'
-    )
+    took = {'seconds_sampling': 9.0, 'seconds_training': 6.0}
+    lines = [
+      {'step': 1, 'environment_steps': 30} | took,
+      {'step': 2, 'environment_steps': 60} | took,
+      {'step': 2, 'panel/rate': 0.5},
+    ]
+    log.write_text(''.join(json.dumps(one) + '\n' for one in lines), 'utf-8')
   rows = studies.rows(studies.read(sweep))
   found = {(row['policy'], row['split']): row for row in rows}
   for split in tiny_workdir.SPLITS:

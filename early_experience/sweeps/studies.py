@@ -234,7 +234,8 @@ def _cost(runs):
       continue
     found['updates'].append(lines[-1]['step'])
     if run.before:
-      found['env_steps'].append(_sum(lines, 'environment_steps'))
+      played = [line.get('environment_steps') or 0 for line in lines]
+      found['env_steps'].append(max(played))  # so far, of each line
       halves = ('seconds_sampling', 'seconds_training')
       found['minutes'].append(sum(_sum(lines, key) for key in halves) / 60)
       continue
