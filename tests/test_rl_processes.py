@@ -28,7 +28,7 @@ from tests.close import in_float64
 from tests.test_rl import config_of
 
 def get_config():
-  config = in_float64(config_of(evaluate__constrained=False))
+  config = in_float64(config_of())
   config.env.name = 'tests.toy_env:Told'
   config.env.kwargs.tasks = 32
   config.cluster.workers = 1
