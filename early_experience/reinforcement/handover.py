@@ -203,7 +203,7 @@ class Server:
         shlex.split(command),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding='utf-8',
         env=os.environ | {'FOLDER': str(self._folder)},
       )
     except (OSError, ValueError) as error:
