@@ -21,7 +21,7 @@ def get_config(recipe: str = 'recovery'):
 
 
 def sweep():
-  seeds = {'seed': [0, 1, 2, 3, 4, 5]}
+  seeds = {'seed': [0, 1, 2, 3, 4]}
   experts = {'collect.trajectories': [300]}
   return sweeps.chain(
     sweeps.product(seeds, experts, {'recipe': ['recovery', 'imitation']}),
