@@ -118,6 +118,10 @@ def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
       assert row['ahead'] == pytest.approx(row['success'] - max(rivals))
       named.add(row['against'])
   assert 'imitation (budget.steps 7)' in named
+  # Fewer seeds say less, however good they are.
+  shutil.rmtree(tmp_path / 'runs' / runs[-1].name / 'evaluate')
+  fewer = studies.rows(studies.read(tmp_path))
+  assert {row.get('against') for row in fewer} == {None, 'imitation'}
   said = study.conclusions(rows)
   assert any(', imitation (budget.steps 7) ' in sentence for sentence in said)
 

@@ -130,12 +130,13 @@ def _against(run, by_seed, others):
     if other.policy == run.before and other.whole == run.whole:
       found |= _gap('gained', by_seed, theirs)
   rivals = [
-    (np.mean(_table(theirs)), other, theirs)
+    ((len(by_seed.keys() & theirs), np.mean(_table(theirs))), other, theirs)
     for other, theirs in others
     if other.policy == run.reference and other.beside == run.beside
   ]
   if rivals and run.policy != run.reference:
-    success, other, theirs = max(rivals, key=lambda rival: rival[0])
+    # Of what has run on the most seeds, the best.
+    (_, success), other, theirs = max(rivals, key=lambda rival: rival[0])
     found |= _gap('ahead', by_seed, theirs)
     budget = [f'{k} {v}' for k, v in other.whole if k.startswith(_BUDGETS)]
     name = other.policy + (f' ({", ".join(budget)})' if budget else '')
