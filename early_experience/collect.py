@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from early_experience.config import absent, checked, reads
 from early_experience.envs import apart, own, registry
 from early_experience.envs.guard import Guarded, Misbehaves, check_record
-from early_experience.envs.interface import Environment, Task
+from early_experience.envs.interface import Environment, Task, Turn
 from early_experience.experience import records
 from early_experience.experience.records import Step, Trajectory
 from early_experience.language import accounting
@@ -123,7 +123,22 @@ def run_expert(
     failure = 'ended without success'
   elif not steps:
     failure = failure or 'over before its first step'
-  trajectory = Trajectory(
+  return recorded(env, task, steps, turn, env.expert_name), failure
+
+
+def recorded(
+  env: Environment, task: Task, steps: Sequence[Step], last: Turn, expert: str
+) -> Trajectory:
+  """The record of an episode that the environment has just played.
+
+  Args:
+    env: that played it.
+    task: of the episode.
+    steps: in order.
+    last: its answer to the last of them.
+    expert: who acted, or was asked.
+  """
+  return Trajectory(
     environment=env.name,
     source=env.source,
     task_id=task.id,
@@ -131,12 +146,11 @@ def run_expert(
     task_type=task.type,
     instruction=env.instruction,
     steps=tuple(steps),
-    final_observation=turn.observation,
-    success=turn.success,
-    score=turn.score,
-    expert=env.expert_name,
+    final_observation=last.observation,
+    success=last.success,
+    score=last.score,
+    expert=expert,
   )
-  return trajectory, failure
 
 
 def play_in_own(

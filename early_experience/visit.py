@@ -117,19 +117,8 @@ def follow(
     past.append((action, turn))
   if not steps:
     return None
-  return Trajectory(
-    environment=env.name,
-    source=env.source,
-    task_id=task.id,
-    split=task.split,
-    task_type=task.type,
-    instruction=env.instruction,
-    steps=tuple(steps),
-    final_observation=turn.observation,
-    success=turn.success,
-    score=turn.score,
-    expert=f'{env.expert_name}, asked by {name}',
-  )
+  asked = f'{env.expert_name}, asked by {name}'
+  return collect.recorded(env, task, steps, turn, asked)
 
 
 def _visit(config, before, explored, folder):

@@ -42,20 +42,23 @@ def get_config():
 
 def start(workdir, devices, process=0, processes=1, port=0, *flags):
   """One process of a training with so many fake devices."""
-  config = workdir / 'config.py'
-  config.write_text(CONFIG)
+  (workdir / 'config.py').write_text(CONFIG)
+  return start_stage('train', workdir, devices, process, processes, port, flags)
+
+
+def start_stage(stage, workdir, devices, process, processes, port, flags):
+  """One process of a stage, of the config in its workdir."""
   several = [
     f'--coordinator=localhost:{port}',
     f'--processes={processes}',
     f'--process={process}',
-    '--start_timeout_seconds=300',
   ]
   return subprocess.Popen(
     [
       sys.executable,
       '-m',
-      'early_experience.train',
-      f'--config={config}',
+      f'early_experience.{stage}',
+      f'--config={workdir / "config.py"}',
       f'--workdir={workdir}',
       *(several if processes > 1 else []),
       *flags,

@@ -1,12 +1,9 @@
 """Real processes: they play a share each, and learn as one."""
 
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 
 import jax
 import pytest
@@ -15,8 +12,7 @@ from early_experience import collect, prepare
 from early_experience.runtime.cluster import AGAIN
 from early_experience.training import architecture, restore
 from tests import close, waiting
-from tests.conftest import IN_A_HURRY
-from tests.test_processes import end, free_port
+from tests.test_processes import end, free_port, start_stage
 from tests.test_rl import config_of, make
 from tests.training_case import mesh_of, to_numpy
 
@@ -43,36 +39,9 @@ def get_config():
 
 
 def start(workdir, devices, process=0, processes=1, port=0):
-  config = workdir / 'config.py'
-  config.write_text(CONFIG)
-  several = [
-    f'--coordinator=localhost:{port}',
-    f'--processes={processes}',
-    f'--process={process}',
-    '--peer_timeout_seconds=5',
-  ]
-  return subprocess.Popen(
-    [
-      sys.executable,
-      '-m',
-      'early_experience.rl',
-      f'--config={config}',
-      f'--workdir={workdir}',
-      *(several if processes > 1 else []),
-    ],
-    cwd=ROOT,
-    env=os.environ
-    | {
-      'PYTHONPATH': str(ROOT),
-      'JAX_ENABLE_X64': '1',
-      'XLA_FLAGS': (
-        f'--xla_force_host_platform_device_count={devices} {IN_A_HURRY}'
-      ),
-    },
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  (workdir / 'config.py').write_text(CONFIG)
+  flags = ['--peer_timeout_seconds=5'] * (processes > 1)
+  return start_stage('rl', workdir, devices, process, processes, port, flags)
 
 
 def start_two(workdir):

@@ -41,6 +41,13 @@ class Decoding:
   max_action_tokens: int = 32
   max_thought_tokens: int = 128
 
+  @classmethod
+  def of(cls, how: ConfigDict, seed: int | str, **changes) -> 'Decoding':
+    """As `config.evaluate` says, but for the changes."""
+    names = {field.name for field in dataclasses.fields(cls)} - {'seed'}
+    values = {name: how[name] for name in names} | changes
+    return cls(seed=seed, **values | {'think': bool(values['think'])})
+
 
 def load(
   config: ConfigDict,

@@ -1,6 +1,5 @@
 """The policy that `config.evaluate` names, and how long it thinks."""
 
-import dataclasses
 import pathlib
 
 from ml_collections import ConfigDict
@@ -64,14 +63,7 @@ def load(
     return served.load(config, workdir, folder, tasks, confirmed)
   from early_experience.evaluation import agent  # JAX: processes do without
 
-  decoding = agent.Decoding(
-    seed=config.seed,
-    **{
-      field.name: how[field.name]
-      for field in dataclasses.fields(agent.Decoding)
-      if field.name != 'seed'
-    },
-  )
+  decoding = agent.Decoding.of(how, config.seed)
   return agent.load(config, workdir, how.policy, config.name, decoding, slots)
 
 

@@ -63,13 +63,14 @@ class Rest:
     The first action must be accepted. A later one may not be: what it was for
     may have been done already.
     """
-    turn = None
-    for action in self.actions:
-      started, turn = turn is not None, env.step(action)
-      if not started and not turn.valid:
-        return False
+    first, *later = self.actions
+    turn = env.step(first)
+    if not turn.valid:
+      return False
+    for action in later:
       if turn.done:
         break
+      turn = env.step(action)
     return (turn.success, turn.score) == (self.success, self.score)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from early_experience.evaluation.agent import Agent
+from early_experience.evaluation.agent import Agent, Decoding
 from early_experience.evaluation.decisions import Decision, Request
 from early_experience.model import sharding
 from early_experience.model.config import ModelConfig
@@ -69,7 +69,7 @@ class Asker:
   def _agent(self, params, seed, temperature):
     # Whoever chooses among actions says one of them, however it plays.
     how = self._config.evaluate
-    decoding = sampling.decoding_of(how, seed, temperature, constrained=True)
+    decoding = Decoding.of(how, seed, temperature=temperature, constrained=True)
     own = sharding.own_copy(params, self._own_mesh)
     return Agent(
       own, self._cfg, self._tokenizer, self._own_mesh, decoding, self._slots

@@ -116,7 +116,7 @@ class Sampler:
 
   def _policy(self, params, seed, temperature):
     how = self._config.evaluate
-    decoding = decoding_of(how, seed, temperature, how.constrained)
+    decoding = Decoding.of(how, seed, temperature=temperature)
     if self._server:
       self._server.hand_over(params)
       most = self._cfg.max_tokens
@@ -153,20 +153,6 @@ class _Noted:
       if request and isinstance(decision, Decision):
         self.said[request.key] = decision.said
     return decisions
-
-
-def decoding_of(
-  how: ConfigDict, seed: int | str, temperature: float, constrained: bool
-) -> Decoding:
-  """How a policy is sampled from: as `config.evaluate` says, but for these."""
-  return Decoding(
-    seed=seed,
-    temperature=temperature,
-    constrained=constrained,
-    think=bool(how.think),
-    max_action_tokens=how.max_action_tokens,
-    max_thought_tokens=how.max_thought_tokens,
-  )
 
 
 def of_all(found: list[dict]) -> list[dict]:
