@@ -8,7 +8,8 @@ python -m early_experience.chats import --source=FOLDER --workdir=DIR
   decision; of others the last; --turns=all or --turns=last say otherwise.
   An empty answer is learnt: to end the turn. One that nothing precedes is
   context. Nulls in arguments are left out, as Arrow fills them in, but for
-  those of JSON text. An object with the same key twice is refused.
+  those of JSON text. An object with the same key twice is refused. A record
+  that is a text alone, {"text": ...}, is learnt from end to end.
 python -m early_experience.chats export --workdir=DIR --out=FOLDER
   writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
   collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.

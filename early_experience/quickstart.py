@@ -8,10 +8,12 @@ import time
 from ml_collections import ConfigDict
 
 from early_experience import recipes
+from early_experience.chats import import_chats
 from early_experience.collect import collect
 from early_experience.config import checked, settled
 from early_experience.evaluation import policies
 from early_experience.explore import explore
+from early_experience.preparation.sources import IMPORT
 from early_experience.reflect import reflect
 from early_experience.report import report
 from early_experience.reporting import round_folders, text
@@ -55,8 +57,9 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
     start_at = _first(config.quickstart.first, workdir)
     for each in (config, *chosen.values()):
       each.init.checkpoint = start_at
-  summaries = (summarise,) if config.summarise.enabled else ()
-  for stage in (collect, explore, *summaries, reflect, prepare):
+  if config.quickstart.chats:
+    print(import_chats(workdir, config.quickstart.chats))
+  for stage in (*_before(config), prepare):
     stage(config, workdir)
   results = {}
   for recipe, own in chosen.items():
@@ -72,6 +75,14 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
   print(f'page: {workdir}/report/index.html')
   print(f'took {clock(time.monotonic() - start)}')
   return results
+
+
+def _before(config):
+  """The stages that `prepare` has its data from."""
+  if config.prepare.source == IMPORT:
+    return ()
+  summaries = (summarise,) if config.summarise.enabled else ()
+  return collect, explore, *summaries, reflect
 
 
 def _check_rl(names, chosen):

@@ -44,6 +44,7 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
     (ReAct, arXiv 2210.03629) and shown what is admissible; nothing is trained.
   `imitation`: the expert's actions (equation 1).
   `trunk`: actions and observations of the expert's episodes, without branches.
+  `world_model`: outcomes alone, or plain text: what comes first.
   `world_model_then_imitation`: outcomes first (equation 3), then actions; the
     updates of both together equal those of `imitation`.
   `world_model_before_imitation`: the same, but the second stage alone has as
@@ -109,18 +110,21 @@ def _trunk(settings):
   return [_stage(settings, 'trunk', imitation=1.0, world_model=weight)]
 
 
-def _world_model(settings):
-  steps = settings.get_ref('world_model_steps')
+def _world_model(settings, steps=None):
   return [_stage(settings, 'world', steps, world_model=1.0)]
+
+
+def _world_model_first(settings):
+  return _world_model(settings, settings.get_ref('world_model_steps'))
 
 
 def _world_model_then_imitation(settings):
   left = settings.get_ref('steps') - settings.get_ref('world_model_steps')
-  return _world_model(settings) + _imitation(settings, left)
+  return _world_model_first(settings) + _imitation(settings, left)
 
 
 def _world_model_before_imitation(settings):
-  return _world_model(settings) + _imitation(settings)
+  return _world_model_first(settings) + _imitation(settings)
 
 
 def _self_reflection(settings):
@@ -154,6 +158,7 @@ RECIPES = {
   'prompting': _nothing,
   'imitation': _imitation,
   'trunk': _trunk,
+  'world_model': _world_model,
   'world_model_then_imitation': _world_model_then_imitation,
   'world_model_before_imitation': _world_model_before_imitation,
   'self_reflection': _self_reflection,

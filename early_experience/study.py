@@ -50,6 +50,12 @@ _RATES = {
     'gained_high',
     '{:+.1f} [{:+.1f}, {:+.1f}]',
   ),
+  'points added to plain rl': (
+    'added',
+    'added_low',
+    'added_high',
+    '{:+.1f} [{:+.1f}, {:+.1f}]',
+  ),
 }
 
 

@@ -10,6 +10,7 @@ import unicodedata
 import pytest
 import tokenizers
 
+from early_experience.experience import chat_record, render
 from early_experience.tokenizers import private_tokens, saved
 from tests import tiny_tokenizers
 from tests.tiny_tokenizers import FAMILIES
@@ -117,6 +118,27 @@ def oracles(folders):
 def expected(oracle, messages, **options):
   options = {**DAY, **options}
   return oracle.apply_chat_template(messages, return_dict=False, **options)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('text', ODD.values(), ids=list(ODD))
+def test_a_text_by_itself_has_no_template(coders, oracles, family, text):
+  oracle = oracles[family]
+  ids = oracle.encode(text, add_special_tokens=False)
+  start = [] if oracle.bos_token is None else [oracle.bos_token_id]
+  whole = [*start, *ids, oracle.eos_token_id]
+  chat = chat_record.Chat(
+    ({'role': chat_record.TEXT, 'content': text},), 'world_model', (0,)
+  )
+  found = coders[family].encode_record(chat)
+  if len(whole) < 2:
+    assert not found
+    return
+  (sequence,) = found
+  assert sequence.ids_T.tolist() == whole
+  column = render.OBJECTIVES.index('world_model')
+  scored_T = sequence.weights_TO[:, column]
+  assert not scored_T[0] and scored_T[1:].all()
 
 
 @pytest.mark.parametrize('family', FAMILIES)

@@ -8,6 +8,7 @@ from configs import tiny
 from early_experience import chats
 from early_experience.experience import chat_record
 from early_experience.experience.chat_export import Variant
+from early_experience.experience.render import Turn
 from early_experience.prepare import prepare
 from early_experience.runtime.errors import UserError
 from tests.chat_case import EPISODE, SYSTEM, WITH_TOOLS, parsed, write
@@ -37,6 +38,15 @@ def test_other_formats_are_the_same_chats():
   found = parsed(by_instruction, 'last').messages
   assert found[3]['content'] == 'It is\nempty.'
   assert [*found[:3], found[4]] == [*EPISODE[:3], EPISODE[4]]
+
+
+def test_a_text_alone_is_learnt_from_end_to_end():
+  chat = parsed({'text': 'Water boils.'})
+  assert chat.is_text and chat.scored == (0,)
+  assert chat.script() == (Turn('observation', 'Water boils.', 'imitation'),)
+  # Alpaca's own file has the whole prompt beside its parts.
+  asked = {'instruction': 'Is it?', 'output': 'It is.'}
+  assert parsed({**asked, 'text': 'Is it? It is.'}) == parsed(asked)
 
 
 def test_a_system_text_may_stand_beside_the_messages():
@@ -159,6 +169,8 @@ def message(**changes):
     (message(role='assistant', weight=2), 'weight is 2, not 0 or 1'),
     (message(role='assistant', content='\ud800'), 'half a character'),
     ('{"instruction": "x"}', 'line 2: neither'),
+    ('{"text": ""}', 'line 2: text is empty'),
+    ('{"text": ["x"]}', 'line 2: text is list, not text'),
     ('{"instruction": "x", "output": null}', 'line 2: output is .*not text'),
   ],
 )

@@ -1,5 +1,7 @@
 """What came first, training, and reinforcement: one command, one page."""
 
+import json
+
 import pytest
 
 from early_experience import quickstart, recipes
@@ -80,6 +82,29 @@ def test_one_page_has_all_stages_in_a_row(finished, tmp_path):
   assert data['reinforcement']['imitation_rl']
   said = ' '.join(data['conclusions'])
   assert 'imitation_rl is ' in said and ' imitation ' in said
+
+
+def test_plain_text_may_come_first(tmp_path):
+  corpus = tmp_path / 'corpus'
+  corpus.mkdir()
+  line = json.dumps({'text': 'open box 1 and look into it. ' * 40})
+  (corpus / 'iwm.jsonl').write_text(f'{line}\n{line}\n')
+  config = base('world_model')
+  config.prepare.source = 'import'
+  config.prepare.rows = recipes.row_sets(('world',), k=0)
+  config.quickstart.chats = str(corpus)
+  config.quickstart.recipes = ('world_model',)
+  result = quickstart.quickstart(config, str(tmp_path / 'run'))
+  assert result['world_model']['splits']['test']['success']['n'] == 2
+  made = files.read_json(tmp_path / 'run' / 'prepare' / 'summary.json')
+  rows = made['rows']['world']
+  assert not rows['dropped'] and rows['rows'] > 1
+  # Twice the same text: a tree of it weighs each token twice.
+  tokens = rows['tree_tokens']
+  assert (
+    rows['flat_tokens'] == tokens and rows['scored']['world_model'] > tokens
+  )
+  assert not (tmp_path / 'run' / 'collect').exists()
 
 
 def test_the_same_command_has_nothing_left_to_do(finished):

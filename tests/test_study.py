@@ -156,6 +156,39 @@ def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
   assert any('**joint_rl**' in s and ', imitation_rl ' in s for s in said)
 
 
+def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
+  path = config_file(
+    tmp_path,
+    "product({'seed': [0, 1]}, {'recipe': ['imitation', 'joint']})"
+    " + product({'seed': [0, 1], 'recipe': ['joint']}, {'rl.mixed_rows': [2]})",
+  )
+  runs = expand(path)
+  sweep_folder.begin(tmp_path, path, runs)
+  for run in runs:
+    folder, recipe = tmp_path / 'runs' / run.name, run.overrides['recipe']
+    tiny_workdir.build(folder, trajectories=2)
+    if 'rl.mixed_rows' in run.overrides or recipe == 'imitation':
+      like_joint(folder, f'{recipe}_rl')
+    else:  # as imitation did
+      shutil.copytree(
+        folder / 'evaluate' / 'imitation', folder / 'evaluate' / 'joint_rl'
+      )
+      summary = folder / 'evaluate' / 'joint_rl' / 'summary.json'
+      files.write_json(summary, files.read_json(summary) | {'name': 'joint_rl'})
+  rows, gaps = studies.rows(studies.read(tmp_path)), []
+  for split in tiny_workdir.SPLITS:
+    asked = [row for row in rows if row['split'] == split]
+    # What was trained does not depend on it, and is one row.
+    assert [row['policy'] for row in asked].count('joint') == 1
+    alone, mixed = (row for row in asked if row['policy'] == 'joint_rl')
+    assert 'added' not in alone and mixed['rl.mixed_rows'] == 2
+    gaps.append(mixed['success'] - alone['success'])
+    assert mixed['added'] == pytest.approx(gaps[-1])
+    assert mixed['added_low'] <= gaps[-1] <= mixed['added_high']
+    assert mixed['gained'] == 0 and mixed['against'] == 'imitation_rl'
+  assert any(gaps)
+
+
 def test_the_page_begins_with_what_was_found(sweep):
   pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
   page = sweep / 'results' / 'tiny.md'

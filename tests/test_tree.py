@@ -74,6 +74,17 @@ def test_absorbing_keeps_every_target_and_its_path(seed):
   assert same(supervision(map(flat, kept)), supervision(map(flat, sequences)))
 
 
+@pytest.mark.parametrize('length', [2, 3, 4, 9])
+def test_a_text_is_cut_where_rows_end_and_learnt_once(length):
+  whole = sequence(*range(10, 17))
+  whole.weights_TO[1:, 0] = 1
+  parts = tree_lib.pieces(whole, length)
+  assert max(len(part.ids_T) for part in parts) <= length
+  scored = [part.ids_T[part.weights_TO.any(1)] for part in parts]
+  assert np.concatenate(scored).tolist() == [11, 12, 13, 14, 15, 16]
+  assert not any(part.weights_TO[0].any() for part in parts)
+
+
 def test_the_longest_path_of_a_subtree_comes_first():
   branches = [sequence(1, 2, 3), sequence(1, 2, 9, 4), sequence(1, 5, 6, 7, 8)]
   (tree,) = merge(branches)

@@ -4,14 +4,22 @@ ALFWorld's small rooms as in configs/quickstart.py: the policies of
 configs/studies/experts.py go on by GRPO on the training games, three quarters
 of which no expert has shown, with as many updates and episodes each. Every
 policy is asked the same tasks of the test panel before and after.
+rl.observations with rl.weights.world_model is ECHO's objective, on what the
+policy's own episodes see; rl.mixed_rows are rows of branches in every update,
+learnt for the world model.
 """
 
 from configs.studies import experts
-from early_experience import sweeps
+from early_experience import recipes, sweeps
+
+_OTHERS = ('world_model_then_imitation', 'self_reflection')
 
 
 def get_config(recipe: str = 'recovery'):
   config = experts.get_config(recipe)
+  if recipe in _OTHERS:
+    config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=8)
+  config.budget.world_model_steps = 800  # half of the updates
   config.rl.iterations = 40
   config.rl.tasks = 16
   config.rl.epochs = 2
@@ -20,10 +28,17 @@ def get_config(recipe: str = 'recovery'):
   config.rl.lr_peak = 1e-4
   config.rl.keep_start = False
   config.rl.panel_every = 20
+  config.rl.rows = {'recovery': 1.0}
   return config
 
 
 def sweep():
-  return sweeps.product(
-    {'seed': [0, 1, 2]}, {'recipe': ['recovery', 'imitation']}
+  seeds = {'seed': [0, 1, 2]}
+  learnt = {'rl.weights.world_model': [0.05]}
+  return sweeps.chain(
+    sweeps.product(seeds, {'recipe': ['recovery', 'imitation', *_OTHERS]}),
+    *(
+      sweeps.product(seeds, {'recipe': ['recovery']}, learnt, {key: [value]})
+      for key, value in (('rl.observations', True), ('rl.mixed_rows', 2))
+    ),
   )

@@ -278,6 +278,9 @@ def define() -> ConfigDict:
   config.quickstart.recipes = ('untrained', 'imitation', 'joint')
   # Of them, those that go on by rl; each is evaluated before and after.
   config.quickstart.rl = ()
+  # What `chats import` reads, with prepare.source=import: then nothing is
+  # collected. '' = what it has read already.
+  config.quickstart.chats = path('')
   # What comes first: PATH[:RECIPE] of another config, whose loop is run in
   # WORKDIR/first. All that is trained here goes on from its policy.
   config.quickstart.first = ''

@@ -42,6 +42,17 @@ class Said:
   thoughts: str = ''
 
 
+def text(value: dict, where: str) -> str | None:
+  """The text of a record that is nothing else; None where it has messages.
+
+  Raises:
+    UserError: it is empty, or no text.
+  """
+  if 'text' not in value or any(key in value for key in (*_KEYS, 'output')):
+    return None
+  return _some_text(value['text'], 'text', where)
+
+
 def messages(value: dict, where: str) -> list[Said]:
   """The messages of a record.
 
@@ -65,6 +76,7 @@ def messages(value: dict, where: str) -> list[Said]:
     return _from_instruction(value, where)
   raise UserError(
     f'{where}: neither messages nor conversations nor instruction and output'
+    ' nor text'
   )
 
 
@@ -95,7 +107,7 @@ def tools(value: dict, where: str) -> tuple[dict, ...]:
     function = tool.get('function') if isinstance(tool, dict) else None
     if not isinstance(function, dict) or 'name' not in function:
       raise UserError(f'{where}: {place} has no name of a function')
-    _name(function['name'], f'{place}.name', where)
+    _some_text(function['name'], f'{place}.name', where)
     made.append(tool)
   return tuple(made)
 
@@ -177,7 +189,7 @@ def _calls(value, place, where):
     if not isinstance(arguments, dict):
       raise UserError(f'{where}: {place_i}.arguments is not an object')
     _check_json(arguments, f'{place_i}.arguments', where)
-    name = _name(function['name'], f'{place_i}.function.name', where)
+    name = _some_text(function['name'], f'{place_i}.function.name', where)
     made = {
       'type': 'function',
       'function': {'name': name, 'arguments': arguments},
@@ -210,7 +222,7 @@ def _check_json(value, place, where):
     raise UserError(f'{where}: {place}: {error}') from None
 
 
-def _name(value, place, where):
+def _some_text(value, place, where):
   if not _text(value, place, where):
     raise UserError(f'{where}: {place} is empty')
   return value

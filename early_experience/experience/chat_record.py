@@ -19,17 +19,20 @@ from early_experience.runtime.errors import UserError
 
 STEM = 'chats'
 _ROLES_HERE = {'system': 'system', 'assistant': 'action'}
+TEXT = 'text'  # the role of a text that nobody says to anybody
 
 
 @dataclasses.dataclass(frozen=True)
 class Chat:
-  """A conversation.
+  """A conversation, or one text that is learnt from end to end.
 
   Attributes:
     messages: `role`, `content`, and for calls of tools `tool_calls`, `name`
-      and `tool_call_id`, as chat templates read them.
+      and `tool_call_id`, as chat templates read them. A text is the only
+      message, with the role `TEXT`.
     objective: what its answers are scored for.
-    scored: the messages that are learnt, by number; never the first one.
+    scored: the messages that are learnt, by number; the first one only if it
+      is a text.
     tools: JSON schemas of what may be called.
   """
 
@@ -37,6 +40,10 @@ class Chat:
   objective: str
   scored: tuple[int, ...]
   tools: tuple[dict, ...] = ()
+
+  @property
+  def is_text(self) -> bool:
+    return self.messages[0]['role'] == TEXT
 
   def script(self) -> Script:
     """Its turns for a tokenizer without a chat template.
@@ -93,7 +100,7 @@ def read(folder) -> Iterator[tuple[str, Chat]]:
       )
     except (KeyError, TypeError):
       raise UserError(f'{where}: not a record of `chats import`') from None
-    if 0 in chat.scored:  # as earlier versions imported it
+    if 0 in chat.scored and not chat.is_text:  # as earlier versions imported it
       raise UserError(
         f'{where}: nothing precedes the first answer, so that it cannot be'
         ' learnt; import the chats again'
@@ -107,6 +114,7 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
   `messages` with `role` and `content` (OpenAI's); `conversations` with `from`
   and `value` (ShareGPT's); or `instruction`, `input`, `output`, `history` and
   `system` (Alpaca's), of which LLaMA-Factory makes one prompt by a newline.
+  `text` alone, as corpora for pre-training have it, is learnt from end to end.
 
   A message's `weight` (0 or 1) or `loss` says whether it is learnt; else
   `turns` does. An empty answer is learnt like any other: to end the turn. An
@@ -126,6 +134,8 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
   """
   if not isinstance(value, dict):
     raise UserError(f'{where}: {type(value).__name__}, not an object')
+  if (text := chat_formats.text(value, where)) is not None:
+    return Chat(({'role': TEXT, 'content': text},), objective, (0,))
   found = chat_formats.messages(value, where)
   answers = [
     i for i, said in enumerate(found) if said.message['role'] == 'assistant'

@@ -98,6 +98,21 @@ def cut(sequence: Sequence, length: int) -> Sequence:
   return Sequence(sequence.ids_T[:end], sequence.weights_TO[:end])
 
 
+def pieces(sequence: Sequence, length: int) -> list[Sequence]:
+  """A text in parts of at most `length` tokens, each scored token in one.
+
+  A part begins with the last token of the one before it.
+  """
+  starts = range(0, max(1, len(sequence.ids_T) - 1), length - 1)
+  parts = []
+  for start in starts:
+    part = slice(start, start + length)
+    weights_TO = sequence.weights_TO[part].copy()
+    weights_TO[0] = 0  # nothing is read before it
+    parts.append(Sequence(sequence.ids_T[part], weights_TO))
+  return parts
+
+
 def absorb(sequences: Iterable[Sequence]) -> list[Sequence]:
   """Adds each sequence that begins another one to it: the best flat form.
 

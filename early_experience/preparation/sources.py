@@ -96,7 +96,7 @@ def find(workdir, settings: ConfigDict, summarised: bool) -> Source:
     UserError: what it takes is not there yet; the message has the command.
   """
   if settings.source == IMPORT:
-    return Chats(workdir)
+    return Chats(workdir, settings.row_tokens)
   return Trajectories(workdir, settings, summarised)
 
 
@@ -191,14 +191,16 @@ class Trajectories(Source):
 class Chats(Source):
   """Records that `chats import` wrote, sorted: neighbours share prefixes.
 
+  A text that is longer than a row is cut into several.
   Nothing of them is held out: what they say of an environment is not known
   well enough to evaluate on.
   """
 
   unit, pack = 'chats', 16
 
-  def __init__(self, workdir):
+  def __init__(self, workdir, row_tokens: int):
     self.folder = pathlib.Path(workdir) / IMPORT
+    self._row_tokens = row_tokens
     self._summary = stage.finished(self.folder)
     if self._summary is None:
       raise UserError(
@@ -247,9 +249,12 @@ class Chats(Source):
     sequences = []
     for where, chat in chats:
       try:
-        sequences += coder.encode_record(chat)
+        found = coder.encode_record(chat)
       except UserError as error:
         raise UserError(f'{where}: {error}') from None
+      if chat.is_text:
+        found = [p for s in found for p in tree_lib.pieces(s, self._row_tokens)]
+      sequences += found
     return sequences
 
 

@@ -21,6 +21,7 @@ from early_experience.sweeps.folder import RUNS, runs_of
 SEED = 'seed'
 # Overrides that say how long and how fast is learnt, not from what.
 _BUDGETS = ('train.', 'budget.')
+_OF_RL = 'rl.'  # overrides of what comes after training
 _RL = '_rl'  # ends the name of a policy that `rl` made
 
 
@@ -49,7 +50,7 @@ class Run:
   @property
   def setting(self) -> tuple:
     """What it shares with the runs of other seeds: pairs of key and value."""
-    others = {k: v for k, v in self.overrides.items() if k != SEED}
+    others = {k: v for k, v in self._overrides().items() if k != SEED}
     return (('policy', self.policy), *others.items())
 
   @property
@@ -60,12 +61,25 @@ class Run:
   @property
   def beside(self) -> tuple:
     """Likewise, whatever the budget."""
+    return self._without((*_BUDGETS, _OF_RL))
+
+  @property
+  def trained(self) -> tuple:
+    """What it shares with what `rl` made otherwise, from the same training."""
+    return self._without(_OF_RL)
+
+  def _without(self, prefixes):
     others = self._others().items()
-    return _hashable({k: v for k, v in others if not k.startswith(_BUDGETS)})
+    return _hashable({k: v for k, v in others if not k.startswith(prefixes)})
 
   def _others(self):
-    known = (SEED, 'recipe')
-    return {k: v for k, v in self.overrides.items() if k not in known}
+    known, others = (SEED, 'recipe'), self._overrides().items()
+    return {k: v for k, v in others if k not in known}
+
+  def _overrides(self):
+    """Those that it depends on."""
+    every = self.overrides.items()
+    return {k: v for k, v in every if self.before or not k.startswith(_OF_RL)}
 
 
 def _hashable(settings):
@@ -83,7 +97,8 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   `results.REFERENCE` was trained beside: `ahead`, `ahead_low`, `ahead_high` of
   what it came to after the same stages with the budget that was best for it in
   this split, which `against` names and `against_success` has; and likewise
-  `gained`, on the policy that `rl` went on from.
+  `gained`, on the policy that `rl` went on from, and `added`, by overrides of
+  `rl` to what it came to without them.
 
   Raises:
     UserError: runs of one setting were asked different tasks.
@@ -127,8 +142,10 @@ def _against(run, by_seed, others):
   """
   found = {}
   for other, theirs in others:
-    if other.policy == run.before and other.whole == run.whole:
+    if other.policy == run.before and other.whole == run.trained:
       found |= _gap('gained', by_seed, theirs)
+    if other.policy == run.policy and other.whole == run.trained != run.whole:
+      found |= _gap('added', by_seed, theirs)
   rivals = [
     ((len(by_seed.keys() & theirs), np.mean(_table(theirs))), other, theirs)
     for other, theirs in others

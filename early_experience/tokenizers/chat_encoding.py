@@ -100,6 +100,18 @@ class ChatEncoding:
     ]
     return ids, spans
 
+  def encode_text(self, text: str) -> list[int]:
+    """Ids as in pre-training: no template, but a start and an end.
+
+    Where the tokenizer has no such token there is none; what looks like one is
+    text.
+    """
+    start, end = (
+      [self.tokens.ids[name]] if name in self.tokens.ids else []
+      for name in map(self.template.tokens.get, ('bos_token', 'eos_token'))
+    )
+    return [*start, *self.tokens.encode(clean(text))[0], *end]
+
   def render(
     self,
     messages: Sequence[dict],

@@ -161,13 +161,18 @@ class ChatTokenizer(interface.Tokenizer):
     return self._sequences(self._rendered(_plain(messages), False), targets)
 
   def encode_record(self, chat: Chat) -> list[Sequence]:
+    objective = OBJECTIVES.index(chat.objective)
+    if chat.is_text:
+      ids = self._chat.encode_text(chat.messages[0]['content'])
+      column = [-1] + [objective] * (len(ids) - 1)
+      whole = interface.scored_part(ids, column)
+      return [whole] if whole else []
     messages = [
       {**message, 'content': message['content'].strip()}
       for message in chat.messages[: chat.scored[-1] + 1]
     ]
     tools = list(chat.tools) or None
     shown.check(self._chat, messages, tools)
-    objective = OBJECTIVES.index(chat.objective)
     targets = []
     for i in chat.scored:
       prompt, answer = self._chat.answer(messages[: i + 1], tools, self._frame)

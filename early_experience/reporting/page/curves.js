@@ -162,7 +162,9 @@ function curvesSection() {
     'nats per token', true));
   const other = [['grad_norm', 'gradient norm', '', true],
     ['lr', 'learning rate', '', false],
-    ['tokens_per_s', 'speed', 'tokens per second', false]]
+    ['tokens_per_s', 'speed', 'tokens per second', false],
+    ['data_wait_share', 'waiting for batches', 'share of the time', false],
+    ['checkpoint_share', 'waiting for saves', 'share of the time', false]]
     .map((each) => spec(...each));
   const make = (specs) => specs.filter((each) => each.series.length)
     .map(chart);
@@ -183,7 +185,7 @@ function curvesSection() {
   none.length > 0 && h('p', { class: 'soft' },
     `Scored by no policy here: ${none.join(', ')}.`),
   h('details', { class: 'fold' }, h('summary', {},
-    'The end of training, gradient norm, learning rate, speed'),
+    'The end of training, gradient norm, learning rate, speed, waiting'),
   lastValues(names),
   h('div', { class: 'charts' }, folded.map((each) => each.element))));
 }
