@@ -28,17 +28,15 @@ def get_config(recipe: str = 'recovery'):
   config.rl.lr_peak = 1e-4
   config.rl.keep_start = False
   config.rl.panel_every = 20
-  config.rl.rows = {'recovery': 1.0}
   return config
 
 
 def sweep():
   seeds = {'seed': [0, 1, 2]}
-  learnt = {'rl.weights.world_model': [0.05]}
+  learnt = {'recipe': ['recovery'], 'rl.weights.world_model': [0.05]}
+  branches = {'rl.mixed_rows': [2], 'rl.rows': [{'recovery': 1.0}]}
   return sweeps.chain(
     sweeps.product(seeds, {'recipe': ['recovery', 'imitation', *_OTHERS]}),
-    *(
-      sweeps.product(seeds, {'recipe': ['recovery']}, learnt, {key: [value]})
-      for key, value in (('rl.observations', True), ('rl.mixed_rows', 2))
-    ),
+    sweeps.product(seeds, learnt, {'rl.observations': [True]}),
+    sweeps.product(seeds, learnt, branches),
   )

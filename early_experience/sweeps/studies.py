@@ -50,8 +50,9 @@ class Run:
   @property
   def setting(self) -> tuple:
     """What it shares with the runs of other seeds: pairs of key and value."""
-    others = {k: v for k, v in self._overrides().items() if k != SEED}
-    return (('policy', self.policy), *others.items())
+    others = self._overrides().items()
+    shown = ((k, str(v) if isinstance(v, dict) else v) for k, v in others)
+    return (('policy', self.policy), *(x for x in shown if x[0] != SEED))
 
   @property
   def whole(self) -> tuple:
