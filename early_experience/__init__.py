@@ -7,6 +7,7 @@ import sys
 if sys.argv[:1] == ['-m'] and any(
   word.startswith(__name__) for word in sys.orig_argv
 ):
-  from early_experience.runtime import process
+  from early_experience.runtime import large_pages, process
 
+  large_pages.ask()
   process.start()

@@ -160,7 +160,8 @@ def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
   path = config_file(
     tmp_path,
     "product({'seed': [0, 1]}, {'recipe': ['imitation', 'joint']})"
-    " + product({'seed': [0, 1], 'recipe': ['joint']}, {'rl.mixed_rows': [2]})",
+    " + product({'seed': [0, 1], 'recipe': ['joint']}, {'rl.mixed_rows': [2],"
+    " 'rl.rows': [{'joint': 1.0}]})",
   )
   runs = expand(path)
   sweep_folder.begin(tmp_path, path, runs)
