@@ -98,6 +98,7 @@ def test_two_processes_learn_as_one_does_whatever_stops_them(one, tmp_path):
   both[1].send_signal(signal.SIGTERM)
   said = end(both, AGAIN)
   assert all('the same command goes on' in err for _, err in said)
+  assert 'asked to stop: it ends after this iteration' in said[1][1]
   both = start_two(workdir)
   wait_for(workdir, len(lines(workdir)) + 1)
   both[1].kill()

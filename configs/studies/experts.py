@@ -4,16 +4,21 @@ ALFWorld's small rooms, 885,888 parameters from scratch; the policy writes free
 text, greedily, and has to know what can be done: the settings of
 configs/quickstart.py. Each seed has its own demonstrations, initial parameters
 and batches; every run is asked the same tasks of the test panel, in rooms seen
-and unseen. Both recipes have the same number of updates, of rows of the same
-size.
+and unseen. All recipes have the same number of updates, of rows of the same
+size; world_model_then_imitation spends half of them on each.
 """
 
 from configs import quickstart
 from early_experience import recipes, sweeps
 
+PAPER = ('world_model_then_imitation', 'self_reflection')
+
 
 def get_config(recipe: str = 'recovery'):
   config = quickstart.get_config()
+  if recipe in PAPER:
+    config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=8)
+  config.budget.world_model_steps = config.budget.steps // 2
   config.collect.shuffle = True
   config.evaluate.panel = 'test'
   config.evaluate.tasks = 0
@@ -24,7 +29,9 @@ def sweep():
   seeds = {'seed': [0, 1, 2, 3, 4]}
   experts = {'collect.trajectories': [300]}
   return sweeps.chain(
-    sweeps.product(seeds, experts, {'recipe': ['recovery', 'imitation']}),
+    sweeps.product(
+      seeds, experts, {'recipe': ['recovery', 'imitation', *PAPER]}
+    ),
     # What imitation was best with, of what was tried on the dev panel.
     sweeps.product(
       seeds,

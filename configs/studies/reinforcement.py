@@ -10,16 +10,11 @@ learnt for the world model.
 """
 
 from configs.studies import experts
-from early_experience import recipes, sweeps
-
-_OTHERS = ('world_model_then_imitation', 'self_reflection')
+from early_experience import sweeps
 
 
 def get_config(recipe: str = 'recovery'):
   config = experts.get_config(recipe)
-  if recipe in _OTHERS:
-    config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=8)
-  config.budget.world_model_steps = 800  # half of the updates
   config.rl.iterations = 40
   config.rl.tasks = 16
   config.rl.epochs = 2
@@ -36,7 +31,9 @@ def sweep():
   learnt = {'recipe': ['recovery'], 'rl.weights.world_model': [0.05]}
   branches = {'rl.mixed_rows': [2], 'rl.rows': [{'recovery': 1.0}]}
   return sweeps.chain(
-    sweeps.product(seeds, {'recipe': ['recovery', 'imitation', *_OTHERS]}),
+    sweeps.product(
+      seeds, {'recipe': ['recovery', 'imitation', *experts.PAPER]}
+    ),
     sweeps.product(seeds, learnt, {'rl.observations': [True]}),
     sweeps.product(seeds, learnt, branches),
   )

@@ -149,8 +149,8 @@ def preemption(
   ends other stages.
 
   Args:
-    seldom: it is asked so seldom that the processes may wait for each other.
-      Else jax tells them, by a handler of SIGTERM that is lost where a process
+    seldom: it is asked once an iteration of `rl`: so seldom that the processes
+      may wait for each other, and that a signal is answered at once. Else jax tells them, by a handler of SIGTERM that is lost where a process
       of environments is started.
 
   Yields:
@@ -161,6 +161,8 @@ def preemption(
   by_jax = many and not seldom
 
   def note(number):
+    if seldom and not asked:  # it may take minutes; Python's own may not nest
+      os.write(2, b'asked to stop: it ends after this iteration\n')
     asked.append(number)
     if by_jax:  # which jax announces to the other processes
       os.kill(os.getpid(), signal.SIGTERM)
