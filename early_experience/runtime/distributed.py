@@ -149,9 +149,10 @@ def preemption(
   ends other stages.
 
   Args:
-    seldom: it is asked once an iteration of `rl`: so seldom that the processes
-      may wait for each other, and that a signal is answered at once. Else jax tells them, by a handler of SIGTERM that is lost where a process
-      of environments is started.
+    seldom: it is asked once an iteration of `rl`, so seldom that the processes
+      may wait for each other; a signal is answered with a word at once. Else
+      jax tells them, by a handler of SIGTERM that is lost where a process of
+      environments is started.
 
   Yields:
     (update) -> what to raise of it once the state is saved; None: go on. It is
