@@ -156,6 +156,24 @@ def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(folder):
   assert (folder / '1').is_dir()
 
 
+@pytest.mark.parametrize('processes', [1, 2])
+def test_the_death_of_another_process_is_not_ours_to_tell(
+  folder, monkeypatch, processes
+):
+  """Processes save together; who has died is told by whoever watches them."""
+  lost = jax.errors.JaxRuntimeError('UNKNOWN: Connection reset by peer')
+
+  def lose(*_, **__):
+    raise lost
+
+  with jax.set_mesh(mesh_of((1, 1, 1))), checkpoints_of(folder) as made:
+    monkeypatch.setattr(made._manager, 'save_checkpointables_async', lose)
+    monkeypatch.setattr(jax, 'process_count', lambda: processes)
+    with pytest.raises(UserError if processes == 1 else type(lost)):
+      made.save_params({'a': np.zeros(1)})
+    monkeypatch.undo()
+
+
 def test_full_disk_is_one_message_and_leaves_what_was_there(folder, caplog):
   gc.collect()  # orbax complains of loads that failed before when they go
   caplog.clear()

@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import sys
 
+import jax
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
@@ -149,6 +150,8 @@ class Checkpoints:
         metrics=None if loss is None else {'loss': loss},
       )
     except Exception as error:
+      if _is_anothers(error):
+        raise
       raise self._unwritten(error) from error
 
   def restore(
@@ -201,6 +204,8 @@ class Checkpoints:
     try:
       self._manager.close()
     except Exception as error:
+      if _is_anothers(error):
+        raise
       raise self._unwritten(error) from error
     finally:
       self._quiet.close()
@@ -213,3 +218,9 @@ class Checkpoints:
 
   def __exit__(self, *_):
     self.close()
+
+
+def _is_anothers(error):
+  """Whether it is the death of another process: processes save together."""
+  of_jax = isinstance(error, jax.errors.JaxRuntimeError)
+  return of_jax and jax.process_count() > 1
