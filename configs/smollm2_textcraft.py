@@ -21,7 +21,9 @@ def get_config(recipe: str = 'recovery'):
   config.explore.k = craft.explore.k
   config.explore.rejoin = True
   config.reflect.k = craft.reflect.k
-  config.prepare.rows = recipes.row_sets(('expert', 'world', 'recovery'), k=5)
+  config.prepare.rows = recipes.row_sets(
+    ('expert', 'world', 'recovery'), craft.explore.k
+  )
   config.evaluate.splits = craft.evaluate.splits
   config.evaluate.max_steps = 30
   return recipes.select(config, recipe)

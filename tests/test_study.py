@@ -79,10 +79,10 @@ def test_a_setting_is_one_row_over_its_seeds(sweep):
       assert row['ahead_low'] <= gap <= row['ahead_high']
 
 
-def like_joint(folder, policy):
-  """An evaluation of the policy in which it did as `joint` did."""
+def like(other, folder, policy):
+  """An evaluation of the policy in which it did as another one did."""
   made = shutil.copytree(
-    folder / 'evaluate' / 'joint',
+    folder / 'evaluate' / other,
     folder / 'evaluate' / policy,
     dirs_exist_ok=True,
   )
@@ -103,7 +103,7 @@ def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
     folder = tmp_path / 'runs' / run.name
     tiny_workdir.build(folder, trajectories=2)
     if 'budget.steps' in run.overrides:
-      like_joint(folder, 'imitation')
+      like('joint', folder, 'imitation')
   rows = studies.rows(studies.read(tmp_path))
   named = set()
   for row in rows:
@@ -128,7 +128,7 @@ def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
 
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
   for run in studies.read(sweep):
-    like_joint(run.folder, f'{run.policy}_rl')
+    like('joint', run.folder, f'{run.policy}_rl')
     log = run.folder / 'rl' / run.policy / 'metrics.jsonl'
     log.parent.mkdir(parents=True)
     took = {'seconds_sampling': 9.0, 'seconds_training': 6.0}
@@ -168,14 +168,8 @@ def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
   for run in runs:
     folder, recipe = tmp_path / 'runs' / run.name, run.overrides['recipe']
     tiny_workdir.build(folder, trajectories=2)
-    if 'rl.mixed_rows' in run.overrides or recipe == 'imitation':
-      like_joint(folder, f'{recipe}_rl')
-    else:  # as imitation did
-      shutil.copytree(
-        folder / 'evaluate' / 'imitation', folder / 'evaluate' / 'joint_rl'
-      )
-      summary = folder / 'evaluate' / 'joint_rl' / 'summary.json'
-      files.write_json(summary, files.read_json(summary) | {'name': 'joint_rl'})
+    alone = recipe == 'joint' and 'rl.mixed_rows' not in run.overrides
+    like('imitation' if alone else 'joint', folder, f'{recipe}_rl')
   rows, gaps = studies.rows(studies.read(tmp_path)), []
   for split in tiny_workdir.SPLITS:
     asked = [row for row in rows if row['split'] == split]

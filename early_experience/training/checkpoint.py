@@ -142,17 +142,13 @@ class Checkpoints:
       'position': dataclasses.asdict(position),
       'sums': checksum.of(**trees, frozen=frozen),
     }
-    try:
+    with self._told():
       self._manager.save_checkpointables_async(
         position.total,
         {**trees, 'about': about},
         force=True,
         metrics=None if loss is None else {'loss': loss},
       )
-    except Exception as error:
-      if _is_anothers(error):
-        raise
-      raise self._unwritten(error) from error
 
   def restore(
     self, abstract: TrainState, mesh: Mesh
@@ -202,25 +198,30 @@ class Checkpoints:
   def close(self) -> None:
     """Waits until the last save is on disk."""
     try:
-      self._manager.close()
-    except Exception as error:
-      if _is_anothers(error):
-        raise
-      raise self._unwritten(error) from error
+      with self._told():
+        self._manager.close()
     finally:
       self._quiet.close()
 
-  def _unwritten(self, error):
-    return UserError(f'cannot save to {self._folder}: {restore.reason(error)}')
+  @contextlib.contextmanager
+  def _told(self):
+    """Says of what cannot be written where, and why.
+
+    But for the death of another process, as processes save together: that is
+    for whoever watches them to tell.
+    """
+    try:
+      yield
+    except Exception as error:
+      of_jax = isinstance(error, jax.errors.JaxRuntimeError)
+      if of_jax and jax.process_count() > 1:
+        raise
+      raise UserError(
+        f'cannot save to {self._folder}: {restore.reason(error)}'
+      ) from error
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
     self.close()
-
-
-def _is_anothers(error):
-  """Whether it is the death of another process: processes save together."""
-  of_jax = isinstance(error, jax.errors.JaxRuntimeError)
-  return of_jax and jax.process_count() > 1
