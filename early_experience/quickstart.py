@@ -45,6 +45,11 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
     name: recipes.select(config, name) for name in config.quickstart.recipes
   }
   _check_rl(config.quickstart.rl, chosen)
+  if config.quickstart.chats and config.prepare.source != IMPORT:
+    raise UserError(
+      'config.quickstart.chats has chats to import, which only'
+      f' config.prepare.source={IMPORT} learns from'
+    )
   for each in chosen.values():  # before any stage begins
     settled(each)
   if config.quickstart.first:

@@ -90,8 +90,8 @@ def write(workdir: str, page: str) -> str:
 def figure_of(rows: list[dict]):
   """Success with its 95% intervals, a panel for each split.
 
-  Over the one override that varies and is a number, with bands; else a point
-  for each setting.
+  Over the override that varies and is a number, with bands, if others only
+  vary with it; who does not have it is level. Else a point for each setting.
 
   Returns:
     A matplotlib figure.
@@ -108,6 +108,8 @@ def figure_of(rows: list[dict]):
   drawn = figure.Figure((4.2 * len(splits), 3.2), layout='constrained')
   panels = drawn.subplots(1, len(splits), squeeze=False, sharey=True)[0]
   axis = _axis(rows)
+  ticks = sorted({float(row[axis]) for row in rows if axis in row})
+  ends = ticks[:1] + ticks[-1:]
   for axes, split in zip(panels, splits, strict=True):
     for number, policy in enumerate(policies):
       own = [r for r in rows if (r['split'], r['policy']) == (split, policy)]
@@ -116,8 +118,11 @@ def figure_of(rows: list[dict]):
         [100 * row[key] for row in own] for key in ('low', 'success', 'high')
       )
       if axis:
-        at = [float(row[axis]) for row in own]
-        axes.plot(at, rate, 'o-', color=color, label=policy)
+        at = [float(row[axis]) for row in own if axis in row]
+        if not at:
+          at, low, rate, high = ends, 2 * low, 2 * rate, 2 * high
+        marks = 'o-' if axis in own[0] else '--'
+        axes.plot(at, rate, marks, color=color, label=policy)
         axes.fill_between(at, low, high, color=color, alpha=0.15, lw=0)
       else:
         at = [number + 0.1 * i for i in range(len(own))]
@@ -128,7 +133,6 @@ def figure_of(rows: list[dict]):
     axes.set_ylim(0, None)
     if axis:
       axes.set_xscale('log', base=2)
-      ticks = sorted({float(row[axis]) for row in rows})
       axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
       axes.set_xlabel(axis)
     else:
@@ -245,17 +249,21 @@ def _others(row):
 
 
 def _axis(rows):
-  """The override that varies and is a number, if there is just one."""
+  """The override that varies and is a number, if others only vary with it."""
   varying = []
   for key in _keys(map(_others, rows)):
-    values = {row.get(key) for row in rows}
+    column = [row.get(key) for row in rows]
     try:
-      numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
+      numbers = {float(value) for value in column if value is not None}
+    except ValueError:
       continue
     if len(numbers) > 1 and min(numbers) > 0:
-      varying.append(key)
-  return varying[0] if len(varying) == 1 else None
+      varying.append((key, column))
+  if not varying:
+    return None
+  keys, columns = zip(*varying, strict=True)
+  together = len(set(zip(*columns, strict=True))) == len(set(columns[0]))
+  return keys[0] if together else None
 
 
 def _machine():

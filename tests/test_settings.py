@@ -64,6 +64,8 @@ def changed(key, value):
     ('cluster.workers', -1, 'workers is -1'),
     ('cluster.tries', 0, 'tries is 0'),
     ('cluster.unit_timeout_seconds', 0.0, 'unit_timeout_seconds is 0.0'),
+    ('benchmark.peers', ('a', 'b'), "'a', not one of: trees, flat"),
+    ('benchmark.peers', ('trl,flat',), "given as \"('trl', 'flat')"),
     ('model.layers', 0, 'model.layers is 0'),
     ('model.remat', 'some', "remat is 'some', not one of: none, dots"),
     ('mesh.data', 0, 'mesh.data is 0, not a whole number in {-1} or [1, inf)'),

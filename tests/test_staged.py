@@ -136,6 +136,8 @@ def test_what_cannot_be_is_said_before_anything_begins(tmp_path):
   fails('broken.py line 2: ZeroDivisionError: division by zero')
   config.init.checkpoint = str(tmp_path)
   fails('first and config.init.checkpoint both say where')
+  config.quickstart.first, config.quickstart.chats = '', str(tmp_path)
+  fails('quickstart.chats has chats to import, which only .*source=import')
 
 
 def test_what_came_first_may_have_had_something_before_it(tmp_path):

@@ -184,6 +184,30 @@ def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
   assert any(gaps)
 
 
+def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):
+  path = config_file(
+    tmp_path,
+    "product({'seed': [0, 1]}, {'recipe': ['imitation']})"
+    " + product({'seed': [0, 1]}, {'recipe': ['joint']},"
+    " zipped({'prepare.rows.joint.k': [1, 2], 'train.batch_rows': [2, 4]}))",
+  )
+  runs = expand(path)
+  sweep_folder.begin(tmp_path, path, runs)
+  for run in runs:
+    tiny_workdir.build(tmp_path / 'runs' / run.name, trajectories=2)
+  rows = studies.rows(studies.read(tmp_path))
+  split = [row for row in rows if row['split'] == 'seen']
+  assert [row.get('prepare.rows.joint.k') for row in split] == [None, 1, 2]
+  assert [row.get('against') for row in split] == [None, *['imitation'] * 2]
+  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
+  panel, *_ = study.figure_of(split).axes
+  assert panel.get_xlabel() == 'prepare.rows.joint.k'
+  level, over = (line.get_xydata().tolist() for line in panel.lines)
+  imitation, *joint = (100 * row['success'] for row in split)
+  assert level == [[1, imitation], [2, imitation]]
+  assert over == [[1, joint[0]], [2, joint[1]]]
+
+
 def test_the_page_begins_with_what_was_found(sweep):
   pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
   page = sweep / 'results' / 'tiny.md'

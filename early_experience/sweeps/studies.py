@@ -21,6 +21,7 @@ from early_experience.sweeps.folder import RUNS, runs_of
 SEED = 'seed'
 # Overrides that say how long and how fast is learnt, not from what.
 _BUDGETS = ('train.', 'budget.')
+_OWN_ROWS = 'prepare.rows.'  # of a recipe; others are not made of them
 _OF_RL = 'rl.'  # overrides of what comes after training
 _RL = '_rl'  # ends the name of a policy that `rl` made
 
@@ -61,8 +62,8 @@ class Run:
 
   @property
   def beside(self) -> tuple:
-    """Likewise, whatever the budget."""
-    return self._without((*_BUDGETS, _OF_RL))
+    """Likewise, whatever the budget and the recipe's own rows."""
+    return self._without((*_BUDGETS, _OF_RL, _OWN_ROWS))
 
   @property
   def trained(self) -> tuple:
