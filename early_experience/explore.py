@@ -17,10 +17,10 @@ from early_experience.envs import apart, own
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
 from early_experience.experience import records
-from early_experience.experience.answer_format import find_format
-from early_experience.exploration import branching, proposers, served
+from early_experience.exploration import branching, proposers
+from early_experience.exploration.named import named_proposer
 from early_experience.language import accounting
-from early_experience.language.model import LanguageModel, identity
+from early_experience.language.model import identity
 from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
@@ -90,7 +90,7 @@ def _explore(env, config, workdir, run):
   named = None
   if stage.finished(pathlib.Path(workdir) / 'explore') is None:
     named = {  # before anything is written: a policy may be missing
-      name: (_proposer(name, config, workdir), share)
+      name: (named_proposer(name, config, workdir), share)
       for name, share in shares.items()
     }
     trajectories = list(records.read(source))
@@ -246,48 +246,6 @@ def _tasks(env, trajectories):
         f' {trajectory.split}'
       )
   return tasks
-
-
-def _proposer(name, config, workdir):
-  if name == 'uniform':
-    return proposers.Uniform(config.seed)
-  if name == 'recalled':
-    return proposers.Recalled(config.seed)
-  if name == 'exhaustive':
-    return proposers.Exhaustive()
-  if name == 'openai':
-    return served.Served(
-      LanguageModel(config.explore.openai, 'config.explore.openai', workdir),
-      find_format(config.prepare.answer_format),
-      config.explore.openai.system,
-      config.explore.openai.prompt,
-    )
-  return proposers.Policy(
-    _agent(config, workdir), config.explore.temperature, config.seed
-  )
-
-
-def _agent(config, workdir):
-  """The agent of `config.explore.policy`, a training folder."""
-  if not config.explore.policy:
-    raise UserError(
-      'config.explore.policy is empty: name the training (train/NAME below'
-      ' --workdir, or the path of another) whose policy proposes'
-    )
-  from early_experience.evaluation import agent  # JAX, which others do without
-
-  path = pathlib.Path(workdir, config.explore.policy)
-  decoding = agent.Decoding(
-    seed=config.seed, max_action_tokens=config.evaluate.max_action_tokens
-  )
-  return agent.load(
-    config,
-    str(path.parent.parent),
-    'trained',
-    path.name,
-    decoding,
-    config.evaluate.batch_tasks,
-  )
 
 
 def _summary(folder):

@@ -1,0 +1,20 @@
+"""How many demonstrations it takes
+
+From an eighth of the training games' demonstrations to all of them (paper 6.5):
+the settings of configs/studies/experts.py, as many updates for each.
+"""
+
+from configs.studies import experts
+from early_experience import sweeps
+
+
+def get_config(recipe: str = 'recovery'):
+  return experts.get_config(recipe)
+
+
+def sweep():
+  return sweeps.product(
+    {'seed': [0, 1, 2]},
+    {'recipe': ['recovery', 'imitation']},
+    {'collect.trajectories': [150, 300, 600, 1200]},
+  )
