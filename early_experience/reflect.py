@@ -129,7 +129,7 @@ def reflect_on(
 
 def _writer(config, workdir):
   if config.reflect.writer == 'grounded':
-    return Grounded(config.seed)
+    return Grounded(config.seed, config.reflect.wordings)
   model = LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)
   if config.reflect.writer == 'star':
     return star.Star(model, find_format(config.prepare.answer_format))

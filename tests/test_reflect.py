@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -137,6 +138,18 @@ def test_grounded_rationales_are_short_varied_and_pass_the_checks(workdir):
     assert words.count(text) <= MAX_WORDS + 5
   openings = collections.Counter(text.split('.')[0] for text in texts)
   assert len(set(texts)) > len(texts) / 2 and len(openings) >= 8
+
+
+def test_grounded_says_a_thing_in_as_many_ways_as_it_is_given(workdir):
+  decisions = all_decisions(workdir)
+
+  def openings(wordings):
+    some = [Grounded(s, wordings).write(decisions) for s in range(20)]
+    texts = [d.text for d in itertools.chain(*some) if 'coin' in d.text]
+    return {text.split(' coin')[0] for text in texts}
+
+  one, two = openings(1), openings(2)
+  assert one < two < openings(0)
 
 
 def test_grounded_does_not_know_what_only_the_future_shows(workdir):

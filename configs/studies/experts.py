@@ -18,6 +18,10 @@ def get_config(recipe: str = 'recovery'):
   config = quickstart.get_config()
   if recipe in PAPER:
     config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=8)
+  if recipe == 'self_reflection':  # chosen on the dev panel: docs/LOG.md
+    config.reflect.wordings = 1
+    config.budget.reflection_weight = 1.0
+    config.evaluate.max_thought_tokens = 64  # rationales have 60 at most
   config.budget.world_model_steps = config.budget.steps // 2
   config.collect.shuffle = True
   config.evaluate.panel = 'test'

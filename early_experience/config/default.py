@@ -114,6 +114,9 @@ def define() -> ConfigDict:
   # star: what config.reflect.openai thinks where it acts as the expert did,
   # without any outcome (paper, 6.4); k is of no account then.
   config.reflect.writer = choice('grounded', 'openai', 'star')
+  # Ways in which `grounded` says a thing, 0 = all that it has. A small model
+  # spends itself on learning which one it will be (docs/LOG.md).
+  config.reflect.wordings = number(0, '[0, inf)')
   # Alternatives a rationale weighs; paper, B.1.
   config.reflect.k = number(3, '[0, inf)')
   # Longer episodes are left out; 0 = none (B.2).

@@ -100,6 +100,7 @@ def _reflect(config):
   found = _without(('openai',), config.reflect)
   if config.reflect.writer != 'grounded':
     found['openai'] = answers(config.reflect.openai)
+    del found['wordings']
   if config.reflect.writer == 'star':
     found['answer_format'] = config.prepare.answer_format
   return {'seed': config.seed, 'summarised': config.summarise.enabled, **found}

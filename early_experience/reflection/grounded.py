@@ -27,12 +27,17 @@ _USELESS = ('done', 'rejected', 'nothing new')  # as the agent itself can know
 
 
 class Grounded:
-  """Writes one short monologue a decision; the seed picks the wording."""
+  """Writes one short monologue a decision; the seed picks the wording.
+
+  Args:
+    seed: of that chance.
+    wordings: ways of saying a thing that it picks from; 0: all.
+  """
 
   name = 'grounded'
 
-  def __init__(self, seed: int):
-    self._seed = seed
+  def __init__(self, seed: int, wordings: int = 0):
+    self._seed, self._wordings = seed, wordings or None
 
   def write(self, decisions: list[Decision]) -> list[Draft]:
     """One draft a decision: situation, an alternative or more, conclusion.
@@ -44,7 +49,7 @@ class Grounded:
   def _write(self, decision):
     view, rng = _View(decision), decision.rng(self._seed)
     say = lambda patterns, slots: words.sentence(
-      rng.choice(patterns).format(**slots)
+      rng.choice(patterns[: self._wordings]).format(**slots)
     )
     action = words.plain(decision.action)
     situation, failure = list(_situation(view)), None
