@@ -36,26 +36,15 @@ _COLUMNS = {
   'invalid': '{:.0%}',
   'outcomes': '{:.0%}',
 }
-_RATES = {
-  'success': ('success', 'low', 'high', '{:.1f}% [{:.1f}, {:.1f}]'),
-  'points ahead of imitation': (
-    'ahead',
-    'ahead_low',
-    'ahead_high',
-    '{:+.1f} [{:+.1f}, {:+.1f}]',
-  ),
-  'points gained by rl': (
-    'gained',
-    'gained_low',
-    'gained_high',
-    '{:+.1f} [{:+.1f}, {:+.1f}]',
-  ),
-  'points added to plain rl': (
-    'added',
-    'added_low',
-    'added_high',
-    '{:+.1f} [{:+.1f}, {:+.1f}]',
-  ),
+_GAPS = {
+  'points ahead of imitation': 'ahead',
+  'points gained by rl': 'gained',
+  'points added to plain rl': 'added',
+  'points ahead of round 1': 'since',
+}
+_RATES = {'success': ('success', 'low', 'high', '{:.1f}% [{:.1f}, {:.1f}]')} | {
+  head: (key, f'{key}_low', f'{key}_high', '{:+.1f} [{:+.1f}, {:+.1f}]')
+  for head, key in _GAPS.items()
 }
 
 
@@ -79,7 +68,7 @@ def write(workdir: str, page: str) -> str:
   writer.writeheader()
   writer.writerows(rows)
   sweep = files.read_json(pathlib.Path(workdir) / SWEEP)
-  folders = {run.folder for run in runs}
+  folders = {run.home for run in runs}
   text = _page(page.stem, rows, sweep, len(folders), _stages(runs))
   files.write_atomic(page.with_suffix('.csv'), table.getvalue())
   files.write_atomic(page.with_suffix('.svg'), figure.getvalue())
@@ -201,7 +190,7 @@ def _page(name, rows, sweep, runs, stages):
 
 def _stages(runs):
   """What the command needs where its stages are not those of any sweep."""
-  done = stage.finished(runs[0].folder)
+  done = stage.finished(runs[0].home)
   if done is None or tuple(done['stages']) == STAGES:
     return ''
   return f' --stages={",".join(done["stages"])}'

@@ -184,6 +184,34 @@ def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
   assert any(gaps)
 
 
+def test_rounds_are_rows_and_measured_against_the_first(tmp_path):
+  path = config_file(
+    tmp_path, "product({'seed': [0, 1]}, {'recipe': ['joint', 'imitation']})"
+  )
+  runs = expand(path)
+  sweep_folder.begin(tmp_path, path, runs)
+  for run in runs:
+    for number in (1, 2):
+      folder = tmp_path / 'runs' / run.name / f'round-{number}'
+      tiny_workdir.build(folder, trajectories=2)
+      if number == 2 and run.overrides['recipe'] == 'joint':
+        like('imitation', folder, 'joint')
+  rows = studies.rows(studies.read(tmp_path))
+  assert len(rows) == 2 * 2 * len(tiny_workdir.SPLITS)
+  gaps = []
+  for split in tiny_workdir.SPLITS:
+    own = [r for r in rows if (r['policy'], r['split']) == ('joint', split)]
+    first, second = own
+    assert [row['round'] for row in own] == [1, 2]
+    gap = second['success'] - first['success']
+    gaps.append(gap)
+    assert second['since'] == pytest.approx(gap)
+    assert second['since_low'] <= gap <= second['since_high']
+    # Imitation of the same round, that is; the rounds are of one run.
+    assert 'since' not in first and second['ahead'] == 0
+  assert any(gaps)
+
+
 def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):
   path = config_file(
     tmp_path,

@@ -66,7 +66,7 @@ def jobs(
     UserError: there is no such stage or job, or it cannot be shared.
   """
   for one in stages:
-    known = (*SHAREABLE, 'train', 'rl', 'evaluate', 'report')
+    known = (*SHAREABLE, 'train', 'rl', 'evaluate', 'rounds', 'report')
     if one not in known:
       raise UserError(f'--stages={one}: not one of {", ".join(known)}')
   folder = pathlib.Path(workdir) / SHARED

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from early_experience.evaluation import panel, statistics
-from early_experience.reporting import report_data, results
-from early_experience.runtime import files
+from early_experience.reporting import results, round_folders
 from early_experience.runtime.errors import UserError
-from early_experience.runtime.stage import SETTINGS
+from early_experience.sweeps import costs
 from early_experience.sweeps.folder import RUNS, runs_of
 
 SEED = 'seed'
@@ -23,17 +22,18 @@ SEED = 'seed'
 _BUDGETS = ('train.', 'budget.')
 _OWN_ROWS = 'prepare.rows.'  # of a recipe; others are not made of them
 _OF_RL = 'rl.'  # overrides of what comes after training
+_ROUND = 'round'  # beside the overrides, of runs in rounds
 _RL = '_rl'  # ends the name of a policy that `rl` made
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One finished run of a sweep.
+  """One finished run of a sweep, or a round of it.
 
   Attributes:
     folder: its workdir.
     policy: name of its evaluation, without the panel.
-    overrides: {key: value}, the seed among them.
+    overrides: {key: value}, the seed and the round among them.
     before: the policy that reinforcement learning went on from; '' where it is
       trained alone.
   """
@@ -70,6 +70,20 @@ class Run:
     """What it shares with what `rl` made otherwise, from the same training."""
     return self._without(_OF_RL)
 
+  @property
+  def round(self) -> int | None:
+    return self.overrides.get(_ROUND)
+
+  @property
+  def home(self) -> pathlib.Path:
+    """The workdir of all its rounds."""
+    return self.folder.parent if self.round else self.folder
+
+  @property
+  def in_rounds(self) -> tuple:
+    """What it shares with other rounds."""
+    return self.policy, self._without((_ROUND,))
+
   def _without(self, prefixes):
     others = self._others().items()
     return _hashable({k: v for k, v in others if not k.startswith(prefixes)})
@@ -99,8 +113,8 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   `results.REFERENCE` was trained beside: `ahead`, `ahead_low`, `ahead_high` of
   what it came to after the same stages with the budget that was best for it in
   this split, which `against` names and `against_success` has; and likewise
-  `gained`, on the policy that `rl` went on from, and `added`, by overrides of
-  `rl` to what it came to without them.
+  `gained`, on the policy that `rl` went on from, `added`, by overrides of `rl`
+  to what it came to without them, and `since`, on the first round.
 
   Raises:
     UserError: runs of one setting were asked different tasks.
@@ -111,7 +125,7 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   solved = {setting: _solved(some) for setting, some in groups.items()}
   found = []
   for setting, some in groups.items():
-    first, cost = some[0], _cost(some)
+    first, spent = some[0], costs.of(some)
     for split, by_seed in solved[setting].items():
       rate = statistics.crossed(_table(by_seed))
       row = {
@@ -123,7 +137,7 @@ def rows(runs: Sequence[Run]) -> list[dict]:
         'low': max(0.0, rate.low),
         'high': min(1.0, rate.high),
         **_seen(some, split),
-        **cost,
+        **spent,
       }
       others = [
         (some[0], solved[setting][split])
@@ -135,7 +149,7 @@ def rows(runs: Sequence[Run]) -> list[dict]:
 
 
 def _against(run, by_seed, others):
-  """How far it is ahead of imitation, and what it gained by `rl`.
+  """How far it is ahead of imitation, and what it gained by `rl` or rounds.
 
   Args:
     run: one of the setting.
@@ -148,6 +162,8 @@ def _against(run, by_seed, others):
       found |= _gap('gained', by_seed, theirs)
     if other.policy == run.policy and other.whole == run.trained != run.whole:
       found |= _gap('added', by_seed, theirs)
+    if other.in_rounds == run.in_rounds and other.round == 1 != run.round:
+      found |= _gap('since', by_seed, theirs)
   rivals = [
     ((len(by_seed.keys() & theirs), np.mean(_table(theirs))), other, theirs)
     for other, theirs in others
@@ -172,15 +188,23 @@ def read(workdir) -> list[Run]:
   workdir = pathlib.Path(workdir)
   found = []
   for run in runs_of(workdir):
-    folder, policy = workdir / RUNS / run['name'], run['policy']
-    each = results.evaluations(folder).items()
-    names = {summary.get('name', name) for name, summary in each}
-    for name, before in ((policy, ''), (f'{policy}{_RL}', policy)):
-      if name in names:
-        found.append(Run(folder, name, run['overrides'], before))
+    home, policy = workdir / RUNS / run['name'], run['policy']
+    rounds = round_folders.names(home)
+    for number, name in enumerate(rounds or [''], 1):
+      overrides = run['overrides'] | ({_ROUND: number} if rounds else {})
+      found += _of(home / name, policy, overrides)
   if not found:
     raise UserError(f'{workdir}: no run of this sweep was evaluated yet')
   return found
+
+
+def _of(folder, policy, overrides):
+  """What was evaluated of a workdir: what training made, and then `rl`."""
+  each = results.evaluations(folder).items()
+  names = {summary.get('name', name) for name, summary in each}
+  for name, before in ((policy, ''), (f'{policy}{_RL}', policy)):
+    if name in names:
+      yield Run(folder, name, overrides, before)
 
 
 def _evaluated(run):
@@ -241,42 +265,4 @@ def _seen(runs, label):
         invalid.append(summary['splits'][split]['invalid_rate'])
         if world := summary.get('world_model'):
           exact.append(world['exact_match']['rate'])
-  return {'invalid': _mean(invalid), 'outcomes': _mean(exact)}
-
-
-def _cost(runs):
-  """Means over seeds of what training took."""
-  found = collections.defaultdict(list)
-  for run in runs:
-    stage = 'rl' if run.before else 'train'
-    lines = report_data.metrics(run.folder, run.before or run.policy, stage)
-    if not lines:
-      continue
-    found['updates'].append(lines[-1]['step'])
-    if run.before:
-      played = [line.get('environment_steps') or 0 for line in lines]
-      found['env_steps'].append(max(played))  # so far, of each line
-      halves = ('seconds_sampling', 'seconds_training')
-      found['minutes'].append(sum(_sum(lines, key) for key in halves) / 60)
-      continue
-    found['tokens'].append(_tokens(run) * lines[-1]['step'])
-    rates = [(line['flops_per_s'], line['tokens_per_s']) for line in lines]
-    each = _mean([flops / tokens for flops, tokens in rates if tokens])
-    found['flops'].append(each and each * found['tokens'][-1])
-    found['minutes'].append(lines[-1]['seconds'] / 60)
-  return {key: _mean(values) for key, values in found.items()}
-
-
-def _tokens(run):
-  """Of an update: all that its rows hold, context and padding too."""
-  settings = files.read_json(run.folder / 'train' / run.policy / SETTINGS)
-  sizes = {rows['row_tokens'] for rows in settings['rows'].values()}
-  return settings['train']['batch_rows'] * max(sizes)
-
-
-def _sum(lines, key):
-  return sum(line.get(key) or 0 for line in lines)
-
-
-def _mean(values):
-  return sum(values) / len(values) if values else None
+  return {'invalid': costs.mean(invalid), 'outcomes': costs.mean(exact)}

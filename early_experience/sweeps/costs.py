@@ -1,0 +1,55 @@
+"""What the runs of a sweep took: updates, tokens, operations, minutes."""
+
+import collections
+from collections.abc import Sequence
+
+from early_experience.reporting import report_data
+from early_experience.runtime import files
+from early_experience.runtime.stage import SETTINGS
+
+
+def of(runs: Sequence) -> dict:
+  """Means over seeds of what training, or `rl`, took.
+
+  Args:
+    runs: `studies.Run`s of one setting.
+
+  Returns:
+    `updates`, `minutes`, and of training `tokens` and `flops`, of `rl`
+    `env_steps`; see `studies.rows`.
+  """
+  found = collections.defaultdict(list)
+  for run in runs:
+    stage = 'rl' if run.before else 'train'
+    lines = report_data.metrics(run.folder, run.before or run.policy, stage)
+    if not lines:
+      continue
+    found['updates'].append(lines[-1]['step'])
+    if run.before:
+      played = [line.get('environment_steps') or 0 for line in lines]
+      found['env_steps'].append(max(played))  # so far, of each line
+      halves = ('seconds_sampling', 'seconds_training')
+      found['minutes'].append(sum(_sum(lines, key) for key in halves) / 60)
+      continue
+    found['tokens'].append(_tokens(run) * lines[-1]['step'])
+    rates = [(line['flops_per_s'], line['tokens_per_s']) for line in lines]
+    each = mean([flops / tokens for flops, tokens in rates if tokens])
+    found['flops'].append(each and each * found['tokens'][-1])
+    found['minutes'].append(lines[-1]['seconds'] / 60)
+  return {key: mean(values) for key, values in found.items()}
+
+
+def _tokens(run):
+  """Of an update: all that its rows hold, context and padding too."""
+  settings = files.read_json(run.folder / 'train' / run.policy / SETTINGS)
+  sizes = {rows['row_tokens'] for rows in settings['rows'].values()}
+  return settings['train']['batch_rows'] * max(sizes)
+
+
+def _sum(lines, key):
+  return sum(line.get(key) or 0 for line in lines)
+
+
+def mean(values: Sequence[float]) -> float | None:
+  """None where there are no values."""
+  return sum(values) / len(values) if values else None
