@@ -1,7 +1,9 @@
 """Language models: what is asked twice, and what is kept."""
 
+import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -67,6 +69,14 @@ def test_samples_differ_where_chance_does_and_temperatures_take_turns(tmp_path):
   answers, sent = asks(tmp_path, echo, chats, temperatures=(0.5, 0.8, 0.9))
   assert [request['temperature'] for request in sent] == [0.5, 0.8, 0.9, 0.5]
   assert len({answer.text for answer in answers}) == 4
+
+
+def test_who_opens_a_file_waits_for_whoever_begins_it(tmp_path):
+  path = tmp_path / 'answers.sqlite'
+  other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+  other.execute('begin immediate')
+  threading.Timer(0.3, other.execute, ['commit']).start()
+  assert Cache(path).find('a') is None
 
 
 def test_answers_survive_a_kill_and_serve_many_processes(tmp_path):

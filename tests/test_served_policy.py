@@ -168,6 +168,8 @@ def test_a_model_trained_here_is_read_as_it_was_taught_to_write(
     ('look', None, 'look'),
     ('The coin is near.\nAction: look', 'The coin is near.', 'look'),
     ('**Thought:** Hm.\n\n**Action:** look', 'Hm.', 'look'),
+    ('```json\n{"thought": "Hm.",\n "action": "look"}\n```', 'Hm.', 'look'),
+    ('{"action": "look"}', None, 'look'),
     ('<think>Why.</think>\n\nlook', 'Why.', 'look'),
     (
       '<think>Why.</think>I see.\n<action>look</action>',

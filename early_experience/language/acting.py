@@ -15,7 +15,7 @@ from early_experience.runtime.errors import UserError
 _MARKS = (
   re.compile(r'<action>(.*?)</action>', re.DOTALL | re.IGNORECASE),
   re.compile(r'<action>\s*(.+)', re.IGNORECASE),
-  re.compile(r'^\W*action\W*:[\s*]*(.+)', re.IGNORECASE | re.MULTILINE),
+  re.compile(r'^[^\w{]*action\W*:[\s*]*(.+)', re.IGNORECASE | re.MULTILINE),
 )
 _FENCE = re.compile(r'^```\w*\n(.*?)\n?```[ \t]*$', re.DOTALL | re.MULTILINE)
 _JSON = re.compile(r'^[{\[]', re.MULTILINE)
@@ -94,6 +94,8 @@ class Acting:
     if self._system or self._prompt:
       action = action_in(said, answer.truncated)
       thought = said[: said.rfind(action)] if action else said
+      if found := None if answer.truncated else _object(said):
+        thought = str(found.get('thought', ''))
       thought = _BEFORE.sub('', _BEHIND.sub('', thought.strip())).strip()
     else:
       action = self._answers.read('action', said)
@@ -108,28 +110,50 @@ def action_in(answer: str, truncated: bool = False) -> str:
 
   What follows `Action:` or stands between `<action>` tags, where there are
   several the last one; else the last line that has text. JSON may take several
-  lines, and all of it may be fenced. Thoughts in `<think>` tags do not count.
+  lines, and all of it may be fenced; of {"action": "..."} it is that text.
+  Thoughts in `<think>` tags do not count.
 
   Args:
     answer: of a model.
     truncated: it was cut off. Then its last line is not whole, and there must
       be a mark before it.
   """
-  answer = _FENCE.sub(r'\1', spoken(answer)).strip()
+  answer = _plain(answer)
   closed, *others = _MARKS
   if found := closed.findall(answer):
     return found[-1].strip()
+  if not truncated and (found := _object(answer)):
+    return found['action'].strip()
   if truncated:
     answer = answer.rpartition('\n')[0]
   for mark in others:
-    if found := list(mark.finditer(answer)):
-      return _first(answer[found[-1].start(1) :])
+    if marked := list(mark.finditer(answer)):
+      return _first(answer[marked[-1].start(1) :])
   if truncated or not answer:
     return ''
+  return _json(answer) or answer.splitlines()[-1].strip()
+
+
+def _object(answer):
+  """The JSON that a text ends with, where there is text under `action`."""
+  with contextlib.suppress(ValueError, RecursionError):
+    found = json.loads(_json(_plain(answer)) or 'null')
+    if isinstance(found, dict) and isinstance(found.get('action'), str):
+      return found
+  return None
+
+
+def _json(answer):
+  """What a text ends with that looks like JSON, if anything does."""
   for found in _JSON.finditer(answer):
     if _first(rest := answer[found.start() :]) == rest:
       return rest
-  return answer.splitlines()[-1].strip()
+  return None
+
+
+def _plain(answer):
+  """Without fences, and thoughts in tags."""
+  return _FENCE.sub(r'\1', spoken(answer)).strip()
 
 
 def _first(text):

@@ -6,6 +6,7 @@ import json
 import pathlib
 import sqlite3
 import sys
+import time
 
 from early_experience.language.answer import Answer
 from early_experience.runtime import files
@@ -47,11 +48,11 @@ class Cache:
       # Where the file system cannot share memory it stays what it was; and
       # where it has no locks a log of before can only be read alone.
       if mode == 'delete':
-        self._table.execute('pragma locking_mode=exclusive')
-      self._table.execute(f'pragma journal_mode={mode}')
-      self._table.execute('pragma locking_mode=normal')
-      self._table.execute('pragma synchronous=normal')
-      self._table.execute(_SCHEMA)
+        self._execute('pragma locking_mode=exclusive')
+      self._execute(f'pragma journal_mode={mode}')
+      self._execute('pragma locking_mode=normal')
+      self._execute('pragma synchronous=normal')
+      self._execute(_SCHEMA)
 
   def _address(self):
     """Of the file, and its journal; no locks where its disk has none."""
@@ -71,7 +72,7 @@ class Cache:
   def find(self, request: str) -> Answer | None:
     """The answer to a request that `digest` names, if it is known."""
     with self._told():
-      row = self._table.execute(
+      row = self._execute(
         'select text, truncated, input_tokens, output_tokens'
         ' from answers where request = ?',
         (request,),
@@ -84,7 +85,7 @@ class Cache:
   def keep(self, request: str, model: str, prompt: str, answer: Answer) -> bool:
     """Writes an answer; False where another process was faster."""
     with self._told():
-      written = self._table.execute(
+      written = self._execute(
         'insert or ignore into answers values (?, ?, ?, ?, ?, ?, ?)',
         (
           request,
@@ -101,10 +102,22 @@ class Cache:
   def paid(self) -> list[tuple[str, str, int, int, int]]:
     """(model, prompt, answers, tokens in, tokens out) of all that is kept."""
     with self._told():
-      return self._table.execute(
+      return self._execute(
         'select model, prompt, count(*), sum(input_tokens), sum(output_tokens)'
         ' from answers group by model, prompt order by model, prompt'
       ).fetchall()
+
+  def _execute(self, statement, values=()):
+    """Waits for others also where sqlite does not: where a log begins."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+      try:
+        return self._table.execute(statement, values)
+      except sqlite3.OperationalError as error:
+        busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+        if not busy or time.monotonic() > until:
+          raise
+      time.sleep(0.05)
 
   @contextlib.contextmanager
   def _told(self):
