@@ -6,7 +6,7 @@
         --config=configs/smollm2_textcraft.py:recovery \
         --config.init.hf=runs/smollm2
   done
-60 experts, free text. A model of configs/textcraft.py's size learns nothing of
+60 experts, free text; what it came to is in docs/LOG.md. A model of configs/textcraft.py's size learns nothing of
 this from scratch (docs/LOG.md).
 """
 
@@ -24,6 +24,7 @@ def get_config(recipe: str = 'recovery'):
   config.prepare.rows = recipes.row_sets(
     ('expert', 'world', 'recovery'), craft.explore.k
   )
+  config.model.max_tokens = 2048  # half of the episodes outgrow 1,024
   config.evaluate.splits = craft.evaluate.splits
   config.evaluate.max_steps = 30
   return recipes.select(config, recipe)
