@@ -70,7 +70,8 @@ def _evaluate(seats, config, workdir):
     how.think = bool(how.think) if random else thinks(how.think, workdir)
   source, tasks = _tasks(seats, config)
   # What both train/NAME and rl/NAME came to, side by side.
-  called = f'{config.name}_rl' if how.policy == 'rl' else config.name
+  after_rl = how.policy == 'rl'
+  called = panel.after_rl(config.name) if after_rl else config.name
   label = panel.folder_name(called, how.panel, how.samples, how.look_ahead)
   name = f'evaluate/{label}'
   settings = _settings(config, workdir)

@@ -11,7 +11,7 @@ from early_experience import recipes
 from early_experience.chats import import_chats
 from early_experience.collect import collect
 from early_experience.config import checked, settled
-from early_experience.evaluation import policies
+from early_experience.evaluation import panel, policies
 from early_experience.explore import explore
 from early_experience.preparation.sources import IMPORT
 from early_experience.reflect import reflect
@@ -74,7 +74,7 @@ def quickstart(config: ConfigDict, workdir: str) -> dict:
     if recipe in config.quickstart.rl:
       rl(own, workdir)
       own.evaluate.policy = 'rl'
-      results[f'{recipe}_rl'] = evaluate(own, workdir)
+      results[panel.after_rl(recipe)] = evaluate(own, workdir)
   report(config, workdir)
   print(text.table(results))
   print(f'page: {workdir}/report/index.html')

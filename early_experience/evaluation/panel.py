@@ -21,6 +21,7 @@ from early_experience.work import set_aside
 FILE, STEM = 'panel.json', 'rollouts'
 ALL = 'all'
 PANELS = (ALL, 'dev', 'test')
+_AFTER_RL = '_rl'
 
 Asked = dict[str, dict[str, str]]  # {split: {task id: its type}}
 
@@ -53,6 +54,16 @@ def choose(tasks: Sequence[Task], count: int, panel: str = ALL) -> list[Task]:
     for place, task in enumerate(some)
   )
   return [task for _, _, task in turns][: count or None]
+
+
+def after_rl(policy: str) -> str:
+  """What a policy is called where `rl` has gone on from it."""
+  return policy + _AFTER_RL
+
+
+def before_rl(policy: str) -> str:
+  """What the policy is called that `rl` went on from."""
+  return policy.removesuffix(_AFTER_RL)
 
 
 def folder_name(

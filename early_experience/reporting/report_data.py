@@ -11,6 +11,7 @@ import json
 import math
 import pathlib
 
+from early_experience.evaluation import panel
 from early_experience.experience import records
 from early_experience.experience.render import OBJECTIVES
 from early_experience.reporting import chain, results, round_folders
@@ -43,7 +44,8 @@ def gather(workdir, seed: int) -> dict:
     raise UserError(f'--workdir: {workdir} does not exist')
   summaries = results.evaluations(workdir)
   trained = results.policies(workdir, 'train')
-  learnt = {f'{name}_rl': name for name in results.policies(workdir, 'rl')}
+  trained_on = results.policies(workdir, 'rl')
+  learnt = {panel.after_rl(name): name for name in trained_on}
   names = list(dict.fromkeys([*summaries, *trained, *learnt]))
   asked = results.panels(workdir, summaries)
   rolled = {name: list(results.rollouts(workdir, name)) for name in summaries}

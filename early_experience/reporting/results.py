@@ -194,7 +194,7 @@ def _learnt(results, which, split):
   for name, of in results.items():
     if (of.get('panel', panel.ALL), of['policy']) != (which, 'rl'):
       continue
-    start = panel.folder_name(of['name'].removesuffix('_rl'), which)
+    start = panel.folder_name(panel.before_rl(of['name']), which)
     both = [each for each in (start, name) if each in results]
     rates = {e: results[e]['splits'].get(split) for e in both}
     if len(both) == 2 and all(rates.values()):

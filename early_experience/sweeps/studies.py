@@ -23,7 +23,6 @@ _BUDGETS = ('train.', 'budget.')
 _OWN_ROWS = 'prepare.rows.'  # of a recipe; others are not made of them
 _OF_RL = 'rl.'  # overrides of what comes after training
 _ROUND = 'round'  # beside the overrides, of runs in rounds
-_RL = '_rl'  # ends the name of a policy that `rl` made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,8 @@ class Run:
   @property
   def reference(self) -> str:
     """Whom it is compared with: imitation, after the same stages."""
-    return f'{results.REFERENCE}{_RL}' if self.before else results.REFERENCE
+    found = results.REFERENCE
+    return panel.after_rl(found) if self.before else found
 
   @property
   def setting(self) -> tuple:
@@ -202,7 +202,7 @@ def _of(folder, policy, overrides):
   """What was evaluated of a workdir: what training made, and then `rl`."""
   each = results.evaluations(folder).items()
   names = {summary.get('name', name) for name, summary in each}
-  for name, before in ((policy, ''), (f'{policy}{_RL}', policy)):
+  for name, before in ((policy, ''), (panel.after_rl(policy), policy)):
     if name in names:
       yield Run(folder, name, overrides, before)
 
