@@ -89,8 +89,7 @@ def of_round(config: ConfigDict, workdir: str, number: int) -> ConfigDict:
       ' name another recipe'
     )
   shares = config.explore.proposers
-  others = sum(share for name, share in shares.items() if name != 'policy')
-  if not others:
+  if not any(share for name, share in shares.items() if name != 'policy'):
     raise UserError(
       'config.explore.proposers has the policy alone, and round 1 has none yet:'
       ' give another one a share'
@@ -109,7 +108,8 @@ def of_round(config: ConfigDict, workdir: str, number: int) -> ConfigDict:
     # One vocabulary for all, and not of what it stammers.
     first = round_folders.folder(workdir, 1) / 'prepare'
     config.prepare.tokenizer = config.prepare.tokenizer or str(first)
-  shares.policy = shares.policy or others
+  if not shares.policy:  # what others propose is there already
+    shares.update(dict.fromkeys(shares, 0.0) | {'policy': 1.0})
   before = round_folders.folder('..', number - 1)
   config.explore.policy = f'{before}/train/{config.name}'
   for one in config.prepare.rows.values():

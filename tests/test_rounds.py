@@ -64,7 +64,8 @@ def test_what_was_explored_stays_and_the_policy_adds_to_it(finished):
       kept = len(old.alternatives)
       assert new.alternatives[:kept] == old.alternatives
       assert len(new.tried) == 1 + len(new.alternatives)
-      policy += sum(a.is_by(['policy']) for a in new.alternatives[kept:])
+      assert all(a.proposer == 'policy' for a in new.alternatives[kept:])
+      policy += len(new.alternatives[kept:])
   assert policy > 0
 
 

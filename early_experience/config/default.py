@@ -269,7 +269,7 @@ def define() -> ConfigDict:
 
   # Of `python -m early_experience.rounds`: each policy proposes in the next
   # one, beside others by its share in config.explore.proposers; where that is
-  # 0, half of all alternatives. config.explore.k, and k of rows, are a round's.
+  # 0, alone. config.explore.k, and k of rows, are a round's.
   config.rounds = number(3, '[1, inf)')
   config.visit = ConfigDict()
   # Of each policy, played for the next round as config.evaluate says, in
