@@ -6,8 +6,8 @@
         --config=configs/smollm2_textcraft.py:recovery \
         --config.init.hf=runs/smollm2
   done
-60 experts, free text; what it came to is in docs/LOG.md. A model of configs/textcraft.py's size learns nothing of
-this from scratch (docs/LOG.md).
+60 experts, free text. A model of configs/textcraft.py's size learns nothing of
+this from scratch; what this one came to is in docs/LOG.md.
 """
 
 from configs import smollm2_135m, textcraft
