@@ -87,10 +87,10 @@ def _branch(env, rejoin, unit):
 def _explore(env, config, workdir, run):
   shares = proposers.check_shares(config.explore.proposers.to_dict())
   source = stage.require(workdir, 'collect')
-  named = None
+  named, agent = None, functools.partial(_agent, config, workdir)
   if stage.finished(pathlib.Path(workdir) / 'explore') is None:
     named = {  # before anything is written: a policy may be missing
-      name: (named_proposer(name, config, workdir), share)
+      name: (named_proposer(name, config, workdir, agent), share)
       for name, share in shares.items()
     }
     trajectories = list(records.read(source))
@@ -246,6 +246,29 @@ def _tasks(env, trajectories):
         f' {trajectory.split}'
       )
   return tasks
+
+
+def _agent(config, workdir):
+  """The agent of `config.explore.policy`, a training folder."""
+  if not config.explore.policy:
+    raise UserError(
+      'config.explore.policy is empty: name the training (train/NAME below'
+      ' --workdir, or the path of another) whose policy proposes'
+    )
+  from early_experience.evaluation import agent  # JAX, which others do without
+
+  path = pathlib.Path(workdir, config.explore.policy)
+  decoding = agent.Decoding(
+    seed=config.seed, max_action_tokens=config.evaluate.max_action_tokens
+  )
+  return agent.load(
+    config,
+    str(path.parent.parent),
+    'trained',
+    path.name,
+    decoding,
+    config.evaluate.batch_tasks,
+  )
 
 
 def _summary(folder):

@@ -1,23 +1,28 @@
 """Makes the proposers that `config.explore.proposers` names."""
 
-import pathlib
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
 from early_experience.experience.answer_format import find_format
 from early_experience.exploration import proposers, served
 from early_experience.language.model import LanguageModel
-from early_experience.runtime.errors import UserError
 
 
 def named_proposer(
-  name: str, config: ConfigDict, workdir: str
+  name: str, config: ConfigDict, workdir: str, agent: Callable[[], object]
 ) -> proposers.Proposer:
   """The proposer of a name in `config.explore.proposers`.
 
+  Args:
+    name: of the proposer.
+    config: of the stage.
+    workdir: likewise.
+    agent: loads that of `config.explore.policy`.
+
   Raises:
-    UserError: the language model that it asks cannot be used, or the policy is
-      not there.
+    UserError: the language model that it asks cannot be used, or what `agent`
+      raises.
   """
   if name == 'uniform':
     return proposers.Uniform(config.seed)
@@ -32,29 +37,4 @@ def named_proposer(
       config.explore.openai.system,
       config.explore.openai.prompt,
     )
-  return proposers.Policy(
-    _agent(config, workdir), config.explore.temperature, config.seed
-  )
-
-
-def _agent(config, workdir):
-  """The agent of `config.explore.policy`, a training folder."""
-  if not config.explore.policy:
-    raise UserError(
-      'config.explore.policy is empty: name the training (train/NAME below'
-      ' --workdir, or the path of another) whose policy proposes'
-    )
-  from early_experience.evaluation import agent  # JAX, which others do without
-
-  path = pathlib.Path(workdir, config.explore.policy)
-  decoding = agent.Decoding(
-    seed=config.seed, max_action_tokens=config.evaluate.max_action_tokens
-  )
-  return agent.load(
-    config,
-    str(path.parent.parent),
-    'trained',
-    path.name,
-    decoding,
-    config.evaluate.batch_tasks,
-  )
+  return proposers.Policy(agent(), config.explore.temperature, config.seed)
