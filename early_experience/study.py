@@ -252,7 +252,15 @@ def _axis(rows):
     return None
   keys, columns = zip(*varying, strict=True)
   together = len(set(zip(*columns, strict=True))) == len(set(columns[0]))
-  return keys[0] if together else None
+  return keys[0] if together and _lines(rows, keys[0]) else None
+
+
+def _lines(rows, axis):
+  """Whether each policy is a line over it, or one level."""
+  groups = {}
+  for row in rows:
+    groups.setdefault((row['policy'], row['split']), []).append(axis in row)
+  return all(all(having) or having == [False] for having in groups.values())
 
 
 def _machine():

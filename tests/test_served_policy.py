@@ -170,6 +170,7 @@ def test_a_model_trained_here_is_read_as_it_was_taught_to_write(
     ('**Thought:** Hm.\n\n**Action:** look', 'Hm.', 'look'),
     ('```json\n{"thought": "Hm.",\n "action": "look"}\n```', 'Hm.', 'look'),
     ('{"action": "look"}', None, 'look'),
+    ('{"thought": null, "action": "look"}', None, 'look'),
     ('<think>Why.</think>\n\nlook', 'Why.', 'look'),
     (
       '<think>Why.</think>I see.\n<action>look</action>',

@@ -66,6 +66,7 @@ def changed(key, value):
     ('cluster.unit_timeout_seconds', 0.0, 'unit_timeout_seconds is 0.0'),
     ('benchmark.peers', ('a', 'b'), "'a', not one of: trees, flat"),
     ('benchmark.peers', ('trl,flat',), "given as \"('trl', 'flat')"),
+    ('benchmark.peers', (1,), 'benchmark.peers is 1, not one of: trees'),
     ('model.layers', 0, 'model.layers is 0'),
     ('model.remat', 'some', "remat is 'some', not one of: none, dots"),
     ('mesh.data', 0, 'mesh.data is 0, not a whole number in {-1} or [1, inf)'),

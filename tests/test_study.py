@@ -51,16 +51,26 @@ def test_runs_that_were_asked_unequally_many_tasks_are_refused():
     statistics.crossed([[1.0, 0.0], [1.0]])
 
 
+def begun(folder, sweep):
+  """(overrides, workdir) of each run of a sweep that has begun."""
+  path = config_file(folder, sweep)
+  runs = expand(path)
+  sweep_folder.begin(folder, path, runs)
+  return [(run.overrides, folder / 'runs' / run.name) for run in runs]
+
+
+def built(folder, sweep):
+  """Likewise; all runs have been evaluated, those of a seed on the same."""
+  runs = begun(folder, sweep)
+  for _, workdir in runs:
+    tiny_workdir.build(workdir, trajectories=2)
+  return runs
+
+
 @pytest.fixture
 def sweep(tmp_path):
   """Two recipes and two seeds; all runs of a seed have the same episodes."""
-  path = config_file(
-    tmp_path, "product({'recipe': ['imitation', 'joint'], 'seed': [0, 1]})"
-  )
-  runs = expand(path)
-  sweep_folder.begin(tmp_path, path, runs)
-  for run in runs:
-    tiny_workdir.build(tmp_path / 'runs' / run.name, trajectories=2)
+  built(tmp_path, "product({'recipe': ['imitation', 'joint'], 'seed': [0, 1]})")
   return tmp_path
 
 
@@ -91,18 +101,14 @@ def like(other, folder, policy):
 
 
 def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
-  path = config_file(
+  runs = built(
     tmp_path,
     "product({'seed': [0, 1]}, {'recipe': ['imitation', 'joint']})"
     " + product({'seed': [0, 1], 'recipe': ['imitation']},"
     " {'budget.steps': [7]})",
   )
-  runs = expand(path)
-  sweep_folder.begin(tmp_path, path, runs)
-  for run in runs:
-    folder = tmp_path / 'runs' / run.name
-    tiny_workdir.build(folder, trajectories=2)
-    if 'budget.steps' in run.overrides:
+  for overrides, folder in runs:
+    if 'budget.steps' in overrides:
       like('joint', folder, 'imitation')
   rows = studies.rows(studies.read(tmp_path))
   named = set()
@@ -119,7 +125,7 @@ def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
       named.add(row['against'])
   assert 'imitation (budget.steps 7)' in named
   # Fewer seeds say less, however good they are.
-  shutil.rmtree(tmp_path / 'runs' / runs[-1].name / 'evaluate')
+  shutil.rmtree(runs[-1][1] / 'evaluate')
   fewer = studies.rows(studies.read(tmp_path))
   assert {row.get('against') for row in fewer} == {None, 'imitation'}
   said = study.conclusions(rows)
@@ -157,18 +163,15 @@ def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
 
 
 def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
-  path = config_file(
+  runs = built(
     tmp_path,
     "product({'seed': [0, 1]}, {'recipe': ['imitation', 'joint']})"
     " + product({'seed': [0, 1], 'recipe': ['joint']}, {'rl.mixed_rows': [2],"
     " 'rl.rows': [{'joint': 1.0}]})",
   )
-  runs = expand(path)
-  sweep_folder.begin(tmp_path, path, runs)
-  for run in runs:
-    folder, recipe = tmp_path / 'runs' / run.name, run.overrides['recipe']
-    tiny_workdir.build(folder, trajectories=2)
-    alone = recipe == 'joint' and 'rl.mixed_rows' not in run.overrides
+  for overrides, folder in runs:
+    recipe = overrides['recipe']
+    alone = recipe == 'joint' and 'rl.mixed_rows' not in overrides
     like('imitation' if alone else 'joint', folder, f'{recipe}_rl')
   rows, gaps = studies.rows(studies.read(tmp_path)), []
   for split in tiny_workdir.SPLITS:
@@ -185,16 +188,14 @@ def test_a_setting_of_rl_is_measured_against_rl_without_it(tmp_path):
 
 
 def test_rounds_are_rows_and_measured_against_the_first(tmp_path):
-  path = config_file(
+  runs = begun(
     tmp_path, "product({'seed': [0, 1]}, {'recipe': ['joint', 'imitation']})"
   )
-  runs = expand(path)
-  sweep_folder.begin(tmp_path, path, runs)
-  for run in runs:
+  for overrides, home in runs:
     for number in (1, 2):
-      folder = tmp_path / 'runs' / run.name / f'round-{number}'
+      folder = home / f'round-{number}'
       tiny_workdir.build(folder, trajectories=2)
-      if number == 2 and run.overrides['recipe'] == 'joint':
+      if number == 2 and overrides['recipe'] == 'joint':
         like('imitation', folder, 'joint')
   rows = studies.rows(studies.read(tmp_path))
   assert len(rows) == 2 * 2 * len(tiny_workdir.SPLITS)
@@ -213,16 +214,12 @@ def test_rounds_are_rows_and_measured_against_the_first(tmp_path):
 
 
 def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):
-  path = config_file(
+  built(
     tmp_path,
     "product({'seed': [0, 1]}, {'recipe': ['imitation']})"
     " + product({'seed': [0, 1]}, {'recipe': ['joint']},"
     " zipped({'prepare.rows.joint.k': [1, 2], 'train.batch_rows': [2, 4]}))",
   )
-  runs = expand(path)
-  sweep_folder.begin(tmp_path, path, runs)
-  for run in runs:
-    tiny_workdir.build(tmp_path / 'runs' / run.name, trajectories=2)
   rows = studies.rows(studies.read(tmp_path))
   split = [row for row in rows if row['split'] == 'seen']
   assert [row.get('prepare.rows.joint.k') for row in split] == [None, 1, 2]
@@ -234,6 +231,10 @@ def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):
   imitation, *joint = (100 * row['success'] for row in split)
   assert level == [[1, imitation], [2, imitation]]
   assert over == [[1, joint[0]], [2, joint[1]]]
+  # Of a policy that has it in some settings alone, no line can be drawn.
+  own = {k: v for k, v in split[1].items() if k != 'prepare.rows.joint.k'}
+  panel, *_ = study.figure_of([*split, own, split[0]]).axes
+  assert not panel.get_xlabel()
 
 
 def test_the_page_begins_with_what_was_found(sweep):

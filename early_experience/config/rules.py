@@ -64,7 +64,7 @@ def choices(value: tuple[str, ...], words: tuple[str, ...]) -> Setting:
     if not isinstance(found, tuple | list):
       raise UserError(f'{name} is {found!r}, not a list')
     for each in found:
-      if ',' in each and each not in words:  # as a flag gives it
+      if isinstance(each, str) and ',' in each:  # as a flag gives it
         several = tuple(each.split(','))
         raise UserError(f'{name} is {each!r}: several are given as "{several}"')
       one(name, each)

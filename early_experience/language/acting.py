@@ -95,7 +95,7 @@ class Acting:
       action = action_in(said, answer.truncated)
       thought = said[: said.rfind(action)] if action else said
       if found := None if answer.truncated else _object(said):
-        thought = str(found.get('thought', ''))
+        thought = str(found.get('thought') or '')
       thought = _BEFORE.sub('', _BEHIND.sub('', thought.strip())).strip()
     else:
       action = self._answers.read('action', said)
