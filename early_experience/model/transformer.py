@@ -180,31 +180,18 @@ def block(
 def _project(x, w, name, cfg):
   """x times a matrix of the layer, with its adapter and its bias if any."""
   given, inner, outer, result = _MATRICES[name]
+  axes = tuple(map(given.index, inner))
   # Where the contracted axis is split over `tensor`, the sum crosses devices.
   whole = spec('batch', None, None) if outer == 'd' else None
-  y = product(x, w[name], tuple(map(given.index, inner)), whole)
-  if result != f'bt{outer}':  # heads come before time
-    y = jnp.moveaxis(y, 2, 1)
+  y = product(x, w[name], axes, whole)
   if f'{name}_lora_a' in w:
-    low_BTR = jnp.einsum(
-      f'{given},{inner}r->btr',
-      x,
-      w[f'{name}_lora_a'],
-      out_sharding=spec('batch', None, None),
-    )
-    added = jnp.einsum(
-      f'btr,r{outer}->{result}',
-      low_BTR,
-      w[f'{name}_lora_b'],
-      out_sharding=whole,
-    )
+    low_BTR = product(x, w[f'{name}_lora_a'], axes, spec('batch', None, None))
+    added = product(low_BTR, w[f'{name}_lora_b'], (2,), whole)
     y += added * (cfg.lora_alpha / cfg.lora_rank)
   if f'{name}_bias' in w:
-    missing = [
-      axis for axis, letter in enumerate(result) if letter not in outer
-    ]
-    y += jnp.expand_dims(w[f'{name}_bias'], missing)
-  return y
+    y += jnp.expand_dims(w[f'{name}_bias'], (0, 1))
+  # Heads come before time.
+  return y if result == f'bt{outer}' else jnp.moveaxis(y, 2, 1)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, cfg: ModelConfig) -> jax.Array:
