@@ -8,9 +8,7 @@ runs have the same number of updates; imitation has none of them.
 from configs.studies import experts
 from early_experience import sweeps
 
-
-def get_config(recipe: str = 'recovery'):
-  return experts.get_config(recipe)
+get_config = experts.get_config
 
 
 def sweep():

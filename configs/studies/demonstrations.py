@@ -7,9 +7,7 @@ the settings of configs/studies/experts.py, as many updates for each.
 from configs.studies import experts
 from early_experience import sweeps
 
-
-def get_config(recipe: str = 'recovery'):
-  return experts.get_config(recipe)
+get_config = experts.get_config
 
 
 def sweep():
