@@ -12,7 +12,7 @@ from early_experience.evaluation import statistics
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import folder as sweep_folder
-from early_experience.sweeps import studies
+from early_experience.sweeps import studies, table
 from early_experience.sweeps.runs import expand
 from tests import tiny_workdir
 from tests.test_sweep import config_file
@@ -211,6 +211,12 @@ def test_rounds_are_rows_and_measured_against_the_first(tmp_path):
     # Imitation of the same round, that is; the rounds are of one run.
     assert 'since' not in first and second['ahead'] == 0
   assert any(gaps)
+  text = table.write(tmp_path).splitlines()
+  cells = [line.split() for line in text]
+  at = cells[0].index('round')
+  assert [row[at] for row in cells[1:]] == ['1', '2'] * len(runs)
+  shown = [row['seen/success'] for row in table.rows(tmp_path)]
+  assert shown[1] - shown[0] == gaps[0] and len(text) == 1 + 2 * len(runs)
 
 
 def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):

@@ -13,11 +13,13 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from early_experience.reporting import round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps.runs import SHAREABLE, Run, check_shared, shareable
 
 SWEEP, FAILURE = 'sweep.json', 'failure.json'
+ROUND = 'round'  # beside the overrides, of runs in rounds
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SHARED, RUNS, CACHE = 'shared', 'runs', 'jax_cache'
 
@@ -142,6 +144,22 @@ def runs_of(workdir) -> list[dict]:
   if not path.is_file():
     raise UserError(f'{workdir} holds no sweep: it has no {SWEEP}')
   return files.read_json(path)['runs']
+
+
+def homes(workdir, run: dict) -> list[tuple[pathlib.Path, dict]]:
+  """The workdirs of a run of `runs_of`: of each round, where it has some.
+
+  Returns:
+    Each with what it differs by: the overrides, and the number of its `round`.
+  """
+  home = pathlib.Path(workdir) / RUNS / run['name']
+  rounds = round_folders.names(home)
+  if not rounds:
+    return [(home, run['overrides'])]
+  return [
+    (home / name, run['overrides'] | {ROUND: number})
+    for number, name in enumerate(rounds, 1)
+  ]
 
 
 def _named(config):

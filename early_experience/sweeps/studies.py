@@ -12,17 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from early_experience.evaluation import panel, statistics
-from early_experience.reporting import results, round_folders
+from early_experience.reporting import results
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import costs
-from early_experience.sweeps.folder import RUNS, runs_of
+from early_experience.sweeps.folder import ROUND, homes, runs_of
 
 SEED = 'seed'
 # Overrides that say how long and how fast is learnt, not from what.
 _BUDGETS = ('train.', 'budget.')
 _OWN_ROWS = 'prepare.rows.'  # of a recipe; others are not made of them
 _OF_RL = 'rl.'  # overrides of what comes after training
-_ROUND = 'round'  # beside the overrides, of runs in rounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Run:
 
   @property
   def round(self) -> int | None:
-    return self.overrides.get(_ROUND)
+    return self.overrides.get(ROUND)
 
   @property
   def home(self) -> pathlib.Path:
@@ -82,7 +81,7 @@ class Run:
   @property
   def in_rounds(self) -> tuple:
     """What it shares with other rounds."""
-    return self.policy, self._without((_ROUND,))
+    return self.policy, self._without((ROUND,))
 
   def _without(self, prefixes):
     others = self._others().items()
@@ -185,14 +184,10 @@ def read(workdir) -> list[Run]:
   Raises:
     UserError: there is no sweep, or none was evaluated.
   """
-  workdir = pathlib.Path(workdir)
   found = []
   for run in runs_of(workdir):
-    home, policy = workdir / RUNS / run['name'], run['policy']
-    rounds = round_folders.names(home)
-    for number, name in enumerate(rounds or [''], 1):
-      overrides = run['overrides'] | ({_ROUND: number} if rounds else {})
-      found += _of(home / name, policy, overrides)
+    for home, overrides in homes(workdir, run):
+      found += _of(home, run['policy'], overrides)
   if not found:
     raise UserError(f'{workdir}: no run of this sweep was evaluated yet')
   return found

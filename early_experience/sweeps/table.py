@@ -1,4 +1,4 @@
-"""The table of a sweep: a row for each run, whatever has been done of it."""
+"""The table of a sweep: a row for each run or round, whatever is done of it."""
 
 import csv
 import io
@@ -7,40 +7,39 @@ import pathlib
 from early_experience.experience.render import OBJECTIVES
 from early_experience.reporting import report_data, results
 from early_experience.runtime import files, stage
-from early_experience.sweeps.folder import FAILURE, RUNS, runs_of
+from early_experience.sweeps.folder import FAILURE, ROUND, RUNS, homes, runs_of
 from early_experience.training import log_lines
 
 TABLE = 'table.csv'
 
 
 def rows(workdir) -> list[dict]:
-  """A row for each run of a sweep, in its order, whatever has been done.
+  """A row for each run of a sweep, or for each of its rounds, in its order.
 
-  Keys: `run`, `state` (finished | failed | begun | waiting), the overrides;
-  of training `updates`, `seconds`, and `OBJECTIVE/nll` (nats a token at the
-  end, as `log_lines.end` has it); of evaluation `SPLIT/success`, `SPLIT/low`,
-  `SPLIT/high` (95% interval), `SPLIT/n` tasks that were asked, of which
-  `SPLIT/set_aside` count as not solved, `SPLIT/panel` (runs with another one
-  there do not compare), and alike `outcome/exact` of held-out outcomes, with
-  `outcome/nll`. Of the dev panel SPLIT is `seen:dev`, of three samples
-  that vote `seen:vote3`, and of others alike.
+  Keys: `run`, `state` (finished | failed | begun | waiting), the overrides,
+  the number of the `round`; of training `updates`, `seconds`, and
+  `OBJECTIVE/nll` (nats a token at the end, as `log_lines.end` has it); of
+  evaluation `SPLIT/success`, `SPLIT/low`, `SPLIT/high` (95% interval),
+  `SPLIT/n` tasks that were asked, of which `SPLIT/set_aside` count as not
+  solved, `SPLIT/panel` (runs with another one there do not compare), and alike
+  `outcome/exact` of held-out outcomes, with `outcome/nll`. Of the dev panel
+  SPLIT is `seen:dev`, of three samples that vote `seen:vote3`, and of others
+  alike.
 
   Raises:
     UserError: there is no sweep, or a file is damaged.
   """
-  workdir = pathlib.Path(workdir)
   found = []
   for run in runs_of(workdir):
-    folder = workdir / RUNS / run['name']
-    found.append(
-      {
-        'run': run['name'],
-        'state': _state(folder),
-        **run['overrides'],
-        **_trained(folder, run['policy']),
-        **_evaluated(folder, run['policy']),
-      }
-    )
+    name, policy = run['name'], run['policy']
+    state = _state(pathlib.Path(workdir) / RUNS / name)
+    for home, overrides in homes(workdir, run):
+      found.append(
+        {'run': name, 'state': state}
+        | overrides
+        | _trained(home, policy)
+        | _evaluated(home, policy)
+      )
   return found
 
 
@@ -127,7 +126,7 @@ def _short(row):
   """A row's cells for the eye; what the run's name says is left out."""
   cells = {'run': row['run'], 'state': row['state']}
   for key, value in row.items():
-    if key == 'updates':
+    if key in (ROUND, 'updates'):
       cells[key] = str(value)
     elif key.endswith('/nll'):
       cells[key] = f'{value:.3f}'
