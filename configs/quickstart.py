@@ -29,6 +29,8 @@ def get_config(recipe: str = 'recovery'):
 
   config.train.batch_rows = 2
   config.budget.steps = 1600
+  # What imitation is best with, of what was tried on the dev panel.
+  config.budget.weight_decay = 1.0
 
   config.evaluate.max_action_tokens = 24
   config.quickstart.recipes = ('random', 'imitation', 'recovery')

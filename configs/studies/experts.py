@@ -29,19 +29,20 @@ def get_config(recipe: str = 'recovery'):
   return recipes.select(config, recipe)
 
 
+def without_decay(recipe: str = 'recovery'):
+  """As studies are that were run before weight decay was tried."""
+  config = get_config(recipe)
+  config.budget.weight_decay = 0.0
+  return config
+
+
 def sweep():
   seeds = {'seed': [0, 1, 2, 3, 4]}
-  experts = {'collect.trajectories': [300]}
   return sweeps.chain(
-    sweeps.product(
-      seeds, experts, {'recipe': ['recovery', 'imitation', *PAPER]}
-    ),
-    # What imitation was best with, of what was tried on the dev panel.
+    sweeps.product(seeds, {'recipe': ['recovery', 'imitation', *PAPER]}),
     sweeps.product(
       seeds,
-      experts,
-      {'recipe': ['imitation']},
-      {'train.batch_rows': [4]},
-      {'budget.steps': [600]},
+      {'recipe': ['recovery', 'imitation']},
+      {'budget.weight_decay': [0.0]},
     ),
   )

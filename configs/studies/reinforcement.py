@@ -1,9 +1,10 @@
 """Reinforcement learning, from imitation and from early experience
 
 ALFWorld's small rooms as in configs/quickstart.py: the policies of
-configs/studies/experts.py go on by GRPO on the training games, three quarters
-of which no expert has shown, with as many updates and episodes each. Every
-policy is asked the same tasks of the test panel before and after.
+configs/studies/experts.py, trained without weight decay, go on by GRPO on the
+training games, three quarters of which no expert has shown, with as many
+updates and episodes each. Every policy is asked the same tasks of the test
+panel before and after.
 rl.observations with rl.weights.world_model is ECHO's objective, on what the
 policy's own episodes see; rl.mixed_rows are rows of branches in every update,
 learnt for the world model.
@@ -14,7 +15,7 @@ from early_experience import sweeps
 
 
 def get_config(recipe: str = 'recovery'):
-  config = experts.get_config(recipe)
+  config = experts.without_decay(recipe)
   config.rl.iterations = 40
   config.rl.tasks = 16
   config.rl.epochs = 2

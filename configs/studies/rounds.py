@@ -1,9 +1,9 @@
 """What a policy does is what the next one learns from
 
-Three rounds of configs/studies/experts.py with recovery: the policy of each
-proposes alternatives in the next one and visits 100 games more, where the
-expert is asked in every state. Each is trained from scratch, with as many
-updates.
+Three rounds of configs/studies/experts.py with recovery, without weight decay:
+the policy of each proposes alternatives in the next one and visits 100 games
+more, where the expert is asked in every state. Each is trained from scratch,
+with as many updates.
 """
 
 from configs.studies import experts
@@ -11,7 +11,7 @@ from early_experience import sweeps
 
 
 def get_config(recipe: str = 'recovery'):
-  config = experts.get_config(recipe)
+  config = experts.without_decay(recipe)
   config.rounds = 3
   return config
 

@@ -1,8 +1,8 @@
 """Thinking longer when it acts
 
-The recovery policies of configs/studies/experts.py, sampled at a temperature of
-0.7: n actions of each state vote, or are looked ahead with the policy's own
-model of the world.
+The recovery policies of configs/studies/experts.py, without weight decay,
+sampled at a temperature of 0.7: n actions of each state vote, or are looked
+ahead with the policy's own model of the world.
 """
 
 from configs.studies import experts
@@ -10,7 +10,7 @@ from early_experience import sweeps
 
 
 def get_config(recipe: str = 'recovery'):
-  config = experts.get_config(recipe)
+  config = experts.without_decay(recipe)
   config.evaluate.temperature = 0.7
   config.evaluate.batch_tasks = 140
   return config
