@@ -76,6 +76,40 @@ def episodes(workdir, iteration, name='joint'):
   return [json.loads(line) for line in text.splitlines()]
 
 
+class Odd(Told):
+  """Its tasks have names like those of a group."""
+
+  def tasks(self, split):
+    return [
+      dataclasses.replace(task, id=f'{task.id}#2')
+      for task in super().tasks(split)
+    ]
+
+  def reset(self, task):
+    name, number = members.named(task.id)
+    assert number == 2
+    return super().reset(dataclasses.replace(task, id=name))
+
+
+def test_a_task_may_have_any_name(workdir):
+  config = config_of()
+  tokenizer, mesh = (
+    saved.load(workdir / 'prepare'),
+    sharding.make_mesh(config.mesh),
+  )
+  trained = workdir / 'train' / 'joint'
+  cfg, _ = initial.resolve(config, tokenizer, trained)
+  seats, tasks = members.here(Odd), Odd().tasks('train')[:2]
+  with jax.set_mesh(mesh):
+    params = initial.policy(trained, cfg, mesh)
+    sampler = sampling.Sampler(seats, config, cfg, tokenizer, mesh, 4)
+    panel = sampler.panel_records(params, tasks)
+    groups = sampler.group_records(params, tasks, GROUP, 0)
+  for found, each in ((panel, 1), (groups, GROUP)):
+    names = [record['task_id'] for record in found]
+    assert sorted(names) == sorted(each * [task.id for task in tasks])
+
+
 def test_every_iteration_is_a_file_of_whole_groups(workdir):
   panel = learn._tasks(members.here(make), config_of())[1]
   played = set()

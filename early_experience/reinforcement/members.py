@@ -1,4 +1,4 @@
-"""Environments that know a task by its name in a group too.
+"""Environments that know a task by its name in a group.
 
 Here, for the processes of environments, which do without JAX.
 """
@@ -30,15 +30,14 @@ def named(task_id: str) -> tuple[str, int]:
 
 
 class Members:
-  """An environment; all else than `reset` passes through."""
+  """An environment of groups; all else than `reset` passes through."""
 
   def __init__(self, env: Environment):
     self._env = env
 
   def reset(self, task: Task) -> Turn:
-    """Starts a task, or one of its group."""
-    task_id = task.id.rpartition('#')[0] or task.id
-    return self._env.reset(dataclasses.replace(task, id=task_id))
+    """Starts one of a group."""
+    return self._env.reset(dataclasses.replace(task, id=named(task.id)[0]))
 
   def __getattr__(self, name):
     return getattr(self._env, name)

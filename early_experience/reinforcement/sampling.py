@@ -111,8 +111,14 @@ class Sampler:
     """
     how = self._config.evaluate
     policy = self._policy(params, self._config.seed, how.temperature)
-    played = self._play(tasks, policy)
-    return of_all([one for _, one in played if not isinstance(one, Failure)])
+    played = self._play(members.of_group(tasks, 1), policy)
+    return of_all(
+      [
+        one | {'task_id': members.named(member.id)[0]}
+        for member, one in played
+        if not isinstance(one, Failure)
+      ]
+    )
 
   def _policy(self, params, seed, temperature):
     how = self._config.evaluate
