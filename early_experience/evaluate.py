@@ -238,6 +238,7 @@ def _world_model(policy, config, workdir):
       policy.mesh,
       trajectories,
       states=states,
+      k=how.world_model_k,
       style=config.prepare.world_model,
     )
 

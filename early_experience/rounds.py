@@ -80,7 +80,8 @@ def of_round(config: ConfigDict, workdir: str, number: int) -> ConfigDict:
     number: of the round, from 1.
 
   Raises:
-    UserError: nothing is trained, or nobody proposes in the first round.
+    UserError: nothing is trained, nobody proposes in the first round, or rows
+      take fewer alternatives than are explored.
   """
   config = copy.deepcopy(config)
   if config.evaluate.policy != 'trained':
@@ -97,6 +98,14 @@ def of_round(config: ConfigDict, workdir: str, number: int) -> ConfigDict:
   used = {name for one in config.train.stages for name in one.rows}
   rows = config.prepare.rows.items()
   config.prepare.rows = {name: one for name, one in rows if name in used}
+  for name, one in config.prepare.rows.items():
+    if 0 < one.get('k', 0) < config.explore.k:  # the oldest come first
+      raise UserError(
+        f'config.prepare.rows.{name}.k={one.k} is below config.explore.k='
+        f'{config.explore.k}: what later rounds add would not be learnt from'
+      )
+  # Of all rounds the same outcomes are asked: those of the first.
+  config.evaluate.world_model_k = config.explore.k
   for stage in ('explore', 'summarise', 'reflect'):  # nothing is asked twice
     asked = config[stage].openai
     asked.cache = asked.cache or str(pathlib.Path(workdir) / cache.FILE)

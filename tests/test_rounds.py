@@ -165,4 +165,10 @@ def test_what_cannot_be_is_said_before_anything_begins(tmp_path):
   config.explore.proposers.update(uniform=0.0, policy=1.0)
   with pytest.raises(UserError, match='round 1 has none yet'):
     rounds.rounds(config, str(tmp_path))
+  config = config_of()
+  config.explore.k = 3
+  with pytest.raises(
+    UserError, match=r'joint\.k=2 is below config.explore.k=3'
+  ):
+    rounds.rounds(config, str(tmp_path))
   assert not list(tmp_path.iterdir())

@@ -56,11 +56,13 @@ def policy(coder, mesh, **changes):
     return init(jax.random.key(0)), cfg
 
 
-def measured(trajectories, coder, mesh, states=99, style='inline', **changes):
+def measured(
+  trajectories, coder, mesh, states=99, style='inline', k=0, **changes
+):
   params, cfg = policy(coder, mesh, **changes)
   with jax.set_mesh(mesh):
     return world_model.measure(
-      params, cfg, coder, mesh, trajectories, states=states, style=style
+      params, cfg, coder, mesh, trajectories, states=states, style=style, k=k
     )
 
 
@@ -128,6 +130,22 @@ def test_branches_that_a_policy_cannot_read_are_counted(trajectories, coder):
   found = measured(trajectories, coder, mesh_of((1, 1, 1)), max_tokens=64)
   assert found['exact_match']['too_long'] > 0
   assert found['exact_match']['n'] == 3 * found['states']
+
+
+def test_the_first_alternatives_may_be_asked_for_alone(trajectories, coder):
+  found = measured(trajectories, coder, mesh_of((1, 1, 1)), k=1)
+  fewer = [
+    dataclasses.replace(
+      trajectory,
+      steps=tuple(
+        dataclasses.replace(step, alternatives=step.alternatives[:1])
+        for step in trajectory.steps
+      ),
+    )
+    for trajectory in trajectories
+  ]
+  assert found == measured(fewer, coder, mesh_of((1, 1, 1)))
+  assert found['exact_match']['n'] == 2 * found['states']
 
 
 def test_the_states_are_a_fixed_choice(trajectories, coder):

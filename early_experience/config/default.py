@@ -234,6 +234,8 @@ def define() -> ConfigDict:
   config.evaluate.max_outcome_tokens = number(64, '[1, inf)')
   # Held-out states; 0 = none.
   config.evaluate.world_model_states = number(256, '[0, inf)')
+  # Of each, the first so many alternatives; 0 = all.
+  config.evaluate.world_model_k = number(0, '[0, inf)')
   # Of `served`. It reads and writes as a policy trained here does
   # (config.prepare.answer_format); its temperature is this one, and it thinks
   # where it was trained or is told to.

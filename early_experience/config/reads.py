@@ -28,7 +28,7 @@ FREE_RL = ('checkpoint_every', 'keep_checkpoints', 'served')
 # Of evaluation, how a model of ours is decoded and measured.
 DECODING = (
   'constrained', 'temperature', 'think', 'max_action_tokens',
-  'max_thought_tokens', 'world_model_states', 'look_ahead',
+  'max_thought_tokens', 'world_model_states', 'world_model_k', 'look_ahead',
   'max_outcome_tokens',
 )  # fmt: skip
 # Of it, how a policy of ours acts where it is learnt from.

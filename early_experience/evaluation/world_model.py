@@ -35,6 +35,7 @@ def measure(
   *,
   states: int,
   style: str,
+  k: int = 0,
 ) -> dict:
   """Scores the outcomes of the expert's action and of every alternative.
 
@@ -46,6 +47,7 @@ def measure(
     trajectories: held-out records with alternatives.
     states: at most; which ones does not depend on the policy.
     style: `config.prepare.world_model`.
+    k: of each state, the first so many alternatives; 0 = all.
 
   Returns:
     `states`, and over their branches: `exact_match` with its 95% interval, of
@@ -57,7 +59,7 @@ def measure(
   rows, branches, too_long = [], 0, 0
   for trajectory, indices in chosen:
     sequences = []
-    for script in _scripts(trajectory, indices, style):
+    for script in _scripts(_first(trajectory, k), indices, style):
       (sequence,) = tokenizer.encode_script(script)  # it has one target
       if len(sequence.ids_T) > cfg.max_tokens:
         too_long += 1
@@ -91,6 +93,15 @@ def _choose(trajectories, states):
   for trajectory, index in every[:states]:
     taken.setdefault(trajectory.task_id, (trajectory, []))[1].append(index)
   return list(taken.values())
+
+
+def _first(trajectory, k):
+  """The trajectory with so many alternatives of each state."""
+  steps = (
+    dataclasses.replace(step, alternatives=step.alternatives[: k or None])
+    for step in trajectory.steps
+  )
+  return dataclasses.replace(trajectory, steps=tuple(steps))
 
 
 def _digest(text):
