@@ -87,6 +87,7 @@ setuptools.setup(
     'orbax-checkpoint>=0.12',
     'sentencepiece>=0.2',
     'pebble>=5',
+    'scipy',
     'tensorboardX',
   ],
   extras_require=EXTRAS,

@@ -22,7 +22,7 @@ import sys
 from early_experience.runtime import commands, cpus, files, paths, stage
 from early_experience.runtime.errors import need_extra
 from early_experience.sweeps import studies
-from early_experience.sweeps.folder import SWEEP
+from early_experience.sweeps.folder import SHARED, SWEEP
 from early_experience.sweeps.runs import STAGES
 
 _COLUMNS = {
@@ -102,6 +102,7 @@ def figure_of(rows: list[dict]):
   for axes, split in zip(panels, splits, strict=True):
     for number, policy in enumerate(policies):
       own = [r for r in rows if (r['split'], r['policy']) == (split, policy)]
+      own.sort(key=lambda r: float(r[axis]) if axis in r else 0)
       color = f'C{number % 10}'
       low, rate, high = (
         [100 * row[key] for row in own] for key in ('low', 'success', 'high')
@@ -139,12 +140,13 @@ def conclusions(rows: list[dict]) -> list[str]:
   for row in rows:
     if 'ahead' not in row:
       continue
-    other = row['against_success']
-    times = row['success'] / other if other else None
+    other = row['against_success']  # of the seeds that both have
+    own = other + row['ahead']
+    times = own / other if other else None
     where = ', '.join(f'{k} {v}' for k, v in _others(row).items())
     said.append(
       f'{row["split"]}{where and f" ({where})"}: **{row["policy"]}** solves'
-      f' {row["success"]:.1%} of the tasks, {row["against"]}'
+      f' {own:.1%} of the tasks, {row["against"]}'
       f' {other:.1%}: '
       + (f'{times:.1f} times as many, ' if times else '')
       + f'{100 * row["ahead"]:+.1f} points [{100 * row["ahead_low"]:+.1f},'
@@ -190,10 +192,13 @@ def _page(name, rows, sweep, runs, stages):
 
 def _stages(runs):
   """What the command needs where its stages are not those of any sweep."""
-  done = stage.finished(runs[0].home)
-  if done is None or tuple(done['stages']) == STAGES:
+  finished = (run for run in runs if stage.finished(run.home))
+  if (run := next(finished, None)) is None:
     return ''
-  return f' --stages={",".join(done["stages"])}'
+  shared = run.home.parents[1] / SHARED  # was done once for all runs
+  before = [name for name in STAGES if (shared / name).is_dir()]
+  stages = *before, *stage.finished(run.home)['stages']
+  return '' if stages == STAGES else f' --stages={",".join(stages)}'
 
 
 def _table(rows):
@@ -244,7 +249,7 @@ def _axis(rows):
     column = [row.get(key) for row in rows]
     try:
       numbers = {float(value) for value in column if value is not None}
-    except ValueError:
+    except (TypeError, ValueError):
       continue
     if len(numbers) > 1 and min(numbers) > 0:
       varying.append((key, column))
@@ -259,8 +264,12 @@ def _lines(rows, axis):
   """Whether each policy is a line over it, or one level."""
   groups = {}
   for row in rows:
-    groups.setdefault((row['policy'], row['split']), []).append(axis in row)
-  return all(all(having) or having == [False] for having in groups.values())
+    whose = row['policy'], row['split']
+    groups.setdefault(whose, []).append(row.get(axis))
+  return all(
+    at == [None] or (None not in at and len(set(at)) == len(at))
+    for at in groups.values()
+  )
 
 
 def _machine():

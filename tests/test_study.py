@@ -29,15 +29,36 @@ def test_two_way_variance_is_that_of_the_analysis_of_variance():
   assert found.rate == pytest.approx(2 / 3)
   total = (2 / 3) + 1 / 6 - 1 / 6
   degrees = total**2 / ((2 / 3) ** 2 + 2 * (1 / 6) ** 2 / 2)
-  half = statistics.t_quantile(max(1, int(degrees))) * (total / 6) ** 0.5
+  half = statistics.t_quantile(max(1, degrees)) * (total / 6) ** 0.5
   assert found.high - found.rate == pytest.approx(half)
 
 
+def test_three_runs_that_differ_have_two_degrees_of_freedom():
+  """Nearly: read as one they would say nothing."""
+  found = statistics.crossed(
+    [[0.0, 0.1] * 30, [0.4, 0.5] * 30, [1.0, 0.9] * 30]
+  )
+  of_runs = statistics.mean_interval([0.05, 0.45, 0.95])
+  assert found.high - found.rate == pytest.approx(
+    of_runs.high - of_runs.rate, rel=0.02
+  )
+
+
+def test_a_rate_of_nothing_or_all_is_not_certain():
+  assert statistics.rate_of([[0.0] * 63] * 3) == statistics.wilson(0, 63)
+  assert statistics.rate_of([[1.0] * 63]) == statistics.wilson(63, 63)
+  found = statistics.rate_of([[0.0] * 9 + [1.0], [0.0] * 10])
+  assert found.low == 0.0 < found.rate < found.high
+
+
+@pytest.mark.parametrize('seeds', [3, 4])
 @pytest.mark.parametrize('of_runs, of_tasks', [(0.0, 0.3), (0.08, 0.2)])
-def test_intervals_hold_the_truth_as_often_as_they_say(of_runs, of_tasks):
+def test_intervals_hold_the_truth_as_often_as_they_say(
+  of_runs, of_tasks, seeds
+):
   rng, held = random.Random(0), 0
   for _ in range(200):
-    runs = [rng.gauss(0, of_runs) for _ in range(4)]
+    runs = [rng.gauss(0, of_runs) for _ in range(seeds)]
     tasks = [rng.gauss(0, of_tasks) for _ in range(30)]
     found = statistics.crossed(
       [[0.5 + r + t + rng.gauss(0, 0.3) for t in tasks] for r in runs]
@@ -130,6 +151,79 @@ def test_imitation_is_given_the_budget_that_is_best_for_it(tmp_path):
   assert {row.get('against') for row in fewer} == {None, 'imitation'}
   said = study.conclusions(rows)
   assert any(', imitation (budget.steps 7) ' in sentence for sentence in said)
+
+
+def test_who_has_more_seeds_is_measured_on_those_that_both_have(tmp_path):
+  runs = built(
+    tmp_path,
+    "product({'seed': [0, 1, 2], 'recipe': ['imitation']})"
+    " + product({'seed': [0, 1], 'recipe': ['joint']})",
+  )
+  for overrides, folder in runs:
+    if overrides['seed'] == 2:
+      like('joint', folder, 'imitation')
+  rows = studies.rows(studies.read(tmp_path))
+  found = {(row['policy'], row['split']): row for row in rows}
+  said, differ = study.conclusions(rows), 0
+  for split in tiny_workdir.SPLITS:
+    mine, rival = found['joint', split], found['imitation', split]
+    assert (mine['seeds'], rival['seeds']) == (2, 3)
+    other = mine['success'] - mine['ahead']
+    assert mine['against_success'] == pytest.approx(other)
+    differ += rival['success'] != pytest.approx(other)
+    assert any(
+      f'{split}: ' in s
+      and f'solves {mine["success"]:.1%}' in s
+      and f'imitation {other:.1%}' in s
+      for s in said
+    )
+  assert differ
+
+
+def test_samples_that_vote_do_not_take_the_place_of_one(sweep):
+  before = studies.rows(studies.read(sweep))
+  for run in studies.read(sweep):
+    if run.policy == 'joint':
+      voted = run.folder / 'evaluate' / 'joint-vote3'
+      shutil.copytree(run.folder / 'evaluate' / 'imitation', voted)
+      summary = files.read_json(voted / 'summary.json')
+      settings = summary.get('settings', {}) | {'samples': 3}
+      changed = {'name': 'joint', 'settings': settings}
+      files.write_json(voted / 'summary.json', summary | changed)
+  rows = studies.rows(studies.read(sweep))
+  assert [row for row in rows if ':' not in row['split']] == before
+  voted = {row['split'] for row in rows} - {row['split'] for row in before}
+  assert voted == {f'{split}:vote3' for split in tiny_workdir.SPLITS}
+
+
+def test_no_line_is_drawn_through_what_else_differs(tmp_path):
+  built(
+    tmp_path,
+    "product({'seed': [0], 'recipe': ['joint'], 'budget.steps': [9, 5],"
+    " 'prepare.layout': ['tree', 'flat'], 'evaluate.splits': [['seen']]})",
+  )
+  rows = studies.rows(studies.read(tmp_path))
+  assert study._axis(rows) is None
+  one = [row for row in rows if row['prepare.layout'] == 'tree']
+  assert study._axis(one) == 'budget.steps'
+  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
+  (axes, *_) = study.figure_of(one).axes
+  assert list(axes.lines[0].get_xdata()) == [5, 9]
+
+
+def test_the_command_names_the_stages_that_were_shared(sweep):
+  runs = studies.read(sweep)
+  own = ['train', 'evaluate']
+  for name in ('collect', 'explore', 'reflect', 'prepare'):
+    (sweep / sweep_folder.SHARED / name).mkdir(parents=True)
+  # The first of them has not ended.
+  for run in runs[1:]:
+    files.write_json(run.home / 'summary.json', {'stages': own})
+  assert study._stages(runs) == ''
+  shutil.rmtree(sweep / sweep_folder.SHARED / 'reflect')
+  assert study._stages(runs) == (
+    ' --stages=collect,explore,prepare,train,evaluate'
+  )
 
 
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):

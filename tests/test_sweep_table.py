@@ -69,3 +69,23 @@ def test_a_panel_has_columns_of_its_own(tmp_path):
   (evaluated / 'joint-dev').rename(evaluated / 'joint-vote3-dev')
   (row,) = table.rows(tmp_path)
   assert row['seen:vote3-dev/n'] == 8 and 'seen:dev/n' not in row
+
+
+def test_a_table_has_what_rl_made_and_any_override(tmp_path):
+  path = config_file(
+    tmp_path,
+    "product({'recipe': ['joint'], 'rl.rows': [{'joint': 1.0}, {}]})",
+  )
+  sweep_folder.begin(tmp_path, path, expand(path))
+  for run in expand(path):
+    folder = tmp_path / 'runs' / run.name
+    tiny_workdir.build(folder, trajectories=2, tasks=8)
+    (folder / 'evaluate' / 'imitation').rename(
+      folder / 'evaluate' / 'joint_rl-test'
+    )
+    summary = folder / 'evaluate' / 'joint_rl-test' / stage.SUMMARY
+    named = {'panel': 'test', 'name': 'joint_rl'}
+    files.write_json(summary, files.read_json(summary) | named)
+  head, *lines = table.write(tmp_path).splitlines()
+  assert 'seen/success' in head and 'seen:rl-test/success' in head
+  assert len(lines) == 2

@@ -1,4 +1,4 @@
-"""Intervals and paired comparisons, in plain arithmetic.
+"""Intervals and paired comparisons.
 
 A success rate over 128 tasks has a standard error of about 4 points, so no
 rate leaves this package without its count and its 95% interval.
@@ -7,6 +7,8 @@ rate leaves this package without its count and its 95% interval.
 import dataclasses
 import math
 from collections.abc import Sequence
+
+from scipy import special
 
 _Z = 1.959963984540054  # 97.5% point of the normal distribution
 
@@ -122,8 +124,23 @@ def crossed(values_ST: Sequence[Sequence[float]]) -> Interval:
   if not total:
     return Interval(mean, mean, mean)
   degrees = total**2 / math.fsum(p**2 / max(1, d) for p, d in parts)
-  half = t_quantile(max(1, int(degrees))) * math.sqrt(total / (runs * tasks))
+  half = t_quantile(max(1, degrees)) * math.sqrt(total / (runs * tasks))
   return Interval(mean, mean - half, mean + half)
+
+
+def rate_of(values_ST: Sequence[Sequence[float]]) -> Interval:
+  """The share of successes over runs and tasks, as `crossed`.
+
+  Where all are alike that knows no spread, and Wilson's interval over the tasks
+  is taken.
+
+  Raises:
+    ValueError: the rows differ in length.
+  """
+  found, tasks = crossed(values_ST), len(values_ST[0])
+  if found.low == found.high:
+    return wilson(round(found.rate * tasks), tasks)
+  return Interval(found.rate, max(0.0, found.low), min(1.0, found.high))
 
 
 def paired(a_success: Sequence[bool], b_success: Sequence[bool]) -> Paired:
@@ -165,31 +182,9 @@ def mcnemar(only_a: int, only_b: int) -> float:
   return min(1.0, 2 * tail / 2**n)
 
 
-def t_quantile(degrees: int) -> float:
-  """The 97.5% point of Student's t with this many degrees of freedom."""
-  low, high = 0.0, 1.0
-  while _t_inside(high, degrees) < 0.95:
-    high *= 2
-  for _ in range(60):
-    middle = (low + high) / 2
-    if _t_inside(middle, degrees) < 0.95:
-      low = middle
-    else:
-      high = middle
-  return high
-
-
-def _t_inside(t, degrees):
-  """P(|T| < t), the finite series (Abramowitz and Stegun, 26.7.3 and 4)."""
-  angle = math.atan(t / math.sqrt(degrees))
-  sine, cosine = math.sin(angle), math.cos(angle)
-  odd = degrees % 2
-  term = cosine if odd else 1.0
-  total = term if degrees > 1 else 0.0
-  for i in range(2 + odd, degrees, 2):
-    term *= cosine**2 * (i - 1) / i
-    total += term
-  return 2 / math.pi * (angle + sine * total) if odd else sine * total
+def t_quantile(degrees: float) -> float:
+  """The 97.5% point of Student's t with so many degrees of freedom."""
+  return float(special.stdtrit(degrees, 0.975))
 
 
 def _correlation(both, only_a, only_b, neither):

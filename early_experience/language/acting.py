@@ -88,7 +88,9 @@ class Acting:
   def read(self, answer: Answer) -> tuple[str | None, str]:
     """The thought of an answer, None where there is none, and the action.
 
-    The action is '' where there is none, or it was cut off.
+    The action is '' where there is none. Of a model that was told how to
+    answer it is that, too, where it was cut off; another one is read as our own
+    decoder's answers are, which end where their tokens do.
     """
     said = answer.text
     if self._system or self._prompt:

@@ -7,7 +7,7 @@ parameters and batches. Every run is asked the same tasks.
 import collections
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -22,6 +22,8 @@ SEED = 'seed'
 _BUDGETS = ('train.', 'budget.')
 _OWN_ROWS = 'prepare.rows.'  # of a recipe; others are not made of them
 _OF_RL = 'rl.'  # overrides of what comes after training
+# How many samples of a decision there are, and who judges them: one, nobody.
+_WAYS = {'samples': 1, 'look_ahead': False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Run:
   def setting(self) -> tuple:
     """What it shares with the runs of other seeds: pairs of key and value."""
     others = self._overrides().items()
-    shown = ((k, str(v) if isinstance(v, dict) else v) for k, v in others)
+    shown = ((k, v if isinstance(v, Hashable) else str(v)) for k, v in others)
     return (('policy', self.policy), *(x for x in shown if x[0] != SEED))
 
   @property
@@ -126,15 +128,15 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   for setting, some in groups.items():
     first, spent = some[0], costs.of(some)
     for split, by_seed in solved[setting].items():
-      rate = statistics.crossed(_table(by_seed))
+      rate = statistics.rate_of(_table(by_seed))
       row = {
         **dict(setting),
         'split': split,
         'seeds': len(by_seed),
         'tasks': len(next(iter(by_seed.values()))),
         'success': rate.rate,
-        'low': max(0.0, rate.low),
-        'high': min(1.0, rate.high),
+        'low': rate.low,
+        'high': rate.high,
         **_seen(some, split),
         **spent,
       }
@@ -163,18 +165,20 @@ def _against(run, by_seed, others):
       found |= _gap('added', by_seed, theirs)
     if other.in_rounds == run.in_rounds and other.round == 1 != run.round:
       found |= _gap('since', by_seed, theirs)
-  rivals = [
-    ((len(by_seed.keys() & theirs), np.mean(_table(theirs))), other, theirs)
-    for other, theirs in others
-    if other.policy == run.reference and other.beside == run.beside
-  ]
+  rivals = []
+  for other, theirs in others:
+    shared = {seed: theirs[seed] for seed in by_seed if seed in theirs}
+    like = other.policy == run.reference and other.beside == run.beside
+    if like and shared:
+      success = float(np.mean(_table(shared)))
+      rivals.append(((len(shared), success), other, shared))
   if rivals and run.policy != run.reference:
-    # Of what has run on the most seeds, the best.
-    (_, success), other, theirs = max(rivals, key=lambda rival: rival[0])
-    found |= _gap('ahead', by_seed, theirs)
-    budget = [f'{k} {v}' for k, v in other.whole if k.startswith(_BUDGETS)]
-    name = other.policy + (f' ({", ".join(budget)})' if budget else '')
-    found |= {'against': name, 'against_success': float(success)}
+    # Of what has run on the most of its seeds, the best on them.
+    (_, success), other, shared = max(rivals, key=lambda rival: rival[0])
+    if gap := _gap('ahead', by_seed, shared):
+      budget = [f'{k} {v}' for k, v in other.whole if k.startswith(_BUDGETS)]
+      name = other.policy + (f' ({", ".join(budget)})' if budget else '')
+      found |= gap | {'against': name, 'against_success': success}
   return found
 
 
@@ -203,10 +207,20 @@ def _of(folder, policy, overrides):
 
 
 def _evaluated(run):
-  """(split with its panel, split, folder's name, summary) of a run."""
+  """(split with its panel, split, folder's name, summary) of a run.
+
+  Where an evaluation let more samples decide than the run's own overrides say,
+  that is said, too.
+  """
+  own = [
+    run.overrides.get(f'evaluate.{key}', one) for key, one in _WAYS.items()
+  ]
   for name, summary in results.evaluations(run.folder).items():
     if summary.get('name', name) == run.policy:
+      how = summary.get('settings', {})
       which = summary.get('panel', panel.ALL)
+      if [how.get(key, one) for key, one in _WAYS.items()] != own:
+        which = name.removeprefix(f'{run.policy}-')
       for split in summary['splits']:
         label = split if which == panel.ALL else f'{split}:{which}'
         yield label, split, name, summary
@@ -248,7 +262,8 @@ def _gap(key, mine, others):
     for seed in seeds
   ]
   gap = statistics.crossed(gaps_ST)
-  return {key: gap.rate, f'{key}_low': gap.low, f'{key}_high': gap.high}
+  low, high = max(-1.0, gap.low), min(1.0, gap.high)
+  return {key: gap.rate, f'{key}_low': low, f'{key}_high': high}
 
 
 def _seen(runs, label):

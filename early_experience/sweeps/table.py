@@ -4,6 +4,7 @@ import csv
 import io
 import pathlib
 
+from early_experience.evaluation import panel
 from early_experience.experience.render import OBJECTIVES
 from early_experience.reporting import report_data, results
 from early_experience.runtime import files, stage
@@ -65,8 +66,10 @@ def write(workdir) -> str:
 def _incomparable(found):
   """A line for each split of which runs were asked other tasks."""
   for column in _columns(found):
+    if not column.endswith('/panel'):
+      continue
     runs = {row[column]: row['run'] for row in found if column in row}
-    if column.endswith('/panel') and len(runs) > 1:
+    if len(runs) > 1:
       yield (
         f'{column.removesuffix("/panel")}: the runs were not all asked the same'
         f' tasks, so their rates do not compare: see {column} in {TABLE}'
@@ -96,9 +99,12 @@ def _trained(folder, policy):
 def _evaluated(folder, policy):
   found = {}
   for name, summary in results.evaluations(folder).items():
-    if summary.get('name', name) != policy:
+    whose = summary.get('name', name)
+    if whose not in (policy, panel.after_rl(policy)):
       continue
-    way = name.removeprefix(policy).removeprefix('-')  # a panel, or samples
+    way = name.removeprefix(whose).removeprefix('-')  # a panel, or samples
+    if whose != policy:
+      way = '-'.join(filter(None, ('rl', way)))
     for split, counts in summary['splits'].items():
       group = f'{split}:{way}' if way else split
       success = counts['success']
