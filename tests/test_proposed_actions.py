@@ -30,6 +30,13 @@ from early_experience.language.acting import action_in
     ("{no JSON\n[f(a='b')]", "[f(a='b')]"),
     ('{"action": "look"}', 'look'),
     ('Hm.\n{"thought": "Hm.",\n "action": "take coin 1"}', 'take coin 1'),
+    ('{"action": "look"}\nThat is all.', 'look'),
+    ('{\n"action": "look"\n} That is all.', 'look'),
+    ('I would {"action": "sit"}, but no.\nAction: look', 'look'),
+    (
+      '{"name": "f", "in": {"action": "x"}}',
+      '{"name": "f", "in": {"action": "x"}}',
+    ),
     ('{"action": {"name": "f"}}', '{"action": {"name": "f"}}'),
     ('{"action": "look"\nlook', 'look'),
     ('My action will be: none\nlook', 'look'),

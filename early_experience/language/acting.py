@@ -18,6 +18,7 @@ _MARKS = (
   re.compile(r'^[^\w{]*action\W*:[\s*]*(.+)', re.IGNORECASE | re.MULTILINE),
 )
 _FENCE = re.compile(r'^```\w*\n(.*?)\n?```[ \t]*$', re.DOTALL | re.MULTILINE)
+_BEGINS = re.compile(r'[{\[]')
 _JSON = re.compile(r'^[{\[]', re.MULTILINE)
 # What stands around a thought that precedes its action.
 _BEFORE = re.compile(r'^\W*thoughts?\W*:[\s*]*', re.IGNORECASE)
@@ -96,7 +97,8 @@ class Acting:
     if self._system or self._prompt:
       action = action_in(said, answer.truncated)
       thought = said[: said.rfind(action)] if action else said
-      if found := None if answer.truncated else _object(said):
+      found, _ = _object(_plain(said))
+      if found and found['action'].strip() == action:
         thought = str(found.get('thought') or '')
       thought = _BEFORE.sub('', _BEHIND.sub('', thought.strip())).strip()
     else:
@@ -110,10 +112,10 @@ class Acting:
 def action_in(answer: str, truncated: bool = False) -> str:
   """The action that a model's free text decides for; '' if there is none.
 
-  What follows `Action:` or stands between `<action>` tags, where there are
-  several the last one; else the last line that has text. JSON may take several
-  lines, and all of it may be fenced; of {"action": "..."} it is that text.
-  Thoughts in `<think>` tags do not count.
+  What follows `Action:`, stands between `<action>` tags or is that of a JSON
+  object, where there are several the last one; else the last line that has
+  text. JSON may take several lines, and all of it may be fenced. Thoughts in
+  `<think>` tags do not count.
 
   Args:
     answer: of a model.
@@ -124,25 +126,29 @@ def action_in(answer: str, truncated: bool = False) -> str:
   closed, *others = _MARKS
   if found := closed.findall(answer):
     return found[-1].strip()
-  if not truncated and (found := _object(answer)):
-    return found['action'].strip()
   if truncated:
     answer = answer.rpartition('\n')[0]
+  found, end = _object(answer)
   for mark in others:
-    if marked := list(mark.finditer(answer)):
+    if marked := list(mark.finditer(answer, end)):
       return _first(answer[marked[-1].start(1) :])
+  if found:
+    return found['action'].strip()
   if truncated or not answer:
     return ''
   return _json(answer) or answer.splitlines()[-1].strip()
 
 
 def _object(answer):
-  """The JSON that a text ends with, where there is text under `action`."""
-  with contextlib.suppress(ValueError, RecursionError):
-    found = json.loads(_json(_plain(answer)) or 'null')
-    if isinstance(found, dict) and isinstance(found.get('action'), str):
-      return found
-  return None
+  """The last JSON with text under `action`, and where it ends; None, 0."""
+  found, end, at = None, 0, 0
+  while begins := _BEGINS.search(answer, at):
+    at = begins.start() + 1
+    with contextlib.suppress(ValueError, RecursionError):
+      read, at = json.JSONDecoder().raw_decode(answer, begins.start())
+      if isinstance(read, dict) and isinstance(read.get('action'), str):
+        found, end = read, at
+  return found, end
 
 
 def _json(answer):
