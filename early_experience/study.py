@@ -192,12 +192,12 @@ def _page(name, rows, sweep, runs, stages):
 
 def _stages(runs):
   """What the command needs where its stages are not those of any sweep."""
-  finished = (run for run in runs if stage.finished(run.home))
-  if (run := next(finished, None)) is None:
+  done = next(filter(None, (stage.finished(run.home) for run in runs)), None)
+  if done is None:
     return ''
-  shared = run.home.parents[1] / SHARED  # was done once for all runs
-  before = [name for name in STAGES if (shared / name).is_dir()]
-  stages = *before, *stage.finished(run.home)['stages']
+  shared = runs[0].home.parents[1] / SHARED  # what was done once for all
+  before = (name for name in STAGES if (shared / name).is_dir())
+  stages = *before, *done['stages']
   return '' if stages == STAGES else f' --stages={",".join(stages)}'
 
 

@@ -59,7 +59,7 @@ def measure(
   rows, branches, too_long = [], 0, 0
   for trajectory, indices in chosen:
     sequences = []
-    for script in _scripts(_first(trajectory, k), indices, style):
+    for script in _scripts(trajectory, indices, style, k or None):
       (sequence,) = tokenizer.encode_script(script)  # it has one target
       if len(sequence.ids_T) > cfg.max_tokens:
         too_long += 1
@@ -95,23 +95,14 @@ def _choose(trajectories, states):
   return list(taken.values())
 
 
-def _first(trajectory, k):
-  """The trajectory with so many alternatives of each state."""
-  steps = (
-    dataclasses.replace(step, alternatives=step.alternatives[: k or None])
-    for step in trajectory.steps
-  )
-  return dataclasses.replace(trajectory, steps=tuple(steps))
-
-
 def _digest(text):
   return hashlib.sha256(text.encode()).digest()
 
 
-def _scripts(trajectory, indices, style):
+def _scripts(trajectory, indices, style, k=None):
   """One script a branch, with only its outcome as target."""
   for i in indices:
-    for past, outcome in render.predictions(trajectory, i, style):
+    for past, outcome in render.predictions(trajectory, i, style, k):
       yield (*past, render.Turn('observation', outcome, 'world_model'))
 
 

@@ -134,7 +134,10 @@ def world_model(
 
 
 def predictions(
-  trajectory: Trajectory, index: int, style: str = 'inline'
+  trajectory: Trajectory,
+  index: int,
+  style: str = 'inline',
+  k: int | None = None,
 ) -> list[tuple[Script, str]]:
   """What a world model is asked of a state: turns that an action ends.
 
@@ -142,13 +145,14 @@ def predictions(
     trajectory: its alternatives are asked for, and the expert's action.
     index: of the step.
     style: see `world_model_prefix`.
+    k: alternatives of the state, the first ones recorded; None is all.
 
   Returns:
     Scripts, each with what was observed next, or its summary.
   """
   step = trajectory.steps[index]
   past = world_model_prefix(style) + before(trajectory, index)
-  told = {other.action: other.told for other in step.alternatives}
+  told = {other.action: other.told for other in step.alternatives[:k]}
   told[step.action] = trajectory.told(index)
   return [((*past, Turn('action', a)), outcome) for a, outcome in told.items()]
 
