@@ -20,8 +20,7 @@ import subprocess
 import sys
 
 from early_experience.runtime import commands, cpus, files, paths, stage
-from early_experience.runtime.errors import need_extra
-from early_experience.sweeps import studies
+from early_experience.sweeps import figure, studies
 from early_experience.sweeps.folder import SHARED, SWEEP
 from early_experience.sweeps.runs import STAGES
 
@@ -61,8 +60,8 @@ def write(workdir: str, page: str) -> str:
   runs = studies.read(workdir)
   rows = studies.rows(runs)
   page = pathlib.Path(page).with_suffix('.md')
-  figure = io.BytesIO()
-  figure_of(rows).savefig(figure, format='svg')
+  drawn = io.BytesIO()
+  figure.of(rows, overrides(rows)).savefig(drawn, format='svg')
   table = io.StringIO()
   writer = csv.DictWriter(table, _keys(rows), lineterminator='\n')
   writer.writeheader()
@@ -71,67 +70,14 @@ def write(workdir: str, page: str) -> str:
   folders = {run.home for run in runs}
   text = _page(page.stem, rows, sweep, len(folders), _stages(runs))
   files.write_atomic(page.with_suffix('.csv'), table.getvalue())
-  files.write_atomic(page.with_suffix('.svg'), figure.getvalue())
+  files.write_atomic(page.with_suffix('.svg'), drawn.getvalue())
   files.write_atomic(page, text)
   return text
 
 
-def figure_of(rows: list[dict]):
-  """Success with its 95% intervals, a panel for each split.
-
-  Over the override that varies and is a number, with bands, if others only
-  vary with it; who does not have it is level. Else a point for each setting.
-
-  Returns:
-    A matplotlib figure.
-
-  Raises:
-    UserError: matplotlib is missing.
-  """
-  try:
-    from matplotlib import figure
-  except ImportError:
-    raise need_extra('matplotlib', 'notebooks') from None
-  splits = list(dict.fromkeys(row['split'] for row in rows))
-  policies = list(dict.fromkeys(row['policy'] for row in rows))
-  drawn = figure.Figure((4.2 * len(splits), 3.2), layout='constrained')
-  panels = drawn.subplots(1, len(splits), squeeze=False, sharey=True)[0]
-  axis = _axis(rows)
-  ticks = sorted({float(row[axis]) for row in rows if axis in row})
-  ends = ticks[:1] + ticks[-1:]
-  for axes, split in zip(panels, splits, strict=True):
-    for number, policy in enumerate(policies):
-      own = [r for r in rows if (r['split'], r['policy']) == (split, policy)]
-      own.sort(key=lambda r: float(r[axis]) if axis in r else 0)
-      color = f'C{number % 10}'
-      low, rate, high = (
-        [100 * row[key] for row in own] for key in ('low', 'success', 'high')
-      )
-      if axis:
-        at = [float(row[axis]) for row in own if axis in row]
-        if not at:
-          at, low, rate, high = ends, 2 * low, 2 * rate, 2 * high
-        marks = 'o-' if axis in own[0] else '--'
-        axes.plot(at, rate, marks, color=color, label=policy)
-        axes.fill_between(at, low, high, color=color, alpha=0.15, lw=0)
-      else:
-        at = [number + 0.1 * i for i in range(len(own))]
-        axes.vlines(at, low, high, color=color)
-        axes.plot(at, rate, 'o', color=color, label=policy)
-    axes.set_title(f'{split} tasks', fontsize='medium')
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.set_ylim(0, None)
-    if axis:
-      axes.set_xscale('log', base=2)
-      axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
-      axes.set_xlabel(axis)
-    else:
-      axes.set_xticks(range(len(policies)), policies)
-      axes.set_xlim(-0.5, len(policies) - 0.5)
-  panels[0].set_ylabel('success, %')
-  if axis:
-    panels[-1].legend(frameon=False, fontsize='small')
-  return drawn
+def overrides(rows: list[dict]) -> list[str]:
+  """The columns of overrides, but for recipe and seed."""
+  return _keys(map(_others, rows))
 
 
 def conclusions(rows: list[dict]) -> list[str]:
@@ -202,7 +148,7 @@ def _stages(runs):
 
 
 def _table(rows):
-  others = _keys(map(_others, rows))
+  others = overrides(rows)
   shown = [k for k in _COLUMNS if any(row.get(k) is not None for row in rows)]
   rates = {
     head: of for head, of in _RATES.items() if any(of[0] in row for row in rows)
@@ -240,36 +186,6 @@ def _others(row):
   known |= {'against', 'against_success'}
   known |= {key for *keys, _ in _RATES.values() for key in keys}
   return {key: value for key, value in row.items() if key not in known}
-
-
-def _axis(rows):
-  """The override that varies and is a number, if others only vary with it."""
-  varying = []
-  for key in _keys(map(_others, rows)):
-    column = [row.get(key) for row in rows]
-    try:
-      numbers = {float(value) for value in column if value is not None}
-    except (TypeError, ValueError):
-      continue
-    if len(numbers) > 1 and min(numbers) > 0:
-      varying.append((key, column))
-  if not varying:
-    return None
-  keys, columns = zip(*varying, strict=True)
-  together = len(set(zip(*columns, strict=True))) == len(set(columns[0]))
-  return keys[0] if together and _lines(rows, keys[0]) else None
-
-
-def _lines(rows, axis):
-  """Whether each policy is a line over it, or one level."""
-  groups = {}
-  for row in rows:
-    whose = row['policy'], row['split']
-    groups.setdefault(whose, []).append(row.get(axis))
-  return all(
-    at == [None] or (None not in at and len(set(at)) == len(at))
-    for at in groups.values()
-  )
 
 
 def _machine():

@@ -11,8 +11,8 @@ from early_experience import study
 from early_experience.evaluation import statistics
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
+from early_experience.sweeps import figure, studies, table
 from early_experience.sweeps import folder as sweep_folder
-from early_experience.sweeps import studies, table
 from early_experience.sweeps.runs import expand
 from tests import tiny_workdir
 from tests.test_sweep import config_file
@@ -70,6 +70,12 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
 def test_runs_that_were_asked_unequally_many_tasks_are_refused():
   with pytest.raises(ValueError, match='equally many'):
     statistics.crossed([[1.0, 0.0], [1.0]])
+
+
+def panel_of(rows):
+  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
+  panel, *_ = figure.of(rows, study.overrides(rows)).axes
+  return panel
 
 
 def begun(folder, sweep):
@@ -203,12 +209,11 @@ def test_no_line_is_drawn_through_what_else_differs(tmp_path):
     " 'prepare.layout': ['tree', 'flat'], 'evaluate.splits': [['seen']]})",
   )
   rows = studies.rows(studies.read(tmp_path))
-  assert study._axis(rows) is None
+  assert not panel_of(rows).get_xlabel()
   one = [row for row in rows if row['prepare.layout'] == 'tree']
-  assert study._axis(one) == 'budget.steps'
-  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
-  (axes, *_) = study.figure_of(one).axes
-  assert list(axes.lines[0].get_xdata()) == [5, 9]
+  panel = panel_of(one)
+  assert panel.get_xlabel() == 'budget.steps'
+  assert list(panel.lines[0].get_xdata()) == [5, 9]
 
 
 def test_the_command_names_the_stages_that_were_shared(sweep):
@@ -324,8 +329,7 @@ def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):
   split = [row for row in rows if row['split'] == 'seen']
   assert [row.get('prepare.rows.joint.k') for row in split] == [None, 1, 2]
   assert [row.get('against') for row in split] == [None, *['imitation'] * 2]
-  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
-  panel, *_ = study.figure_of(split).axes
+  panel = panel_of(split)
   assert panel.get_xlabel() == 'prepare.rows.joint.k'
   level, over = (line.get_xydata().tolist() for line in panel.lines)
   imitation, *joint = (100 * row['success'] for row in split)
@@ -334,8 +338,7 @@ def test_what_imitation_has_none_of_is_drawn_against_its_level(tmp_path):
   # Of a policy that has it in some settings alone, no line can be drawn.
   varied = ('prepare.rows.joint.k', 'train.batch_rows')
   own = {k: v for k, v in split[1].items() if k not in varied}
-  panel, *_ = study.figure_of([*split, own, split[0]]).axes
-  assert not panel.get_xlabel()
+  assert not panel_of([*split, own, split[0]]).get_xlabel()
 
 
 def test_the_page_begins_with_what_was_found(sweep):
