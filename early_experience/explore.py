@@ -7,7 +7,6 @@ from a state that is not proven to be the recorded one.
 import collections
 import contextlib
 import functools
-import itertools
 import pathlib
 
 from ml_collections import ConfigDict
@@ -17,7 +16,7 @@ from early_experience.envs import apart, own
 from early_experience.envs.guard import Guarded
 from early_experience.envs.interface import Environment
 from early_experience.experience import records
-from early_experience.exploration import branching, proposers
+from early_experience.exploration import branching, proposals, proposers
 from early_experience.exploration.named import named_proposer
 from early_experience.language import accounting
 from early_experience.language.model import identity
@@ -25,11 +24,7 @@ from early_experience.runtime import cli, files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import Progress
 from early_experience.work import set_aside, workers
-from early_experience.work.units import Failure, attempt
 
-# Trajectories whose states are proposed for together: enough for a policy to
-# fill its batch. Fixed, so that a continued run asks the same questions.
-GROUP = 16
 # Beside the trajectories: what language models answered about each. Where one
 # was stopped and explored again, its newer line counts.
 ANSWERS = 'answers'
@@ -131,16 +126,9 @@ def _announce(named, env, config, trajectories, workdir):
     chat
     for trajectory in trajectories
     if trajectory.task_id not in done
-    for chat in proposer.chats(_contexts(env, trajectory)[0], limit)
+    for chat in proposer.chats(proposals.known_in(env, trajectory)[0], limit)
   )
   accounting.announce('explore', proposer.model, chats, cli.confirmed())
-
-
-def _contexts(env, trajectory):
-  """What is known in each state; and the `Failure` of `without`, or None."""
-  plain = proposers.contexts_of(trajectory)
-  found = attempt(lambda t: proposers.contexts_of(t, env.without), trajectory)
-  return (plain, found) if isinstance(found, Failure) else (found, None)
 
 
 def _done(folder):
@@ -174,7 +162,9 @@ def _write(env, named, config, trajectories, tasks, folder, run):
     done = _done(folder)
     count = len(trajectories) - len(done)
     progress = Progress('explore', len(trajectories), 'trajectories', len(done))
-    units = _units(env, named, config.explore.k, trajectories, tasks, done)
+    units = proposals.units(
+      env, named, config.explore.k, trajectories, tasks, done
+    )
     explored = set_aside.sift(
       run(units, config.cluster, count), folder, lambda unit: unit[0].id
     )
@@ -186,44 +176,6 @@ def _write(env, named, config, trajectories, tasks, folder, run):
         writer.write(record)
         progress.update()
     progress.close()
-
-
-def _units(env, named, k, trajectories, tasks, done):
-  """Yields (task, trajectory, its proposals, what a language model answered).
-
-  In place of proposals there may be the `Failure` that the environment's own
-  words for a state or an action ended in: it is the trajectory's.
-  The next group's proposals are asked for while workers branch.
-  """
-  for start in range(0, len(trajectories), GROUP):
-    group = trajectories[start : start + GROUP]
-    if done.issuperset(t.task_id for t in group):
-      continue
-    known, failed = zip(*(_contexts(env, t) for t in group), strict=True)
-    contexts = list(itertools.chain(*known))
-    steps = [step for t in group for step in t.steps]
-    known = [step.tried | {step.expert_action: None} for step in steps]
-    proposals = iter(
-      proposers.alternatives(contexts, known, named, k, env.canonical)
-    )
-    for trajectory, failure in zip(group, failed, strict=True):
-      own = list(itertools.islice(proposals, len(trajectory.steps)))
-      faults = (one for one in (failure, *own) if isinstance(one, Failure))
-      own = next(faults, None) or [
-        _advised(step) + some
-        for step, some in zip(trajectory.steps, own, strict=True)
-      ]
-      heard = None
-      if 'openai' in named:
-        heard = named['openai'][0].heard(trajectory.task_id)
-      if trajectory.task_id not in done:
-        yield tasks[trajectory.task_id], trajectory, own, heard
-
-
-def _advised(step):
-  """What the expert would do, where that was not tried yet."""
-  known = step.expert_action in step.tried
-  return [] if known else [(step.expert_action, records.EXPERT)]
 
 
 def _tasks(env, trajectories):
@@ -255,13 +207,14 @@ def _agent(config, workdir):
       'config.explore.policy is empty: name the training (train/NAME below'
       ' --workdir, or the path of another) whose policy proposes'
     )
-  from early_experience.evaluation import agent  # JAX, which others do without
+  # JAX, which others do without.
+  from early_experience.evaluation import agent, loading
 
   path = pathlib.Path(workdir, config.explore.policy)
   decoding = agent.Decoding(
     seed=config.seed, max_action_tokens=config.evaluate.max_action_tokens
   )
-  return agent.load(
+  return loading.load_agent(
     config,
     str(path.parent.parent),
     'trained',

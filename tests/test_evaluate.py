@@ -10,7 +10,7 @@ import pytest
 from early_experience import collect, evaluate, explore, prepare, train
 from early_experience.config import default
 from early_experience.envs.interface import Turn
-from early_experience.evaluation import agent, world_model
+from early_experience.evaluation import agent, loading, world_model
 from early_experience.experience import records
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import sentencepiece_tokenizer
@@ -93,7 +93,7 @@ def test_exact_match_is_what_greedy_decoding_gets(workdir, summaries):
   (held_out,) = json.loads(
     (workdir / 'prepare/split.json').read_text()
   ).values()
-  trained = agent.load(
+  trained = loading.load_agent(
     config_of(), workdir, 'trained', 'trained', agent.Decoding(), slots=4
   )
   coder, contexts = trained.tokenizer, trained._contexts
@@ -293,7 +293,7 @@ def test_a_policy_thinks_as_most_of_its_experts_did(
 
   collect.collect_from(Thinker(tasks=32), config_of(), tmp_path)
   prepare.prepare(config_of(), tmp_path)
-  monkeypatch.setattr(agent, 'load', told)
+  monkeypatch.setattr(loading, 'load_agent', told)
   assert asked() == str(bool(thinks))
   assert asked(think=True) == 'True' and asked(think=False) == 'False'
 

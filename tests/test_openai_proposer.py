@@ -7,6 +7,7 @@ import pytest
 from early_experience import collect, explore
 from early_experience.config import default, settled
 from early_experience.experience import records
+from early_experience.exploration import proposals
 from early_experience.preparation import sources
 from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
@@ -149,7 +150,7 @@ def test_a_request_without_an_answer_is_a_proposal_less(workdir, capsys):
 
 
 def test_a_killed_run_continues_and_counts_all(workdir, monkeypatch):
-  monkeypatch.setattr(explore, 'GROUP', 2)
+  monkeypatch.setattr(proposals, 'GROUP', 2)
 
   class Dies(ToyEnv):
     def reset(self, task):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -13,15 +12,9 @@ from early_experience.decoding import decode
 from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation import written
 from early_experience.evaluation.decisions import Decision, Request, Said
-from early_experience.evaluation.rollouts import FOLDERS
 from early_experience.experience import render
 from early_experience.model import config as model_config
-from early_experience.model import sharding
-from early_experience.runtime import stage
-from early_experience.runtime.errors import UserError
-from early_experience.tokenizers import saved
 from early_experience.tokenizers.interface import Tokenizer
-from early_experience.training import architecture, initial
 from early_experience.work import units
 from early_experience.work.units import Failure
 
@@ -47,53 +40,6 @@ class Decoding:
     names = {field.name for field in dataclasses.fields(cls)} - {'seed'}
     values = {name: how[name] for name in names} | changes
     return cls(seed=seed, **values | {'think': bool(values['think'])})
-
-
-def load(
-  config: ConfigDict,
-  workdir: str,
-  policy: str,
-  name: str,
-  decoding: Decoding,
-  slots: int,
-) -> 'Agent':
-  """The agent of a workdir.
-
-  Args:
-    config: `model` and `mesh` are used, and `seed` where nothing is trained.
-    workdir: `prepare` must be done, and training for a trained policy.
-    policy: one of `FOLDERS`, or `untrained`.
-    name: whose training, `train/NAME` or `rl/NAME`.
-    decoding: how it acts.
-    slots: episodes side by side.
-
-  Raises:
-    UserError: a stage is missing, or the checkpoint has another architecture or
-      another tokenizer.
-  """
-  path = stage.require(workdir, 'prepare')
-  tokenizer = saved.load(path)
-  folder = pathlib.Path(workdir, 'train', name)
-  if policy in FOLDERS:
-    folder = stage.require(workdir, f'{FOLDERS[policy]}/{name}')
-    _check_tokenizer(folder, tokenizer, path)
-  cfg, source = initial.resolve(config, tokenizer, folder)
-  mesh = sharding.make_mesh(config.mesh)
-  with jax.set_mesh(mesh):
-    if policy in FOLDERS:
-      params = initial.policy(folder, cfg, mesh, source)
-    else:
-      params = initial.params(source, cfg, mesh, config.seed)
-  return Agent(params, cfg, tokenizer, mesh, decoding, slots)
-
-
-def _check_tokenizer(folder, tokenizer, prepared):
-  trained = architecture.tokenizer(folder / initial.FOLDER)
-  if trained != tokenizer.hash:
-    raise UserError(
-      f'{folder} was trained with tokenizer {trained}, but that of'
-      f' {prepared} is {tokenizer.hash}'
-    )
 
 
 class Agent:

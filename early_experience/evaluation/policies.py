@@ -61,10 +61,13 @@ def load(
     return rollouts.RandomPolicy(config.seed)
   if how.policy == 'served':
     return served.load(config, workdir, folder, tasks, confirmed)
-  from early_experience.evaluation import agent  # JAX: processes do without
+  # JAX: processes do without.
+  from early_experience.evaluation import agent, loading
 
   decoding = agent.Decoding.of(how, config.seed)
-  return agent.load(config, workdir, how.policy, config.name, decoding, slots)
+  return loading.load_agent(
+    config, workdir, how.policy, config.name, decoding, slots
+  )
 
 
 def longer(
