@@ -11,6 +11,7 @@ is not estimated: leave it room.
 
 import dataclasses
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ from early_experience.model import sharding, table, tree_attention
 from early_experience.model.config import ModelConfig
 from early_experience.runtime import cli
 from early_experience.runtime.errors import UserError
-from early_experience.training import liveness, optimizer, train_step
+from early_experience.training import architecture as checkpoints
+from early_experience.training import initial, liveness, optimizer, train_step
 
 DEVICES = flags.DEFINE_integer(
   'devices', 0, 'devices of the cluster, for a -1 in config.mesh'
@@ -112,8 +114,12 @@ def mesh_sizes(mesh: ConfigDict, devices: int) -> dict[str, int]:
 def architecture(config: ConfigDict) -> ModelConfig:
   """The model of a config, whose weights and tokenizer need not be there."""
   model = ConfigDict(config.model.to_dict())
-  if config.init.hf:
-    model.update(hf_architecture.read(config.init.hf))
+  init = config.init
+  if init.checkpoint:
+    saved, _ = checkpoints.read(pathlib.Path(init.checkpoint) / initial.FOLDER)
+    model.update(initial.fields(saved))
+  elif init.hf:
+    model.update(hf_architecture.read(init.hf))
   ids = model.vocab_size or config.prepare.vocab_size
   return model_config.from_config(model, ids)
 

@@ -13,6 +13,7 @@ from early_experience import config as config_lib
 from early_experience import memory
 from early_experience.model.sharding import AXES
 from early_experience.runtime.errors import UserError
+from early_experience.training import architecture
 from tests.training_case import mesh_of, model_of
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -109,6 +110,21 @@ def test_every_config_is_estimated_without_weights_or_devices(name):
   cfg = memory.architecture(config)
   found = memory.estimate(cfg, config, sizes, config.prepare.row_tokens)
   assert found.total > found.params > 0
+
+
+def test_the_model_is_that_of_the_checkpoint_it_goes_on_from(tmp_path):
+  saved = model_of(embed=64)
+  checkpoints = tmp_path / 'train' / 'name' / 'checkpoints'
+  checkpoints.mkdir(parents=True)
+  architecture.record(checkpoints, saved, 'tokenizer', {})
+  config = config_lib.default()
+  config.init.checkpoint = str(tmp_path / 'train' / 'name')
+  found = memory.architecture(config)
+  assert (found.embed, found.layers) == (saved.embed, saved.layers)
+  assert found.vocab_size == saved.vocab_size
+  config.init.checkpoint = str(tmp_path)
+  with pytest.raises(UserError, match='no checkpoint'):
+    memory.architecture(config)
 
 
 def test_adapters_alone_have_gradients_and_moments():

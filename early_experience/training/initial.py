@@ -43,12 +43,12 @@ def resolve(
     saved, source = origin.read_source(trained)
     source = origin.located(source, (init.hf, init.checkpoint))
     if init.hf or init.checkpoint:
-      model.update(_fields(saved))
+      model.update(fields(saved))
     model.vocab_size = model.vocab_size or saved.vocab_size
   elif init.checkpoint:
     saved, source = _from_checkpoint(init, model.lora_rank)
     _check_vocabulary(init.checkpoint, tokenizer)
-    model.update(_fields(saved))
+    model.update(fields(saved))
   elif init.hf:
     model.update(hf_architecture.read(init.hf))
     source = read.facts(pathlib.Path(init.hf).absolute())
@@ -145,7 +145,7 @@ def policy(
   return restore.load_params(folder / FOLDER, cfg, mesh, base)
 
 
-def _fields(saved):
-  """What a new training may not choose."""
-  fields = dataclasses.asdict(saved)
-  return {key: value for key, value in fields.items() if key not in ADDED}
+def fields(saved: ModelConfig) -> dict:
+  """Of an architecture, what a training that goes on from it may not choose."""
+  every = dataclasses.asdict(saved)
+  return {key: value for key, value in every.items() if key not in ADDED}
