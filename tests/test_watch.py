@@ -50,6 +50,20 @@ def test_a_jump_of_the_loss_ends_the_run_and_says_how_far(tmp_path):
   take(log_of(tmp_path, 2.0), [1.0, 100.0])  # too early to tell
 
 
+def test_a_run_that_goes_on_is_measured_by_what_it_did_before(tmp_path):
+  take(log_of(tmp_path, 2.0), [1.0] * 2 * metrics.WINDOW)
+  again = lambda: metrics.Log(tmp_path, 100, 10, 2.0, 100, float)
+  log = again()
+  log.start(0, 200)
+  with pytest.raises(metrics.Diverged, match='loss is 50, more than .* at'):
+    log.add(101, 0, values(50.0))
+    log.flush()
+  log = again()
+  log.start(100, 200)  # another stage
+  log.add(101, 1, values(50.0))
+  log.flush()
+
+
 def test_a_stage_is_not_measured_by_the_one_before(tmp_path):
   log = log_of(tmp_path, 2.0)
   take(log, [1.0] * metrics.WINDOW)

@@ -99,6 +99,7 @@ class Log:
     self.last, self._stages = {}, {}
     for line in lines:
       self._remember(line)
+    self._kept = lines[-WINDOW - 1 :]
     self._board = None
     if distributed.is_first():
       self._board = board(folder, done)
@@ -117,6 +118,11 @@ class Log:
     """
     self._end_begins = log_lines.end_begins(began, end)
     self._losses.clear()  # of other objectives
+    # A stage that goes on is watched as if it had never stopped; nearly, for
+    # lines have means.
+    for line in self._kept:
+      updates, began = line['step'] - began, max(began, line['step'])
+      self._losses.extend([line['loss']] * min(updates, WINDOW))
     self._mark = time.perf_counter()
     self.data_seconds = self.checkpoint_seconds = 0.0
 
