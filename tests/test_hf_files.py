@@ -193,6 +193,10 @@ def test_wider_is_exact_and_narrower_is_refused(tmp_path):
     r'embed_tokens.weight is of dtype float32 .*param_dtype',
     param_dtype='bfloat16',
   )
+  with jax.enable_x64(True):
+    assert_identical(load(whole), load(whole, param_dtype='float64'))
+  double = save(tmp_path / 'double', make_tensors('float64'))
+  refused(double, r'float64 and would be .*float32.; set that to float64')
   tensors = make_tensors() | {Q: np.zeros((32, 16), np.int8)}
   refused(save(tmp_path / 'int', tensors), f'{Q} is of dtype I8; .*F32, F16')
   tensors = make_tensors('bfloat16') | {Q: np.zeros((32, 16), np.float16)}

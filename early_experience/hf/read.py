@@ -249,10 +249,11 @@ def _check_dtype(stored, cfg, rounded):
       f' {", ".join(tensor_file.DTYPES)}'
     )
   have, want = tensor_file.DTYPES[stored.dtype], np.dtype(cfg.param_dtype)
-  if want not in (have, np.float32) and not rounded:
+  if not np.can_cast(have, want, 'safe') and not rounded:
+    holds = 'float64' if have == np.float64 else 'float32'
     raise UserError(
       f'{where} is of dtype {have.name} and would be rounded to'
-      f' config.model.param_dtype = {want.name!r}; set that to float32,'
+      f' config.model.param_dtype = {want.name!r}; set that to {holds},'
       ' or config.init.round (of convert: --round)'
     )
 
