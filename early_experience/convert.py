@@ -191,7 +191,7 @@ def _run(argv):
   command.add_argument('--out', **out)
   command.add_argument('--dtype', choices=tuple(NAMES), default='')
   command.add_argument('--adapters', action='store_true')
-  command.add_argument('--base', default='')
+  command.add_argument('--base', type=paths.flag('--base'), default='')
   given = parser.parse_args(argv)
   if given.command == 'from_hf':
     return from_hf(given.hf, given.out, given.param_dtype, given.round)

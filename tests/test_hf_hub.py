@@ -141,6 +141,8 @@ def test_adapters_are_exported_beside_a_base_that_was_moved(trained, tmp_path): 
   try:
     with pytest.raises(UserError, match='/hf is not there, .*convert: --base'):
       convert.to_hf(folder, tmp_path / 'out')
+    with pytest.raises(UserError, match='nowhere does not exist, and .* gone'):
+      convert.to_hf(folder, tmp_path / 'out', base=str(tmp_path / 'nowhere'))
     other = test_convert.save(tmp_path / 'other', 'qwen3')
     path = other / 'model.safetensors'
     path.write_bytes(path.read_bytes()[:-2] + b'xx')
