@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 from early_experience.runtime import commands, cpus, files, paths, stage
-from early_experience.sweeps import figure, studies
+from early_experience.sweeps import costs, figure, studies
 from early_experience.sweeps.folder import SHARED, SWEEP
 from early_experience.sweeps.runs import STAGES
 
@@ -67,8 +67,7 @@ def write(workdir: str, page: str) -> str:
   writer.writeheader()
   writer.writerows(rows)
   sweep = files.read_json(pathlib.Path(workdir) / SWEEP)
-  folders = {run.home for run in runs}
-  text = _page(page.stem, rows, sweep, len(folders), _stages(runs))
+  text = _page(page.stem, rows, sweep, runs)
   files.write_atomic(page.with_suffix('.csv'), table.getvalue())
   files.write_atomic(page.with_suffix('.svg'), drawn.getvalue())
   files.write_atomic(page, text)
@@ -101,13 +100,12 @@ def conclusions(rows: list[dict]) -> list[str]:
   return said
 
 
-def _page(name, rows, sweep, runs, stages):
+def _page(name, rows, sweep, runs):
   config = pathlib.Path(sweep['config'].partition(':')[0])
   about = ''
   if config.is_file():
     about = ast.get_docstring(ast.parse(config.read_text('utf-8'))) or ''
   title, _, rest = about.partition('\n')
-  hours = sum((row.get('minutes') or 0) * row['seeds'] for row in _first(rows))
   return '\n'.join(
     [
       f'# {title or name}',
@@ -124,11 +122,12 @@ def _page(name, rows, sweep, runs, stages):
       '',
       rest.strip(),
       '',
-      f'{runs} runs, {hours / 60:.1f} hours of training on {_machine()};'
+      f'{len({run.home for run in runs})} runs,'
+      f' {costs.hours(runs):.1f} hours of training on {_machine()};'
       f' page of {datetime.date.today()}, commit {_commit()}:',
       '',
       f'    python launch/sweep.py --config={sweep["config"]} --workdir=DIR'
-      f'{stages}',
+      f'{_stages(runs)}',
       '    python -m early_experience.study --workdir=DIR'
       f' --page=docs/results/{name}',
       '',
@@ -169,15 +168,6 @@ def _table(rows):
 
 def _keys(rows):
   return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _first(rows):
-  """A row for each setting, whatever its splits."""
-  return {(r['policy'], _setting(r)[1:]): r for r in rows}.values()
-
-
-def _setting(row):
-  return (row['split'], *_others(row).items())
 
 
 def _others(row):

@@ -1,6 +1,7 @@
 """Studies: what seeds and tasks say together, and the page about it."""
 
 import csv
+import dataclasses
 import json
 import random
 import shutil
@@ -11,7 +12,7 @@ from early_experience import study
 from early_experience.evaluation import statistics
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
-from early_experience.sweeps import figure, studies, table
+from early_experience.sweeps import costs, figure, studies, table
 from early_experience.sweeps import folder as sweep_folder
 from early_experience.sweeps.runs import expand
 from tests import tiny_workdir
@@ -229,6 +230,22 @@ def test_the_command_names_the_stages_that_were_shared(sweep):
   assert study._stages(runs) == (
     ' --stages=collect,explore,prepare,train,evaluate'
   )
+
+
+def test_each_training_is_counted_once(sweep):
+  runs = studies.read(sweep)
+  (one, *_), each = runs, costs.hours(runs[:1])
+  assert each > 0
+  assert costs.hours(runs) == pytest.approx(len(runs) * each)
+  # Votes are of the same policy; a shared training has one folder.
+  assert costs.hours([one, dataclasses.replace(one, overrides={})]) == each
+  shared = sweep_folder.SHARED
+  (one.folder / 'train').rename(sweep / shared)
+  (one.folder / 'train').symlink_to(sweep / shared)
+  other = next(r for r in runs if r.policy == one.policy and r != one)
+  shutil.rmtree(other.folder / 'train')
+  (other.folder / 'train').symlink_to(sweep / shared)
+  assert costs.hours([one, other]) == each
 
 
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):

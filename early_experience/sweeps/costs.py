@@ -39,6 +39,20 @@ def of(runs: Sequence) -> dict:
   return {key: mean(values) for key, values in found.items()}
 
 
+def hours(runs: Sequence) -> float:
+  """What the trainings took in all, and `rl`; each counts once.
+
+  Args:
+    runs: `studies.Run`s, of which several may be of one training.
+  """
+  minutes = {}
+  for run in runs:
+    stage = 'rl' if run.before else 'train'
+    place = run.folder / stage / (run.before or run.policy)
+    minutes[place.resolve()] = of([run]).get('minutes') or 0
+  return sum(minutes.values()) / 60
+
+
 def _tokens(run):
   """Of an update: all that its rows hold, context and padding too."""
   settings = files.read_json(run.folder / 'train' / run.policy / SETTINGS)
