@@ -284,6 +284,16 @@ def test_an_evaluation_behind_rl_is_of_what_that_made(tmp_path, monkeypatch):
   ]
 
 
+def test_a_run_without_what_it_shares_says_why_it_failed(tmp_path):
+  path = config_file(tmp_path, "product({'seed': [0, 1]})")
+  runs = expand(path)
+  sweep_folder.begin(tmp_path, path, runs)
+  jobs = sweep_folder.jobs(tmp_path, runs, ('train',), ('prepare',))
+  alone = [job for job in jobs if job.links]
+  assert here.run(alone, tmp_path, 1, [], logged=True) == 1
+  assert [row['state'] for row in sweep_table.rows(tmp_path)] == ['failed'] * 2
+
+
 def test_a_signal_while_a_stage_is_being_started_stops_the_sweep(tmp_path):
   """And does not wait for a lock that its own thread holds."""
   code = (

@@ -215,6 +215,7 @@ def finish(job: Job) -> None:
 
 def fail(job: Job, message: str) -> None:
   """Notes why the last try failed; the next one goes on all the same."""
+  job.folder.mkdir(parents=True, exist_ok=True)
   files.write_json(job.folder / FAILURE, {'message': message})
 
 

@@ -135,6 +135,7 @@ def _do(job, workdir, children, arguments, logged):
         return f'{stage}: {message}'
     folder.finish(job)
   except UserError as error:
+    folder.fail(job, str(error))
     return str(error)
   seconds = time.monotonic() - start
   print(f'{job.name}: finished in {seconds:.0f} s', flush=True)
