@@ -47,7 +47,9 @@ def test_the_loss_costs_what_is_scored_and_less_than_all_logits(capsys):
 
 def test_the_loader_is_timed_by_itself_and_in_training(tmp_path, capsys):
   workdir = prepared(tmp_path)
-  found = loader.run(config_of(), workdir, batches=3, updates=2)
+  config = config_of()
+  config.train.stages[0].warmup_steps = 9
+  found = loader.run(config, workdir, batches=3, updates=2)
   assert found['tokens_per_s'] == found['rows_per_s'] * ROW_TOKENS
   assert 0 <= found['data_wait_share'] < 1
   assert 'training waits for data' in capsys.readouterr().out

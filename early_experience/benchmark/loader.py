@@ -94,6 +94,7 @@ def _train(config, prepared, updates):
     config.name = 'loader'
     config.train.stages = config.train.stages[:1]
     config.train.stages[0].steps = updates
+    config.train.stages[0].warmup_steps = 0  # there may be fewer updates
     config.train.log_every_steps = updates
   with tempfile.TemporaryDirectory() as folder:
     workdir = pathlib.Path(folder)
