@@ -127,7 +127,7 @@ def reflect_on(
   return dataclasses.replace(trajectory, steps=tuple(steps)), dropped
 
 
-def _writer(config, workdir):
+def _writer(config, workdir) -> Writer:
   if config.reflect.writer == 'grounded':
     return Grounded(config.seed, config.reflect.wordings)
   model = LanguageModel(config.reflect.openai, 'config.reflect.openai', workdir)

@@ -194,7 +194,7 @@ def define() -> ConfigDict:
   config.train.stages = entries([stage()], of=define_stage())
   config.train.checkpoint_every_steps = number(500, '[1, inf)')
   config.train.keep_checkpoints = number(2, '[1, inf)')  # the newest
-  # And those of the lowest loss.
+  # And those of the lowest loss, for use by hand: commands take the newest.
   config.train.keep_best_checkpoints = number(0, '[0, inf)')
   config.train.log_every_steps = number(10, '[1, inf)')
   # A loss of more than so many times the mean of the stage's last 50 ends the
@@ -226,7 +226,7 @@ def define() -> ConfigDict:
   # Episodes side by side, or samples of them.
   config.evaluate.batch_tasks = number(64, '[1, inf)')
   # Of each decision, thought and action; most of them decide, and it goes to
-  # evaluate/NAME-voteN. With a temperature above 0; not in `rl`.
+  # evaluate/NAME-voteN. With a temperature above 0; not in `rl` or `visit`.
   config.evaluate.samples = number(1, '[1, inf)')
   # The policy foretells what each would lead to, and those that come to nothing
   # do not vote; to evaluate/NAME-lookN. See evaluation/look_ahead.py.

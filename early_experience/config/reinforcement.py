@@ -92,8 +92,9 @@ def define_rl() -> ConfigDict:
   config.keep_start = True
 
   # What else is in every update: so many rows of config.prepare.rows, drawn by
-  # these shares, each objective with its lambda (a number, or a pair over all
-  # updates). `observations` scores those of all the policy's own episodes for
+  # these shares, each objective with its lambda (a number; or a pair over all
+  # updates, where a config file gives all of `weights` anew). `observations`
+  # scores those of all the policy's own episodes for
   # `world_model`: with a lambda of 0.05 that is ECHO (arXiv 2605.24517).
   config.mixed_rows = number(0, '[0, inf)')
   config.rows = entries({}, of=number(1.0, '[0, inf)'))
