@@ -197,6 +197,8 @@ def test_a_path_in_settings_is_what_it_holds(tmp_path):
     stage.begin(tmp_path, name, {'from': place})
   stage.begin(tmp_path, 'a', {'from': stage.place('/b', '1')})  # moved
   stage.begin(tmp_path, 'a', {'from': stage.place('/a', '')})  # gone
+  with pytest.raises(UserError, match='which holds something else'):
+    stage.begin(tmp_path, 'a', {'from': stage.place('/a', '2')})
   for other in (stage.place('/b', '2'), stage.place('/b', ''), ''):
     with pytest.raises(UserError, match="from was '/a', is '"):
       stage.begin(tmp_path, 'a', {'from': other})

@@ -90,13 +90,18 @@ def missing(kind: type[Environment]) -> list[str]:
 
 def settings(env: ConfigDict) -> dict:
   """`config.env` as a stage keeps it: data are known by what they hold."""
-  kwargs = {key: _place(value) for key, value in env.kwargs.to_dict().items()}
+  # One that was made elsewhere and given has a name of its own.
+  named = env.name in ENVIRONMENTS or ':' in env.name
+  known = kind_of(env.name).paths if named else ()
+  kwargs = env.kwargs.to_dict()
+  kwargs |= {key: _place(kwargs[key]) for key in known if key in kwargs}
   return {**env.to_dict(), 'kwargs': kwargs}
 
 
 def _place(value):
-  if isinstance(value, str) and os.sep in value and os.path.exists(value):
-    return stage.place(value, files.content(value))
+  where = os.path.expanduser(value) if isinstance(value, str) else ''
+  if os.path.exists(where):
+    return stage.place(value, files.content(where))
   return value
 
 

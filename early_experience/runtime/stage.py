@@ -65,7 +65,7 @@ def begin(
 
 
 def place(path: str, content: str) -> dict | str:
-  """A path as settings hold it: another one is the same if it holds the same.
+  """A path as settings hold it, which is what it holds, wherever that lies.
 
   Args:
     path: of a file or folder; '' is none.
@@ -151,7 +151,11 @@ def differences(
     now = new.get(key, '(absent)')
     if _is_place(was) or _is_place(now):
       (was, held), (now, holds) = _parts(was), _parts(now)
-      if was != now and not (held and held == holds):
+      if held and holds:
+        if held != holds:
+          changed = f'{now} (which holds something else)'
+          yield f'{prefix}{key}', was, changed if was == now else now
+      elif was != now:
         yield f'{prefix}{key}', was, now
     elif isinstance(was, dict) and isinstance(now, dict):
       below = default if isinstance(default, dict) else {}
