@@ -102,7 +102,13 @@ class Demonstrations:
         f' (lines of tasks that are not in the config: {len(others)}, as'
         f' {where}: {others[0][:80]!r})'
       )
-    raise Misbehaves('no demonstration', said)
+    raise _Absent('no demonstration', said)
+
+
+class _Absent(Misbehaves):
+  """Others have one."""
+
+  alone = True
 
 
 def _read(path):

@@ -14,7 +14,10 @@ class Fault(Exception):
 
   Attributes:
     reason: of a few words; summaries count by it.
+    alone: it says nothing of other units, however many end in it.
   """
+
+  alone = False
 
   def __init__(self, reason: str, message: str):
     super().__init__(reason, message)  # both, so that it can be pickled
@@ -32,11 +35,13 @@ class Failure:
     reason: `hang`, `crash`, `error`, or that of a `Fault`.
     error: of its last try, in one line.
     plain: it was a `UserError`, whose line says all.
+    alone: see `Fault`.
   """
 
   reason: str
   error: str
   plain: bool = False
+  alone: bool = False
 
 
 def reason_of(error: BaseException) -> str:
@@ -49,8 +54,8 @@ def attempt(function: Callable[[Any], Any], unit: Any) -> Any:
   try:
     return function(unit)
   except (Exception, SystemExit) as error:  # an environment may want to exit
-    plain = isinstance(error, UserError)
-    return Failure(reason_of(error), in_a_line(error), plain)
+    plain, alone = isinstance(error, UserError), getattr(error, 'alone', False)
+    return Failure(reason_of(error), in_a_line(error), plain, alone)
 
 
 def in_a_line(error: BaseException) -> str:
