@@ -13,7 +13,10 @@ python -m early_experience.chats import --source=FOLDER --workdir=DIR
 python -m early_experience.chats export --workdir=DIR --out=FOLDER
   writes expert_sft.jsonl, iwm_sft.jsonl and reflection_sft.jsonl of what was
   collected, explored and reflected on, and LLaMA-Factory's dataset_info.json.
-  It does not read `weight`: reflections need its `mask_history: true`.
+  It does not read `weight`. Of reflections the last answer alone is learnt:
+  give them its `mask_history: true`. Experts' chats have answers of weight 0
+  too where a policy acted or an expert left thoughts: there it needs
+  --layout=states.
 """
 
 import contextlib
@@ -76,7 +79,7 @@ def import_chats(
     learnt = 'all' if of_experts else 'last' if turns == 'auto' else turns
     places, found = zip(*_parsed(path, objective, learnt), strict=True)
     if of_experts:
-      named = (chat for _, chat in _parsed(path, objective, 'last'))
+      named = (chat for _, chat in _parsed(path, objective, 'last', True))
       found = chat_record.once(found, named)
     begun += [
       place
@@ -105,9 +108,12 @@ def import_chats(
   return _sentence(summary, target)
 
 
-def _parsed(path, objective, turns):
+def _parsed(path, objective, turns, may_be_unlearnt=False):
   for where, value in read_file(path):
-    yield where, chat_record.parse(value, objective, turns, where)
+    yield (
+      where,
+      chat_record.parse(value, objective, turns, where, may_be_unlearnt),
+    )
 
 
 def _sentence(summary, target):

@@ -85,6 +85,11 @@ def test_an_answer_is_learnt_once_where_each_decision_is_a_record(tmp_path):
   values[1]['messages'] += decisions[1][3:]
   write(source, *values)
   assert learnt('c') == every, 'as the record says'
+  unlearnt = [*decisions[1][:4], decisions[1][4] | {'weight': 0}]
+  write(source, {'messages': unlearnt})
+  assert learnt('d') == [(5, (2,))]
+  write(source, {'messages': unlearnt}, {'messages': first})
+  assert learnt('e') == [(3, (2,)), (5, (2,))]
 
 
 def test_calls_need_no_content_and_objects_as_arguments():

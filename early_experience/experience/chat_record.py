@@ -108,7 +108,13 @@ def read(folder) -> Iterator[tuple[str, Chat]]:
     yield where, chat
 
 
-def parse(value: object, objective: str, turns: str, where: str) -> Chat:
+def parse(
+  value: object,
+  objective: str,
+  turns: str,
+  where: str,
+  may_be_unlearnt: bool = False,
+) -> Chat:
   """Reads a record of any of the formats in use.
 
   `messages` with `role` and `content` (OpenAI's); `conversations` with `from`
@@ -127,6 +133,7 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
     objective: of the file.
     turns: `all` answers are learnt, or only the `last`.
     where: file and line, for messages.
+    may_be_unlearnt: nothing of it has to be learnt.
 
   Raises:
     UserError: a key is missing or of another type, a role is unknown, or
@@ -146,10 +153,10 @@ def parse(value: object, objective: str, turns: str, where: str) -> Chat:
     for i in answers
     if (i in by_default if found[i].learnt is None else found[i].learnt)
   ]
-  if scored == [0]:
+  if scored == [0] and not may_be_unlearnt:
     raise UserError(f'{where}: nothing precedes the only answer to learn')
   scored = [i for i in scored if i > 0]
-  if not scored:
+  if not scored and not may_be_unlearnt:
     raise UserError(f'{where}: no answer to learn')
   if unread := next(filter(None, (found[i].thoughts for i in scored)), None):
     raise UserError(
@@ -181,7 +188,8 @@ def once(chats: Sequence[Chat], named: Iterable[Chat]) -> list[Chat]:
   found = []
   for chat, sure in zip(chats, named, strict=True):
     digests = zip(chat.scored, _prefixes(chat, chat.scored), strict=True)
-    scored = [i for i, d in digests if i in sure.scored or d not in ends]
+    known = {*sure.scored, *chat.scored[-1:]}
+    scored = [i for i, d in digests if i in known or d not in ends]
     found.append(dataclasses.replace(chat, scored=tuple(scored)))
   return found
 
