@@ -33,8 +33,9 @@ def visit(config: ConfigDict, workdir: str, before: str) -> dict:
   """Writes WORKDIR/collect; continues where it was stopped.
 
   Args:
-    config: `visit.episodes` are played as `evaluate` says, greedy or not, in
-      tasks of `collect.split` of which there is no trajectory yet.
+    config: `visit.episodes` are played as `evaluate` says, greedy or not, but
+      each decision is one sample; in tasks of `collect.split` of which there is
+      no trajectory yet.
     workdir: of this round.
     before: that of the round before, explored and trained.
 
@@ -203,32 +204,31 @@ def _sentence(summary):
     )
   return (
     f'{summary["episodes"]} episodes of the policy before'
-    f' ({summary["solved"]} solved): the expert, asked in all of'
-    f' {summary["visited"]} states, would have done the same in'
+    f' ({summary["solved"]} solved): the expert, asked in'
+    f' {summary["visited"]} of their states, would have done the same in'
     f' {summary["agreed"]}'
   )
 
 
 def _summary(config, folder):
   """Counts what is on disk; `asked` are the states of all rounds so far."""
-  new = files.written(folder, ROLLOUTS)
-  states = asked = visited = agreed = episodes = solved = trajectories = 0
+  # Where the expert gives up, a trajectory ends, and the episode went on.
+  played = {r['task_id']: r for _, r in files.read_jsonl(folder, ROLLOUTS)}
+  states = asked = visited = agreed = trajectories = 0
   for trajectory in records.read(folder):
     trajectories += 1
     states += len(trajectory.steps)
     asked += sum(step.advice is not None for step in trajectory.steps)
-    if trajectory.task_id in new:
-      episodes += 1
+    if trajectory.task_id in played:
       visited += len(trajectory.steps)
-      solved += trajectory.success
       agreed += sum(s.advice == s.action for s in trajectory.steps)
   return {
     'environment': config.env.name,
     'split': config.collect.split,
     'trajectories': trajectories,
     'states': states,
-    'episodes': episodes,
-    'solved': solved,
+    'episodes': len(played),
+    'solved': sum(record['success'] for record in played.values()),
     'visited': visited,
     'agreed': agreed,
     'asked': asked,

@@ -87,7 +87,9 @@ def test_the_expert_is_asked_where_the_policy_went_by_itself(finished):
       past.append((step.action, env.step(step.action)))
   assert differ > 0
   summary = stage.finished(finished[0] / 'round-2' / 'collect')
-  assert (summary['trajectories'], summary['episodes']) == (5, 2)
+  assert (summary['trajectories'], summary['episodes']) == (5, EPISODES)
+  played = files.read_jsonl(finished[0] / 'round-2' / 'collect', visit.ROLLOUTS)
+  assert summary['solved'] == sum(record['success'] for _, record in played)
   assert summary['visited'] - summary['agreed'] == differ
 
 
