@@ -72,10 +72,11 @@ def _collect(env, config, workdir, run):
   if summary is None:
     _write(env, config, folder, run)
     summary = stage.finish(folder, _summary(env, config.collect, folder))
+  again = summary['trajectories'] < config.collect.trajectories
   print(
     f'collect: {summary["trajectories"]} expert trajectories,'
     f' {summary["states"]} states, of {summary["tried"]} tasks tried'
-    f' -> {folder}{set_aside.told(folder, summary)}'
+    f' -> {folder}{set_aside.told(folder, summary, again)}'
   )
   accounting.tell(
     'collect, its environment', summary.get('environment_answers')

@@ -224,6 +224,16 @@ def test_what_is_set_aside_is_not_tried_again_by_a_continued_run(tmp_path):
   assert written(tmp_path) == before
 
 
+def test_only_what_would_be_tried_again_is_said_to_be(tmp_path, capsys):
+  faults = {'train-0': 'raise'}
+  for enough, advised in ((5, False), (20, True)):
+    config = settings(trajectories=enough, faults=faults)
+    collect.collect(config, tmp_path / str(enough))
+    said = capsys.readouterr().out
+    assert 'set aside: 1 error (see ' in said
+    assert ('to try them again' in said) == advised
+
+
 def test_where_nothing_works_the_run_ends_with_the_first_error(tmp_path):
   faults = {f'train-{i}': 'raise' for i in range(8)}
   with pytest.raises(UserError, match='none of 8 units .* the cupboard fell'):

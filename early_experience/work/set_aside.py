@@ -11,7 +11,8 @@ from early_experience.runtime.errors import UserError
 from early_experience.work.units import Failure
 
 STEM = 'set_aside'
-# So many failures before anything worked: the fault is not the units'.
+# So many failures before anything worked, but for those of a unit alone: the
+# fault is not the units'.
 _HOPELESS = 16
 
 
@@ -36,7 +37,7 @@ def sift(
     UserError: no unit worked, neither now nor in an earlier run, nor one of the
       first 16. Then the folder is as if it had not been begun.
   """
-  worked, failures = bool(_lines(folder)), []
+  worked, failures, hopeless = bool(_lines(folder)), [], 0
   with (
     contextlib.closing(results),
     files.JsonlWriter(folder, STEM) as writer,
@@ -44,7 +45,8 @@ def sift(
     for unit, result in results:
       if isinstance(result, Failure):
         failures.append(result)
-        if worked or len(failures) < _HOPELESS:
+        hopeless += not result.alone
+        if worked or hopeless < _HOPELESS:
           writer.write(
             {
               'task_id': task_id(unit),
@@ -74,16 +76,20 @@ def by_reason(folder) -> dict[str, int]:
   )
 
 
-def told(folder, summary: dict) -> str:
-  """What a stage's summary counts, in words; '' where there is nothing."""
+def told(folder, summary: dict, again: bool = True) -> str:
+  """What a stage's summary counts, in words; '' where there is nothing.
+
+  Args:
+    folder: the stage's.
+    summary: likewise.
+    again: it would try them once more.
+  """
   reasons = summary.get(STEM)  # older ones have no such key
   if not reasons:
     return ''
   counted = ', '.join(f'{count} {reason}' for reason, count in reasons.items())
-  return (
-    f'; set aside: {counted} (see {folder}/{STEM}-*.jsonl; to try them again'
-    ' delete these and summary.json there)'
-  )
+  again = '; to try them again delete these and summary.json there' * again
+  return f'; set aside: {counted} (see {folder}/{STEM}-*.jsonl{again})'
 
 
 def _lines(folder):
