@@ -79,6 +79,11 @@ def test_held_out_trajectories_are_in_no_row(workdir):
   )
 
 
+def test_something_has_to_be_left_to_train_on(workdir):
+  with pytest.raises(UserError, match=r'held_out = 0.99 leaves none of 6 traj'):
+    prepare(settings(held_out=0.99), str(workdir))
+
+
 def prepare_without_split(workdir):
   (workdir / 'prepare').rename(workdir / 'prepared')
   summary = prepare(settings(held_out=0.0), str(workdir))

@@ -117,7 +117,9 @@ def test_long_episodes_may_be_left_out(workdir):
 
 def test_without_alternatives_there_is_nothing_to_compare():
   assert decisions_of(explored(), 2, False, 0) == []
-  assert len(decisions_of(explored(other('sit')), 0, False, 0)) == 1
+  for per_alternative in (False, True):
+    found = decisions_of(explored(other('sit')), 0, per_alternative, 0)
+    assert len(found) == 1
 
 
 def all_decisions(workdir, seed=0):

@@ -118,6 +118,11 @@ class Trajectories(Source):
     count = round(share * len(experts))
     held_out = {experts[place] for place in order[:count].tolist()}
     self._training = [t for i, t in enumerate(every) if i not in held_out]
+    if not self._training:
+      raise UserError(
+        f'config.prepare.held_out = {share} leaves none of {len(every)}'
+        ' trajectories to train on'
+      )
     self._check_recovery()
     self._held_out = len(held_out)
     return [every[i].task_id for i in sorted(held_out)]

@@ -115,7 +115,8 @@ def decisions_of(
     chosen = _choose(step, k, f'{seed}/{trajectory.task_id}/{i}', invalid)
     if k and not chosen:
       continue
-    groups = [(one,) for one in chosen] if per_alternative else [chosen]
+    apart = per_alternative and k
+    groups = [(one,) for one in chosen] if apart else [chosen]
     for index, group in enumerate(groups):
       found.append(
         Decision(
