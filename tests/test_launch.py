@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from tests import waiting
+
 ROOT = pathlib.Path(__file__).parent.parent
 POD = ('--name=pod', '--zone=us-east5-b')
 XPK = ('--cluster=c', '--workload=w', '--type=v6e-16')
@@ -159,6 +161,47 @@ def test_a_slurm_job_starts_one_process_a_node_or_a_gpu(
     f'srun --ntasks-per-node={tasks}{share} --kill-on-bad-exit=0 --wait=120'
     f' {" ".join(TRAIN)}\n'
   )
+
+
+SLURM = {
+  'srun': 'trap "sleep $SAVES; exit 75" TERM; echo $$ >$JOB.task\n'
+  'for _ in $(seq 600); do sleep 0.05; done',
+  'scancel': 'kill -TERM "$(cat $JOB.task)"; sleep "$CANCELS"',
+  'squeue': 'echo RUNNING',
+  'scontrol': 'echo "$@"; exit 1',
+}
+
+
+@pytest.mark.parametrize(
+  'saves, cancels', [('1', '0'), ('0.1', '1'), ('0', '0.3')]
+)
+def test_a_slurm_job_that_is_preempted_is_queued_again(
+  tmp_path, saves, cancels
+):
+  """Whichever ends first, its task or what tells that to save."""
+  for name, text in SLURM.items():
+    (tmp_path / name).write_text(f'#!/bin/bash\n{text}\n', encoding='utf-8')
+    (tmp_path / name).chmod(0o755)
+  job = tmp_path / 'job'
+  process = subprocess.Popen(
+    ['bash', 'launch/slurm.sbatch', 'true'],
+    cwd=ROOT,
+    env=os.environ
+    | {
+      'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+      'JOB': str(job),
+      'SLURM_JOB_ID': '7',
+      'SLURM_SUBMIT_DIR': str(ROOT),
+      'SAVES': saves,
+      'CANCELS': cancels,
+    },
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  waiting.until(pathlib.Path(f'{job}.task').exists, 'task')
+  process.terminate()
+  said, _ = process.communicate(timeout=waiting.SECONDS)
+  assert (said, process.returncode) == ('requeue 7\n', 75)
 
 
 def test_what_is_printed_can_be_pasted():
