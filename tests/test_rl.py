@@ -261,6 +261,25 @@ def test_without_variance_there_is_no_update_and_a_line_that_says_so(
   assert 'iteration 1 makes no update: of 4 groups 4 have no variance' in said
 
 
+def test_episodes_that_fit_no_row_make_no_update(workdir, tmp_path, capsys):
+  class Wordy(Told):
+    def reset(self, task):
+      turn = super().reset(task)
+      self.instruction *= 50
+      return turn
+
+  config = config_of(rl__iterations=1, rl__observations=True)
+  config.rl.weights.world_model = 0.05
+  copied(workdir, tmp_path, 'prepare', 'train', 'collect')
+  summary = rl.rl_in(lambda: Wordy(tasks=32), config, tmp_path)
+  assert summary['steps'] == 0
+  said = capsys.readouterr().err
+  assert 'iteration 0 makes no update: of 4 groups 4 have no variance' in said
+  assert 'no row holds what the others were told' in said
+  (line,) = lines(tmp_path)[:1]
+  assert line['success/rate'] == 0 < line['success/high'] < 1
+
+
 def fails(match, config, workdir):
   """One line that says it, and no folder begun with a wrong setting."""
   with pytest.raises(UserError, match=match) as error:

@@ -11,8 +11,8 @@ def interval(name: str, found: statistics.Interval) -> dict:
   """A rate as entries of a line."""
   return {
     f'{name}/rate': found.rate,
-    f'{name}/low': max(0.0, found.low),
-    f'{name}/high': min(1.0, found.high),
+    f'{name}/low': found.low,
+    f'{name}/high': found.high,
   }
 
 
@@ -27,7 +27,7 @@ def of_episodes(records: list[dict], rl: ConfigDict) -> dict:
   steps = [len(record['steps']) for record in ended]
   played = [len(record['steps']) for record in ended if 'script' not in record]
   return {
-    **interval('success', statistics.mean_interval(rates)),
+    **interval('success', statistics.rate_of([rates])),
     'reward': sum(advantages.reward(r, rl) for r in ended) / len(ended),
     'episodes': len(records),
     'episodes_failed': len(records) - len(ended),

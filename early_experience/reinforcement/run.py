@@ -212,17 +212,20 @@ class Run:
     groups = advantages.of_groups(records, rl)
     line = {'groups_even': len(groups.even), 'groups_failed': groups.failed}
     learnt = groups.kept + (groups.even if rl.observations else [])
+    parts = [learnt[i :: rl.minibatches] for i in range(rl.minibatches)]
+    made = [self._rows(part) for part in parts if part]
+    made = [one for one in made if one.rows]  # longer than any row are dropped
     done = Position(0, position.step, iteration + 1)
-    if not learnt:
+    if not made:
       if distributed.is_first():
         why = counts.no_update(groups, records)
+        if learnt:
+          why += '; no row holds what the others were told'
         print(
           f'rl {self._config.name}: iteration {iteration} {why}',
           file=sys.stderr,
         )
       return state, done, line
-    parts = [learnt[i :: rl.minibatches] for i in range(rl.minibatches)]
-    made = [self._rows(part) for part in parts if part]
     scored = batches.Scores()
     start = self._start and table.merge(self._start, state.frozen)
     for one in made:
