@@ -144,6 +144,23 @@ def endpoints(config, url):
   return config
 
 
+def test_how_a_model_is_computed_does_not_bind_an_evaluation():
+  config = settings()
+  before = {}
+  for policy in ('trained', 'random'):
+    config.evaluate.policy = policy
+    before[policy] = reads('evaluate', config)
+  config.model.remat, config.model.loss_chunk = 'full', 64
+  config.evaluate.batch_tasks = 1
+  for policy, old in before.items():
+    config.evaluate.policy = policy
+    assert reads('evaluate', config) == old
+  config.model.embed *= 2
+  assert reads('evaluate', config) == before['random']
+  config.evaluate.policy = 'trained'
+  assert reads('evaluate', config) != before['trained']
+
+
 def unnoted(config, workdir, names):
   """What stages read and `reads` does not say, by stage; runs them."""
   found, said = {}, set()

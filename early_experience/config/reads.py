@@ -86,7 +86,7 @@ def _explore(config):
   if config.explore.proposers.get('policy'):
     found['beside'] = {
       'pretrained': bool(config.init.hf or config.init.checkpoint),
-      'model': config.model.to_dict(),
+      'model': _without(FREE_MODEL, config.model),
       'max_action_tokens': config.evaluate.max_action_tokens,
     }
   return found
@@ -161,7 +161,8 @@ def _rl(config):
 def _evaluate(config):
   how, beside = config.evaluate, {}
   served = how.policy == 'served'
-  evaluate = _without(('openai', *(DECODING if served else ())), how)
+  unread = DECODING if served else ()
+  evaluate = _without(('openai', 'batch_tasks', *unread), how)
   found = {
     'seed': config.seed,
     'env': config.env.to_dict(),
@@ -172,12 +173,14 @@ def _evaluate(config):
     evaluate['openai'] = answers(how.openai)
     beside['answer_format'] = config.prepare.answer_format
     return found
+  if how.policy == 'random':
+    return found
   if how.policy == 'untrained':
     beside['init'] = config.init.to_dict()
-  if how.policy != 'random' and (how.world_model_states or how.look_ahead):
+  if how.world_model_states or how.look_ahead:
     beside['world_model'] = config.prepare.world_model
     beside['summarised'] = config.summarise.enabled
-  return found | {'model': config.model.to_dict()}
+  return found | {'model': _without(FREE_MODEL, config.model)}
 
 
 def _without(keys, settings):
