@@ -39,7 +39,7 @@ def pretrained(**model) -> ConfigDict:
   config.model.loss_chunk = 1024
 
   config.budget.steps = STEPS
-  config.budget.world_model_steps = STEPS // 2
+  config.budget.world_model_steps = config.budget.get_ref('steps') // 2
   config.budget.lr_peak = 1e-5
   config.train.batch_rows = 16
 
@@ -95,7 +95,6 @@ def of_environment(
   config.prepare.rows = recipes.row_sets(recipes.PAPER, k=k)
   config.model.max_tokens = tokens
   config.budget.steps = epochs * decisions // batch
-  config.budget.world_model_steps = config.budget.steps // 2
   config.train.batch_rows = batch
   return config
 
@@ -135,7 +134,7 @@ def laptop() -> ConfigDict:
   config.model.attention_block = 64
 
   config.budget.steps = 450
-  config.budget.world_model_steps = 150
+  config.budget.world_model_steps = config.budget.get_ref('steps') // 3
   config.budget.joint_share = 0.5
   config.budget.world_model_weight = 0.3
   config.budget.reflection_weight = 0.3

@@ -138,6 +138,12 @@ def _check_settings(config):
     )
   if not settings.stages:
     raise UserError('config.train.stages is empty')
+  steps = [stage.steps for stage in settings.stages]
+  if any(steps) and not all(steps):
+    raise UserError(
+      f'config.train.stages have {steps} updates: one of them learns nothing'
+      ' (see config.budget.world_model_steps, config.budget.steps)'
+    )
 
 
 def _init(init, folder):

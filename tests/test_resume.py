@@ -198,6 +198,11 @@ def change_manifest(workdir, **changes):
     ({'profile_steps': (3,)}, (1, 1, 1), r'profile_steps = \(3,\)'),
     ({'stages': []}, (1, 1, 1), 'stages is empty'),
     (
+      {'stages': [config_lib.stage(steps=n) for n in (4, 0)]},
+      (1, 1, 1),
+      r'stages have \[4, 0\] updates: one of them learns nothing',
+    ),
+    (
       {'stages': [config_lib.stage(rows={'world': 0})]},
       (1, 1, 1),
       'no share above 0',
