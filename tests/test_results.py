@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from early_experience.evaluation import panel
-from early_experience.reporting import results
+from early_experience.reporting import report_data, results
 from tests import tiny_workdir
 
 
@@ -73,7 +73,8 @@ def told(**found):
     for name, of in found.items()
   }
   pairs = results.comparisons(panels, rolled)
-  return results.conclusions(found, pairs)
+  starts = {'anew_rl': 'joint', 'imitation_rl': 'imitation'}
+  return results.conclusions(found, pairs, starts)
 
 
 def test_who_is_ahead_of_imitation_is_said_first():
@@ -94,6 +95,29 @@ def test_who_is_ahead_of_imitation_is_said_first():
     ' interval −16.0 to −3.8; set aside and counted as not solved: 3 of'
     ' imitation).',
   ]
+
+
+def test_what_rl_made_is_compared_with_what_it_went_on_from():
+  of_rl = lambda name, count: summary(count, 100, policy='rl') | {'name': name}
+  said = told(
+    imitation=summary(30, 100),
+    joint=summary(50, 100),
+    imitation_rl=of_rl('imitation_rl', 60),
+    anew_rl=of_rl('anew_rl', 90),
+  )
+  assert [line.split(' by ')[0] for line in said] == [
+    'joint is ahead of imitation',
+    'imitation_rl is ahead of imitation',
+    'anew_rl is ahead of joint',
+  ]
+
+
+def test_a_long_log_of_rl_keeps_its_ends():
+  lines = [{'success/rate': i, 'step': i} for i in range(400)]
+  found = report_data._sparse(lines, 300)
+  assert len(found) <= 300 and found[-1] == lines[-1]
+  found = report_data._sparse([*lines, {'panel/rate': 0.5}], 300)
+  assert found[-2:] == [lines[-1], {'panel/rate': 0.5}]
 
 
 def test_where_there_is_nothing_to_compare_the_rate_is_said():

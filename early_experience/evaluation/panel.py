@@ -61,11 +61,6 @@ def after_rl(policy: str) -> str:
   return policy + _AFTER_RL
 
 
-def before_rl(policy: str) -> str:
-  """What the policy is called that `rl` went on from."""
-  return policy.removesuffix(_AFTER_RL)
-
-
 def folder_name(
   policy: str, panel: str, samples: int = 1, look_ahead: bool = False
 ) -> str:

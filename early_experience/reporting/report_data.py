@@ -53,6 +53,8 @@ def gather(workdir, seed: int) -> dict:
   pairs = results.comparisons(asked, rolled, places)
   logs = {name: metrics(workdir, name) for name in trained}
   trees = experience(workdir, seed)
+  row = chain.in_a_row(workdir, summaries, trained, learnt)
+  starts = {one['policy']: one['start'] for one in row}
   sources = {trees['source']} if trees else set()
   sources |= {summary.get('source', '') for summary in summaries.values()}
   return {
@@ -63,11 +65,11 @@ def gather(workdir, seed: int) -> dict:
     'objectives': OBJECTIVES,
     'policies': names,
     'stages': _stages(workdir, summaries, trained, learnt),
-    'conclusions': results.conclusions(summaries, pairs),
+    'conclusions': results.conclusions(summaries, pairs, starts),
     'results': summaries,
     'paired': pairs,
     'samples': results.over_samples(summaries),
-    'chain': chain.in_a_row(workdir, summaries, trained, learnt),
+    'chain': row,
     'rounds': round_folders.over_rounds(workdir, summaries),
     'curves': {name: thin(log, POINTS) for name, log in logs.items()},
     'ends': {name: log_lines.end(log) for name, log in logs.items()},
@@ -164,12 +166,14 @@ def thin(lines: list[dict], points: int) -> list[dict]:
 
 
 def _sparse(lines, points):
-  """Some of many lines, and all that measured the panel."""
+  """Some of many lines, the last ones, and all that measured the panel."""
   every = math.ceil(len(lines) / points) if lines else 1
+  played = [i for i, line in enumerate(lines) if 'success/rate' in line]
+  ends = {len(lines) - 1, *played[-1:]}
   return [
     line
     for i, line in enumerate(lines)
-    if not i % every or 'panel/rate' in line
+    if not i % every or i in ends or 'panel/rate' in line
   ]
 
 

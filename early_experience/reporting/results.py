@@ -158,12 +158,15 @@ def over_samples(results: dict[str, dict]) -> list[dict]:
   ]
 
 
-def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
+def conclusions(
+  results: dict[str, dict], pairs: list[dict], starts: Mapping[str, str]
+) -> list[str]:
   """Sentences on who is ahead of imitation, by how much, and on what.
 
   Args:
     results: as `evaluations` returns them.
     pairs: as `comparisons` returns them.
+    starts: of each policy of `rl`, the one that it went on from.
   """
   said = []
   groups = dict.fromkeys(
@@ -184,17 +187,17 @@ def conclusions(results: dict[str, dict], pairs: list[dict]) -> list[str]:
       base = next((n for n in trained if n.startswith('round-')), base)
     if trained:
       said += _sentences(tasks, trained, base, _against(base, split, pairs))
-    for start, rates in _learnt(results, which, split):
+    for start, rates in _learnt(results, starts, which, split):
       said += _sentences(tasks, rates, start, _against(start, split, pairs))
   return said
 
 
-def _learnt(results, which, split):
-  """For each policy of `rl`, the one it has its name of and both rates."""
+def _learnt(results, starts, which, split):
+  """For each policy of `rl`, the one it went on from and both rates."""
   for name, of in results.items():
     if (of.get('panel', panel.ALL), of['policy']) != (which, 'rl'):
       continue
-    start = panel.folder_name(panel.before_rl(of['name']), which)
+    start = panel.folder_name(starts.get(of['name'], ''), which)
     both = [each for each in (start, name) if each in results]
     rates = {e: results[e]['splits'].get(split) for e in both}
     if len(both) == 2 and all(rates.values()):
