@@ -15,8 +15,8 @@ function roundsSection() {
   return section(id, title, 'The policy of a round proposed what the next one '
     + 'tried, also in states that it reached itself, for which the expert was '
     + 'asked. What was explored stays; each policy is trained from the same '
-    + 'start, on all of it. All played the same tasks; the outcomes that each is '
-    + 'asked to foresee are those of its own round.',
+    + 'start, on all of it. All played the same tasks, and are asked to foresee '
+    + 'the same outcomes: those of the first round.',
   h('div', { class: 'charts' }, splits.map((split) => chart(spec(split))
     .element)),
   table('Success over rounds', [th('Evaluation'),
