@@ -86,3 +86,17 @@ def test_the_command_prints_the_table():
   assert head.startswith('environment') and 'train 3,553' in row
   assert note.strip().startswith('installed: ')
   assert 'alfworld' in registry.ENVIRONMENTS
+
+
+def test_the_command_knows_an_environment_of_ones_own_and_no_other():
+  told = lambda name: subprocess.run(
+    [sys.executable, '-m', 'early_experience.envs', name],
+    capture_output=True,
+    text=True,
+  )
+  found = told('tests.toy_env:ToyEnv')
+  assert 'tests.toy_env:ToyEnv  train 8' in found.stdout, found.stderr
+  other = told('nowhere')
+  assert (
+    other.returncode and "env.name is 'nowhere', not one of" in other.stderr
+  )

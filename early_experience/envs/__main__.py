@@ -1,11 +1,12 @@
 """Lists every environment: is it here, what it has, what it needs.
 
 python -m early_experience.envs [NAME ...]
+
+One of your own is `module.path:Class`, as in `config.env.name`.
 """
 
 import shutil
 
-from early_experience.config import check_choice
 from early_experience.envs import catalogue, registry
 from early_experience.runtime import commands
 
@@ -19,7 +20,7 @@ def main() -> None:
   )
   arguments = parser.parse_args()
   for name in arguments.names:
-    check_choice('env.name', name, tuple(registry.ENVIRONMENTS))
+    registry.kind_of(name)  # before any of them is asked
   found = catalogue.described(
     arguments.names or sorted(registry.ENVIRONMENTS),
     arguments.timeout_seconds,
