@@ -26,6 +26,8 @@ def get_config(recipe: str = 'recovery'):
 
   config.prepare.vocab_size = 768
   config.prepare.rows = recipes.row_sets(('expert', 'joint', 'recovery'), k=8)
+  # Of more it learns less from each in as many updates: docs/LOG.md.
+  config.prepare.rows.recovery.k = 1
 
   config.train.batch_rows = 2
   config.budget.steps = 1600

@@ -22,7 +22,7 @@ def get_config(recipe: str = 'recovery'):
     config.reflect.wordings = 1
     config.budget.reflection_weight = 1.0
     config.evaluate.max_thought_tokens = 64  # rationales have 60 at most
-  config.budget.world_model_steps = config.budget.steps // 2
+  config.budget.world_model_steps = config.budget.get_ref('steps') // 2
   config.collect.shuffle = True
   config.evaluate.panel = 'test'
   config.evaluate.tasks = 0
@@ -30,19 +30,28 @@ def get_config(recipe: str = 'recovery'):
 
 
 def without_decay(recipe: str = 'recovery'):
-  """As studies are that were run before weight decay was tried."""
+  """As studies are that were run before weight decay and K = 1 were tried."""
   config = get_config(recipe)
   config.budget.weight_decay = 0.0
+  if 'recovery' in config.prepare.rows:
+    config.prepare.rows.recovery.k = config.explore.k
   return config
 
 
 def sweep():
-  seeds = {'seed': [0, 1, 2, 3, 4]}
+  seeds = {'seed': [0, 1, 2, 3, 4, 5]}
+  # As many tokens in twice as many updates.
+  smaller = {
+    'train.batch_rows': [1],
+    'budget.steps': [3200],
+    'budget.lr_peak': [2e-3],
+  }
+  undecayed = {'seed': [0, 1, 2, 3, 4], 'budget.weight_decay': [0.0]}
+  all_eight = {'recipe': ['recovery'], 'prepare.rows.recovery.k': [8]}
   return sweeps.chain(
     sweeps.product(seeds, {'recipe': ['recovery', 'imitation', *PAPER]}),
-    sweeps.product(
-      seeds,
-      {'recipe': ['recovery', 'imitation']},
-      {'budget.weight_decay': [0.0]},
-    ),
+    sweeps.product(seeds, all_eight),
+    sweeps.product(seeds, {'recipe': ['imitation']}, sweeps.zipped(smaller)),
+    sweeps.product(undecayed, {'recipe': ['imitation']}),
+    sweeps.product(undecayed, all_eight),
   )

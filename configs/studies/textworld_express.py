@@ -1,0 +1,30 @@
+"""Early experience against imitation, in TextWorld Express
+
+Two games, those that a model of this size can win at all (docs/LOG.md): find a
+coin, and fetch one by a map. The model, the updates and the care of
+configs/studies/experts.py, with 300 demonstrations and K = 8. The policy writes
+free text. `large` is out of domain: its games have more rooms than training
+shows.
+"""
+
+from configs.studies import experts
+from early_experience import sweeps
+
+
+def get_config(recipe: str = 'recovery'):
+  config = experts.get_config(recipe)
+  config.env.name, config.env.kwargs = 'textworld_express', {}
+  config.env.kwargs.games = ('coin', 'mapreader')
+  config.prepare.vocab_size = 1024
+
+  config.evaluate.splits = ('test', 'large')
+  config.evaluate.tasks = 100
+  config.evaluate.max_steps = 25
+  return config
+
+
+def sweep():
+  return sweeps.product(
+    {'seed': [0, 1, 2]},
+    {'recipe': ['recovery', 'imitation', *experts.PAPER]},
+  )
