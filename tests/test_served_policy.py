@@ -4,6 +4,7 @@ An expert stands behind the endpoint: it opens box after box.
 """
 
 import json
+import re
 import subprocess
 import sys
 
@@ -178,6 +179,9 @@ def test_a_model_trained_here_is_read_as_it_was_taught_to_write(
       'look',
     ),
     ('I call it.\n```json\n{"name": "f"}\n```', 'I call it.', '{"name": "f"}'),
+    ('Hm.\nAction: look\nI look, for it is dark.', 'Hm.', 'look'),
+    ('Hm. <action>look</action> I look.', 'Hm.', 'look'),
+    ('I look.\nlook', 'I look.', 'look'),
   ],
 )
 def test_a_model_that_was_told_is_read_as_such_models_write(
@@ -250,11 +254,16 @@ def test_what_it_may_cost_is_said_before_and_held_to(
   said = capsys.readouterr().out
   assert 'evaluate prompting: wants at most 40 answers of tiny, of 800' in said
   assert 'cost 0.08 at most' in said and 'ends above config.eval' in said
+  spent = re.search(r'cost (\S+):', str(error.value))[1]
+  with pytest.raises(UserError, match=f'cost {spent}: above .* --yes'):
+    played(tmp_path, paid, config)  # it has no second budget
   monkeypatch.setattr(evaluate.cli, 'confirmed', lambda: True)
   summary, requests = played(tmp_path, paid, config)
   whole, all_requests = played(tmp_path / 'b', paid, settings(**priced))
   assert 0 < len(requests) < len(all_requests), 'the others are known'
   assert summary['splits'] == whole['splits']
+  # What was paid for before it was stopped is counted, though known by now.
+  assert summary['answers']['cost'] == pytest.approx(whole['answers']['cost'])
   answers = whole['answers']
   assert answers['input_tokens'] == 100 * len(all_requests)
   assert answers['cost'] == pytest.approx(0.002 * len(all_requests))

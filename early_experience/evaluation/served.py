@@ -70,7 +70,9 @@ def load(
   spent = accounting.total(
     r['policy_answers'] for r in played if 'policy_answers' in r
   )
-  meter = accounting.Meter(f'evaluate {folder.name}', model, confirmed, spent)
+  meter = accounting.Meter(
+    f'evaluate {folder.name}', model, confirmed, folder, spent
+  )
   left = tasks - len(played) - len(set_aside.ids(folder))
   meter.announce(left * how.max_steps * how.samples, settings.max_tokens)
   return Served(model, acting, meter)

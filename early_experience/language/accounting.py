@@ -2,14 +2,17 @@
 
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Iterable
 from typing import Self
 
 from ml_collections import ConfigDict
 
 from early_experience.language.answer import Answer, Chat, Failure
+from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
+_SPENT = 'spent.json'
 _COUNTS = (
   'requests', 'cached', 'input_tokens', 'output_tokens', 'retries',
   'doubled', 'truncated',
@@ -84,7 +87,7 @@ def announce(
     f'{stage}: wants {estimate.requests:,} answers of {model.name},'
     f' {estimate.cached:,} of them known or alike; about'
     f' {estimate.input_tokens:,} tokens in, at most'
-    f' {estimate.output_tokens:,} out, cost at most {estimate.cost:,.2f}'
+    f' {estimate.output_tokens:,} out, cost at most {_money(estimate.cost)}'
   )
   prices = model.prices
   above = []
@@ -94,8 +97,9 @@ def announce(
     above.append(f'max_total_tokens={prices.max_tokens}')
   if above and not confirmed:
     raise UserError(
-      f'{stage} may take {tokens:,} tokens and cost {estimate.cost:,.2f}, above'
-      f' {model.where}.{" and ".join(above)}; repeat the command with --yes'
+      f'{stage} may take {tokens:,} tokens and cost {_money(estimate.cost)},'
+      f' above {model.where}.{" and ".join(above)}; repeat the command with'
+      ' --yes'
     )
 
 
@@ -106,16 +110,23 @@ class Meter:
     stage: its name.
     model: a `LanguageModel`.
     confirmed: the user said --yes.
-    spent: what `total` gave of what the stage has done before.
+    folder: of the stage, which keeps what was spent, whatever came of it.
+    spent: what `total` gave of what an older version did there.
   """
 
   def __init__(
-    self, stage: str, model, confirmed: bool = False, spent: dict | None = None
+    self,
+    stage: str,
+    model,
+    confirmed: bool,
+    folder: pathlib.Path,
+    spent: dict | None = None,
   ):
     self._stage, self._model, self._confirmed = stage, model, confirmed
-    spent = spent or {}
-    self._in = spent.get('input_tokens', 0)
-    self._out = spent.get('output_tokens', 0)
+    self._path = folder / _SPENT
+    found = paid(folder) or spent or {}
+    self._in = found.get('input_tokens', 0)
+    self._out = found.get('output_tokens', 0)
 
   def announce(self, most: int, each: int) -> None:
     """Says what is known of what will be asked.
@@ -123,12 +134,16 @@ class Meter:
     Args:
       most: answers that may be wanted.
       each: tokens of one, at most.
+
+    Raises:
+      UserError: what was asked before is above a limit, as in `add`.
     """
+    self._check()
     prices, tokens = self._model.prices, most * each
     print(
       f'{self._stage}: wants at most {most:,} answers of {self._model.name}, of'
-      f' {tokens:,} tokens and cost {prices.cost(0, tokens):,.2f} at most; how'
-      ' many tokens it will read is not known before'
+      f' {tokens:,} tokens and cost {_money(prices.cost(0, tokens))} at most;'
+      ' how many tokens it will read is not known before'
       + self._limits(' (it ends above {})')
     )
 
@@ -141,13 +156,19 @@ class Meter:
     counted = count(answers, self._model.prices)
     self._in += counted['input_tokens']
     self._out += counted['output_tokens']
+    cost = self._model.prices.cost(self._in, self._out)
+    whole = {'input_tokens': self._in, 'output_tokens': self._out, 'cost': cost}
+    files.write_json(self._path, whole)
+    self._check()
+
+  def _check(self):
     prices, tokens = self._model.prices, self._in + self._out
     cost = prices.cost(self._in, self._out)
     above = prices.max_cost and cost > prices.max_cost
     above = above or prices.max_tokens and tokens > prices.max_tokens
     if above and not self._confirmed:
       raise UserError(
-        f'{self._stage} has taken {tokens:,} tokens and cost {cost:,.2f}:'
+        f'{self._stage} has taken {tokens:,} tokens and cost {_money(cost)}:'
         f'{self._limits(" above {}")}; what was answered is kept: repeat the'
         ' command with --yes to go on'
       )
@@ -163,6 +184,12 @@ class Meter:
       if value and not self._confirmed
     ]
     return text.format(' or '.join(limits)) if limits else ''
+
+
+def paid(folder: pathlib.Path) -> dict | None:
+  """The tokens and the cost that a stage's `Meter` has counted, if any."""
+  path = folder / _SPENT
+  return files.read_json(path) if path.exists() else None
 
 
 def count(answers: Iterable[Answer | Failure], prices: Prices) -> dict:
@@ -207,5 +234,9 @@ def tell(who: str, whole: dict | None) -> None:
     f'{who}: {whole["requests"]:,} answers wanted, {whole["cached"]:,} known or'
     f' alike{faults}; failed: {failed or "none"};'
     f' {whole["input_tokens"]:,} tokens in, {whole["output_tokens"]:,} out,'
-    f' cost {whole["cost"]:,.2f}'
+    f' cost {_money(whole["cost"])}'
   )
+
+
+def _money(cost):
+  return f'{cost:,.2f}' if cost >= 1 else f'{cost:.4g}'
