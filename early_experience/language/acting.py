@@ -95,9 +95,9 @@ class Acting:
     """
     said = answer.text
     if self._system or self._prompt:
-      action = action_in(said, answer.truncated)
-      thought = said[: said.rfind(action)] if action else said
-      found, _ = _object(_plain(said))
+      action, start = _decided(said := _plain(said), answer.truncated)
+      thought = said[:start] if action else said
+      found, _ = _object(said)
       if found and found['action'].strip() == action:
         thought = str(found.get('thought') or '')
       thought = _BEFORE.sub('', _BEHIND.sub('', thought.strip())).strip()
@@ -122,21 +122,29 @@ def action_in(answer: str, truncated: bool = False) -> str:
     truncated: it was cut off. Then its last line is not whole, and there must
       be a mark before it.
   """
-  answer = _plain(answer)
+  return _decided(_plain(answer), truncated)[0]
+
+
+def _decided(answer, truncated):
+  """The action of a plain answer, and where what says it begins."""
   closed, *others = _MARKS
-  if found := closed.findall(answer):
-    return found[-1].strip()
+  if found := list(closed.finditer(answer)):
+    return found[-1][1].strip(), found[-1].start()
   if truncated:
     answer = answer.rpartition('\n')[0]
   found, end = _object(answer)
   for mark in others:
     if marked := list(mark.finditer(answer, end)):
-      return _first(answer[marked[-1].start(1) :])
+      return _first(answer[marked[-1].start(1) :]), marked[-1].start()
   if found:
-    return found['action'].strip()
+    action = found['action'].strip()
+    return action, max(0, answer.rfind(action))
   if truncated or not answer:
-    return ''
-  return _json(answer) or answer.splitlines()[-1].strip()
+    return '', 0
+  if action := _json(answer):
+    return action, len(answer) - len(action)
+  last = answer.splitlines()[-1]
+  return _bare(last), len(answer) - len(last)
 
 
 def _object(answer):
@@ -169,4 +177,11 @@ def _first(text):
   with contextlib.suppress(ValueError, RecursionError):
     if text.startswith(('{', '[')):
       return text[: json.JSONDecoder().raw_decode(text)[1]]
-  return text.partition('\n')[0].strip()
+  return _bare(text.partition('\n')[0])
+
+
+def _bare(line):
+  """Without the marks of Markdown that may stand around all of it."""
+  line = line.strip().strip('*').strip()
+  within = line[1:-1]
+  return within if line == f'`{within}`' and '`' not in within else line
