@@ -47,6 +47,7 @@ def test_thoughts_that_a_server_took_out_are_known_and_not_said(tmp_path, name):
 HTML = '<!doctype html><html><body>502 Bad gateway</body></html>'
 
 
+TOO = 'too long'
 BAD = (
   ((200, HTML), 'malformed'),
   ((200, '{"choices": '), 'malformed'),
@@ -60,6 +61,9 @@ BAD = (
   ((200, {'choices': [{'message': {'content': [1]}}]}), 'malformed'),
   ((200, {'choices': [{'message': {}}], 'usage': [3]}), 'malformed'),
   ((400, {'error': {'message': 'too long'}}), 'refused'),
+  ((400, {'error': {'message': 'exceeds the available context size'}}), TOO),
+  ((400, {'error': {'message': 'beyond the context window'}}), TOO),
+  ((400, {'error': {'message': '', 'code': 'context_length_exceeded'}}), TOO),
   ((413, HTML), 'refused'),
   ((429, {'error': {'message': 'slow down'}}), 'rate limit'),
   ((500, HTML), 'server'),

@@ -24,7 +24,10 @@ BYTES_A_TOKEN, TOKENS_A_MESSAGE = 4, 4  # of estimates; English, most tokenizers
 # Seconds before a retry: the longest that the library obeys, and that we do.
 LIBRARY_WAITS, MOST_WAITS = 60, 3600
 # How servers say that a request is longer than their model reads.
-_TOO_LONG = re.compile(r'context.length|prompt is too long', re.IGNORECASE)
+_TOO_LONG = re.compile(
+  r'context.(length|size|window)|prompt is too long|input tokens exceed',
+  re.IGNORECASE,
+)
 # What no retry mends and every other request would meet too.
 _HOPELESS = {
   401: f'the key in {KEY} is refused',
@@ -150,7 +153,8 @@ class Client:
         return await self._ask(client, request, waits + 1)
       if status >= 500:
         return failed('server', error, retries)
-      reason = 'too long' if _TOO_LONG.search(str(error)) else 'refused'
+      said = f'{error} {error.code}'
+      reason = 'too long' if _TOO_LONG.search(said) else 'refused'
       return failed(reason, error, remedy=self._remedy(str(error)))
     except self._openai.APITimeoutError as error:
       return failed('timeout', error, retries)
