@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from early_experience import collect, convert, prepare, rl, train
+from early_experience.evaluation.agent import Decoding
+from early_experience.evaluation.decisions import Request
 from early_experience.experience import render
 from early_experience.language import completions
+from early_experience.language.answer import Failure
 from early_experience.model import sharding
 from early_experience.reinforcement import (
   batches,
@@ -20,6 +23,7 @@ from early_experience.reinforcement import (
   rows,
   sampling,
   scoring,
+  served,
 )
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
@@ -319,3 +323,29 @@ def test_bad_settings_are_one_line_and_leave_nothing(workdir, tmp_path):
     fails('folder and .reload are needed', config, tmp_path)
   config = config_of(server)
   fails('does not answer', config, tmp_path)
+
+
+@pytest.mark.parametrize('think', [False, True])
+def test_a_server_that_answers_nobody_is_given_up(think):
+  """Also where nobody is left to be asked for an action."""
+
+  class Silent:
+    address, asked = 'http://server', 0
+
+    def send(self, prompts):
+      self.asked += len(prompts)
+      return [Failure('timeout', 'no answer') for _ in prompts]
+
+  class Coder:
+    stop_ids = (1,)
+
+    def encode_prompt(self, script, role):
+      return [2, 3]
+
+  client = Silent()
+  policy = served.Served(client, Coder(), 100, Decoding(think=think))
+  requests = [Request('a/0', render.opening('Go.', 'A room.'), None)] * 4
+  with pytest.raises(UserError, match='answered none of 8 requests'):
+    for _ in range(3):
+      policy.act(requests)
+  assert client.asked == 8

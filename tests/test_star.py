@@ -8,6 +8,7 @@ from early_experience import collect, explore, recipes, reflect
 from early_experience.config import default
 from early_experience.experience import records, render
 from tests.fake_endpoint import FakeEndpoint
+from tests.language_case import completion
 from tests.toy_env import ToyEnv
 
 pytest.importorskip('openai')
@@ -41,6 +42,11 @@ def run(tmp_path):
     return summary, list(records.read(tmp_path / 'reflect')), endpoint.requests
 
   return run
+
+
+def test_an_answer_that_was_cut_off_is_no_other_action(run):
+  summary, *_ = run(lambda *_: completion('It may be in the', 'length'))
+  assert set(summary['dropped']) == {'truncated'}
 
 
 def test_thoughts_are_kept_where_it_acts_as_the_expert_did(run):

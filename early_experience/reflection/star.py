@@ -53,5 +53,6 @@ class Star:
     thought, action = self._acting.read(answer)
     failure = None if thought else 'empty'
     if action.split() != decision.action.split():
-      failure = 'another action'
+      cut = answer.truncated and not action
+      failure = 'truncated' if cut else 'another action'
     return Draft(thought or '', (), failure, answer, acts=True)

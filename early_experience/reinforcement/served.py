@@ -100,7 +100,9 @@ class Served:
 
   def _check(self, answers):
     failed = [a for a in answers if isinstance(a, answer_lib.Failure)]
-    if len(failed) < len(answers) or not answers:
+    if not answers:
+      return
+    if len(failed) < len(answers):
       self._failed = 0
       return
     self._failed += len(failed)
