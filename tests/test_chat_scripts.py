@@ -224,3 +224,16 @@ def test_what_is_saved_is_what_was_loaded(coder_of, tmp_path):
 def test_an_unknown_format_names_the_setting(folders):
   with pytest.raises(UserError, match='config.prepare.answer_format is .xml'):
     saved.load(folders['qwen2'], answer_format='xml')
+
+
+def test_an_action_that_would_be_read_otherwise_is_not_learnt(coder_of):
+  """Behind a blank line is, in `plain`, what follows on a thought."""
+  action = 'def f():\n\n  return 1'
+  script = (*EPISODE[:2], Turn('action', action, 'imitation'))
+  with pytest.raises(UserError, match="read as 'return 1' in this config.prep"):
+    coder_of('llama3', 'plain').encode_script(script)
+  coder = coder_of('llama3', 'tags')
+  (found,) = coder.encode_script(script)
+  answer = coder.encode_answer(script[:2], 'action', action)
+  assert found.ids_T.tolist()[-len(answer) :] == answer
+  assert coder.decode_answer(answer[:-1], 'action') == action

@@ -188,6 +188,7 @@ def define_endpoint(temperature: float, max_tokens: int) -> ConfigDict:
   """What `endpoint` may be."""
   config = ConfigDict()
   config.base_url = ''  # '' = the library's default
+  # Answers are known by this name: give each export that is served its own.
   config.model = ''
   # In place of both: train/NAME of a workdir, or what `convert from_hf` wrote.
   config.checkpoint = path()

@@ -5,6 +5,7 @@ import dataclasses
 from early_experience.experience.answer_format import AnswerFormat
 from early_experience.experience.plain_text import clean
 from early_experience.experience.render import OBJECTIVES, Script
+from early_experience.runtime.errors import UserError
 
 # Who says what. All that is not the model's own is the user's.
 _SPEAKERS = {'system': 'system', 'thought': 'assistant', 'action': 'assistant'}
@@ -56,10 +57,21 @@ class Message:
 def part_of(
   role: str, text: str, form: AnswerFormat, scores: str | None = None
 ) -> Part:
-  """A turn without the blanks around it, and with its markup."""
+  """A turn without the blanks around it, and with its markup.
+
+  Raises:
+    UserError: an action that is to be learnt would not be read as it is.
+  """
   text = clean(text).strip()
   if speaker(role) == 'assistant':
-    text = form.write(role, text)
+    written = form.write(role, text)
+    read = form.read(role, written)
+    if scores and role == 'action' and read != text:
+      raise UserError(
+        f'the action {text[:80]!r} would be read as {read[:80]!r} in this'
+        ' config.prepare.answer_format: `tags` may hold it'
+      )
+    text = written
   return Part(role, text, OBJECTIVES.index(scores) if scores else -1)
 
 
