@@ -5,7 +5,7 @@ Official games where ALFWORLD_DATA has them, else generated ones:
     python -m early_experience.$stage --config=configs/alfworld.py:joint \
         --workdir=runs/alfworld
   done
-A 120M-parameter model from scratch, for one accelerator or more: lr and budget
+A 77M-parameter model from scratch, for one accelerator or more: lr and budget
 are a small model's. K = 8 and 3 are the paper's (appendix B.1).
 """
 

@@ -117,11 +117,13 @@ def test_kubernetes_runs_and_logs():
   ]
 
 
-@pytest.mark.parametrize('script', ['slurm.sh', 'tpu_pod.sh', 'gke_xpk.sh'])
+@pytest.mark.parametrize(
+  'script', sorted({p.name for p in ROOT.glob('launch/*.sh')} - {'lib.sh'})
+)
 def test_help_is_the_head_of_a_script(script):
   said = launch(script, '--help')
   assert said.returncode == 0
-  assert f'  launch/{script} ' in said.stdout
+  assert f'launch/{script} ' in said.stdout
   assert 'set -euo' not in said.stdout
 
 

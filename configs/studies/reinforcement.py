@@ -3,8 +3,9 @@
 ALFWorld's small rooms as in configs/quickstart.py: the policies of
 configs/studies/experts.py, trained without weight decay, go on by GRPO on the
 training games, three quarters of which no expert has shown, with as many
-updates and episodes each. Every policy is asked the same tasks of the test
-panel before and after.
+iterations and episodes each; groups without variance are dropped, so that
+updates differ. Every policy is asked the same tasks of the test panel before
+and after.
 rl.observations with rl.weights.world_model is ECHO's objective, on what the
 policy's own episodes see; rl.mixed_rows are rows of branches in every update,
 learnt for the world model.
