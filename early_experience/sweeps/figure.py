@@ -1,5 +1,6 @@
 """The figure of a study."""
 
+import textwrap
 from collections.abc import Sequence
 
 from early_experience.runtime.errors import need_extra
@@ -59,7 +60,8 @@ def of(rows: list[dict], keys: Sequence[str]):
       axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
       axes.set_xlabel(axis)
     else:
-      axes.set_xticks(range(len(policies)), policies)
+      names = [textwrap.fill(name.replace('_', ' '), 12) for name in policies]
+      axes.set_xticks(range(len(policies)), names)
       axes.set_xlim(-0.5, len(policies) - 0.5)
   panels[0].set_ylabel('success, %')
   if axis:
