@@ -97,7 +97,8 @@ def test_the_end_of_every_answer_carries_weight(coders, family):
   past, script = (), ()
   for answer in answers:
     past += (render.Turn('observation', f'And {answer}?'),)
-    script += past[-1:] + (render.Turn('action', answer, 'imitation'),)
+    act = answer.replace('\n\n', '\n')  # a blank line would end a thought
+    script += past[-1:] + (render.Turn('action', act, 'imitation'),)
   sequences = coder.encode_script(script)
   assert len([t for s in sequences for t in tree.targets(s)]) == len(answers)
   for sequence in sequences:
