@@ -18,7 +18,7 @@ def get_config(recipe: str = 'recovery'):
   config = cards.laptop()
   cards.small_rooms(config)
   config.env.kwargs.train_games = 1200
-  config.collect.trajectories = 300
+  config.collect.trajectories = 150
   config.explore.k = 8
   config.explore.rejoin = True
   config.explore.proposers.uniform = 0.75

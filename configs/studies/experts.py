@@ -2,7 +2,7 @@
 
 ALFWorld's small rooms, 885,888 parameters from scratch; the policy writes free
 text, greedily, and has to know what can be done: the settings of
-configs/quickstart.py. Each seed has its own demonstrations, initial parameters
+configs/quickstart.py, with 300 demonstrations. Each seed has its own demonstrations, initial parameters
 and batches; every run is asked the same tasks of the test panel, in rooms seen
 and unseen. All recipes have as many tokens in updates of rows of the same size;
 world_model_then_imitation spends half of them on each. Recovery learns from the
@@ -25,6 +25,7 @@ def get_config(recipe: str = 'recovery'):
     config.budget.reflection_weight = 1.0
     config.evaluate.max_thought_tokens = 64  # rationales have 60 at most
   config.budget.world_model_steps = config.budget.get_ref('steps') // 2
+  config.collect.trajectories = 300
   config.collect.shuffle = True
   config.evaluate.panel = 'test'
   config.evaluate.tasks = 0
