@@ -2,12 +2,13 @@
 
 ALFWorld's small rooms, 885,888 parameters from scratch; the policy writes free
 text, greedily, and has to know what can be done: the settings of
-configs/quickstart.py, with 300 demonstrations. Each seed has its own demonstrations, initial parameters
-and batches; every run is asked the same tasks of the test panel, in rooms seen
-and unseen. All recipes have as many tokens in updates of rows of the same size;
-world_model_then_imitation spends half of them on each. Recovery learns from the
-first alternative of each state, or from all eight; imitation has twice as many
-updates of half the size as well, and is compared with where it is best.
+configs/quickstart.py, with 300 demonstrations. Each seed has its own
+demonstrations, initial parameters and batches; every run is asked the same
+tasks of the test panel, in rooms seen and unseen. All recipes have as many
+tokens in updates of rows of the same size; world_model_then_imitation spends
+half of them on each. Recovery learns from the first alternative of each state,
+or from all eight; imitation has twice as many updates of half the size as well,
+and is compared with where it is best.
 """
 
 from configs import quickstart
