@@ -1,6 +1,6 @@
 """How many demonstrations it takes
 
-From an eighth of the training games' demonstrations to a quarter of them (paper
+An eighth of the training games' demonstrations, a quarter and all of them (paper
 6.5): the settings of configs/studies/experts.py, as many updates for each.
 """
 
@@ -14,5 +14,5 @@ def sweep():
   return sweeps.product(
     {'seed': [0, 1, 2]},
     {'recipe': ['recovery', 'imitation']},
-    {'collect.trajectories': [150, 300]},
+    {'collect.trajectories': [150, 300, 1200]},
   )
