@@ -1,7 +1,8 @@
 """How many demonstrations it takes
 
-An eighth of the training games' demonstrations, a quarter and all of them (paper
-6.5): the settings of configs/studies/experts.py, as many updates for each.
+An eighth of the training games' demonstrations, a quarter and all of them
+(paper 6.5): the settings of configs/studies/experts.py, as many updates for
+each.
 """
 
 from configs.studies import experts
