@@ -1,14 +1,9 @@
 #!/bin/sh
 # Compiles the model cards of configs/ for TPUs and prints the table of
-# docs/AOT.md. One at a time, half a minute to half an
-# hour each on 2 cores.
+# docs/AOT.md. One at a time, half a minute to half an hour each on 2 cores.
 #   sh launch/aot_cards.sh > table.md
 set -eu
-case ${1:-} in -h | --help)
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 [ -x "$python" ] || python=python

@@ -8,11 +8,7 @@
 #
 # tpu_pod.sh calls it on every worker.
 set -eu
-case ${1:-} in -h | --help)
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 job=.job
 grace=${GRACE_SECONDS:-120}

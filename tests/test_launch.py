@@ -118,7 +118,8 @@ def test_kubernetes_runs_and_logs():
 
 
 @pytest.mark.parametrize(
-  'script', sorted({p.name for p in ROOT.glob('launch/*.sh')} - {'lib.sh'})
+  'script',
+  sorted({p.name for p in ROOT.glob('launch/*.sh')} - {'lib.sh', 'help.sh'}),
 )
 def test_help_is_the_head_of_a_script(script):
   said = launch(script, '--help')
@@ -303,7 +304,8 @@ esac
 @pytest.mark.parametrize('state', ['absent', 'dangling', 'a file', 'nowhere'])
 def test_a_virtual_environment_that_cannot_run_is_made_anew(tmp_path, state):
   (tmp_path / 'launch').mkdir()
-  shutil.copy(ROOT / 'launch' / 'setup.sh', tmp_path / 'launch')
+  for name in ('setup.sh', 'help.sh'):
+    shutil.copy(ROOT / 'launch' / name, tmp_path / 'launch')
   python = tmp_path / 'python'
   python.write_text(FAKE_PYTHON)
   python.chmod(0o755)

@@ -2,9 +2,8 @@
 
 Two games, those that a model of this size can win at all (docs/LOG.md): find a
 coin, and fetch one by a map. The model, the updates and the care of
-configs/studies/experts.py, with 300 demonstrations and K = 8. The policy writes
-free text. `large` is out of domain: its games have more rooms than training
-shows.
+configs/studies/experts.py, with 300 demonstrations. The policy writes free
+text. `large` is out of domain: its games have more rooms than training shows.
 """
 
 from configs.studies import experts

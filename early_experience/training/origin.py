@@ -106,7 +106,6 @@ def located(source: dict, given: Sequence[str]) -> dict:
     # What older versions began has no names. Adapters know their base.
     same = [p for p in others if not known or content(p) == known]
     if others and not same:
-      gone = f'than {source[key]} did, which is gone'
       if not os.path.exists(others[0]):
         raise UserError(
           f'{others[0]} does not exist, and {source[key]} is gone'
@@ -115,7 +114,10 @@ def located(source: dict, given: Sequence[str]) -> dict:
         raise UserError(
           f'{others[0]} has no parameters to read, and {source[key]} is gone'
         )
-      raise UserError(f'{others[0]} holds other parameters {gone}')
+      raise UserError(
+        f'{others[0]} holds other parameters than {source[key]} did, which is'
+        ' gone'
+      )
     if same:
       source = source | {key: str(pathlib.Path(same[0]).absolute())}
   return source
