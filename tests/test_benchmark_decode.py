@@ -9,7 +9,7 @@ from configs import tiny  # noqa: E402
 from early_experience.benchmark import decode  # noqa: E402
 from early_experience.runtime.errors import UserError  # noqa: E402
 
-LENGTHS = {'episodes': 1, 'turns': 3, 'opening': 20, 'observation': 6}
+LENGTHS = {'episodes': 1, 'turns': 2, 'opening': 20, 'observation': 6}
 
 
 def settings():

@@ -5,6 +5,7 @@ Also the operating system as a snapshot.
 
 import dataclasses
 import os
+import resource
 import signal
 import time
 
@@ -209,3 +210,17 @@ def test_a_fork_tells_large_answers_whole_and_keeps_the_guard():
   with pytest.raises(Misbehaves, match='450,000 characters') as caught:
     fork.peek(Guarded(env, 100_000), 'go', step)
   assert caught.value.reason == 'observation too long'
+
+
+def test_a_fork_may_come_late_in_a_process_of_many_files():
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  most = 2048 if hard == resource.RLIM_INFINITY else min(2048, hard)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+  held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+  try:
+    told = fork.peek(Forked(lambda _: Turn('a room')), 'go', step)
+  finally:
+    for number in held:
+      os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+  assert told == Turn('a room')

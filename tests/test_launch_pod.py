@@ -113,7 +113,8 @@ def test_tries_come_to_an_end(tmp_path):
 def worker(tmp_path):
   """A worker's copy of the code; calls job.sh there."""
   (tmp_path / 'launch').mkdir()
-  shutil.copy(ROOT / 'launch' / 'job.sh', tmp_path / 'launch')
+  for name in ('job.sh', 'help.sh'):
+    shutil.copy(ROOT / 'launch' / name, tmp_path / 'launch')
 
   def job(*arguments):
     command = ['sh', str(tmp_path / 'launch' / 'job.sh'), *arguments]

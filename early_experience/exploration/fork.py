@@ -9,7 +9,6 @@ import contextlib
 import functools
 import os
 import pickle
-import select
 import signal
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 from early_experience.envs.guard import Misbehaves
 from early_experience.envs.interface import Environment
+from early_experience.runtime.process import readable
 from early_experience.work.units import Failure, reason_of
 
 SECONDS = 60.0  # that an action may take
@@ -83,7 +83,7 @@ def _read(pipe, seconds):
   parts, end = [], time.monotonic() + seconds
   while True:
     left = end - time.monotonic()
-    if left <= 0 or not select.select([pipe], [], [], left)[0]:
+    if left <= 0 or not readable(pipe, left):
       raise Misbehaves('hang', f'no answer of a fork in {seconds:g} s')
     part = os.read(pipe, 1 << 16)
     if not part:

@@ -7,7 +7,6 @@ the training is a child of it, which gets its signals and ends with it.
 
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -58,7 +57,7 @@ def _relay(child):
   pipe, rest, held = child.stderr.fileno(), b'', []
   while True:
     ended = child.poll() is not None
-    if not select.select([pipe], [], [], _HOLD_SECONDS)[0]:
+    if not process.readable(pipe, _HOLD_SECONDS):
       if ended:  # and what it has started has not
         break
       _say(held)  # it is nothing that ends a process

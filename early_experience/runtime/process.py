@@ -109,6 +109,18 @@ def tie_to(parent: int, number: int) -> bool:
   return os.getppid() == parent
 
 
+def readable(pipe: int, seconds: float | None = None) -> bool:
+  """Waits until a pipe can be read, or is closed at its other end.
+
+  Args:
+    pipe: a file descriptor; `select` takes none above 1,023.
+    seconds: to wait at most; None waits on.
+  """
+  waiting = select.poll()
+  waiting.register(pipe, select.POLLIN)
+  return bool(waiting.poll(None if seconds is None else max(0, 1e3 * seconds)))
+
+
 def _heard(number):
   """Whether a signal is not ignored, as by nohup or a shell's background."""
   return signal.getsignal(number) not in (signal.SIG_IGN, None)
@@ -131,7 +143,7 @@ def _watch(pipe):
   while True:
     hurry = first is not None and not _patient
     left = since + GRACE_SECONDS - time.monotonic() if hurry else None
-    ready, _, _ = select.select([pipe], [], [], left and max(0.0, left))
+    ready = readable(pipe, left)
     if not ready and not _patient:
       cluster.leave(*farewell(_asks(first)))
     for number in os.read(pipe, 64) if ready else ():
