@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import shutil
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -124,6 +125,18 @@ def test_newest_are_kept_and_parameters_load_alone(folder):
   with jax.set_mesh(mesh):
     params = load_params(folder, CFG, mesh)
   assert_identical(params, saved[3])
+
+
+def test_saves_leave_no_thread_and_no_open_file_behind(folder):
+  def held():
+    gc.collect()
+    return threading.active_count(), len(os.listdir('/proc/self/fd'))
+
+  save(folder, 1)  # the first one fills pools that stay
+  before = held()
+  save(folder, *range(2, 8))
+  threads, files = held()
+  assert threads <= before[0] and files <= before[1] + 2
 
 
 @pytest.mark.parametrize('how', [truncate, flip_a_bit, lose])

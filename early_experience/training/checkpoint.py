@@ -82,6 +82,7 @@ class Checkpoints:
     self._quiet = contextlib.ExitStack()
     self._quiet.enter_context(restore.quiet_orbax())
     self._manager = self._open()
+    self._saving = None
 
   def _drop_damaged(self):
     """What orbax reads of all checkpoints, and no state depends on.
@@ -143,12 +144,19 @@ class Checkpoints:
       'sums': checksum.of(**trees, frozen=frozen),
     }
     with self._told():
-      self._manager.save_checkpointables_async(
+      self._finish()
+      self._saving = self._manager.save_checkpointables_async(
         position.total,
         {**trees, 'about': about},
         force=True,
         metrics=None if loss is None else {'loss': loss},
       )
+
+  def _finish(self):
+    """Waits for the save under way; its thread and files live until then."""
+    saving, self._saving = self._saving, None
+    if saving:
+      saving.result()
 
   def restore(
     self, abstract: TrainState, mesh: Mesh
@@ -199,7 +207,10 @@ class Checkpoints:
     """Waits until the last save is on disk."""
     try:
       with self._told():
-        self._manager.close()
+        try:
+          self._finish()
+        finally:
+          self._manager.close()
     finally:
       self._quiet.close()
 
