@@ -6,6 +6,7 @@ Programs are compiled in a hurry: tests compile much and compute little.
 import importlib.metadata
 import os
 import pathlib
+import signal
 
 IN_A_HURRY = '--xla_backend_optimization_level=0'
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
@@ -27,6 +28,12 @@ os.environ.setdefault(
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 # Where set it hides what a program fails to flush before another one prints.
 os.environ.pop('PYTHONUNBUFFERED', None)
+# nohup and the background of a shell ignore these, and so would all processes
+# that tests start and ask to stop.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import gc  # noqa: E402
 
