@@ -1,15 +1,14 @@
 """How much there is in each alternative
 
 Success over K, the alternatives of a state (paper 6.6), where experts are few:
-configs/studies/experts.py, without weight decay, with the first K of those that
-were explored. All runs have the same number of updates; imitation has none of
-them.
+configs/studies/experts.py with the first K of those that were explored. All
+runs have the same number of updates; imitation has none of them.
 """
 
 from configs.studies import experts
 from early_experience import sweeps
 
-get_config = experts.without_decay
+get_config = experts.get_config
 
 
 def sweep():

@@ -15,6 +15,9 @@ def get_config(recipe: str = 'recovery'):
   config.env.name, config.env.kwargs = 'textworld_express', {}
   config.env.kwargs.games = ('coin', 'mapreader')
   config.prepare.vocab_size = 1024
+  # A third of the episodes outgrow 1,024 tokens.
+  config.prepare.row_tokens = config.model.max_tokens = 2048
+  config.train.batch_rows = 1  # of twice as many tokens
 
   config.evaluate.splits = ('test', 'large')
   config.evaluate.tasks = 100
