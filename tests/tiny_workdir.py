@@ -7,7 +7,7 @@ import pathlib
 import random
 
 from early_experience.envs.interface import Task
-from early_experience.evaluation import panel
+from early_experience.evaluation import panel, statistics
 from early_experience.experience import records
 from early_experience.runtime import files, stage
 
@@ -304,7 +304,12 @@ def _evaluate(workdir, rng, name, tasks):
     count, nll = (97, 0.31) if name == 'joint' else (11, 1.92)
     world = {
       'states': 128,
-      'exact_match': panel.outcome_rate(count, 128, 0),
+      'exact_match': {
+        'count': count,
+        'n': 128,
+        'too_long': 0,
+        **dataclasses.asdict(statistics.wilson(count, 128)),
+      },
       'nll': nll,
       'tokens': 2304,
     }

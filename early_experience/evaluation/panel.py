@@ -157,16 +157,11 @@ def recounted(folder, summary: dict) -> dict:
   world = summary.get('world_model')
   if world and 'too_long' not in world['exact_match']:
     match, too_long = world['exact_match'], world.get('too_long', 0)
-    match = outcome_rate(match['count'], match['n'], too_long)
+    n = match['n'] + too_long
+    rate = dataclasses.asdict(statistics.wilson(match['count'], n))
+    match = {'count': match['count'], 'n': n, 'too_long': too_long, **rate}
     world = {**world, 'exact_match': match}
   return {**summary, 'splits': splits, 'world_model': world}
-
-
-def outcome_rate(count: int, scored: int, too_long: int) -> dict:
-  """Of outcomes foretold; one too long to be read was not foretold."""
-  n = scored + too_long
-  interval = dataclasses.asdict(statistics.wilson(count, n))
-  return {'count': count, 'n': n, 'too_long': too_long, **interval}
 
 
 def told(rate: dict) -> str:

@@ -45,14 +45,14 @@ class Paired:
   n: int
 
 
-def wilson(count: int, n: int) -> Interval:
+def wilson(count: float, n: int) -> Interval:
   """Wilson's score interval of a binomial rate (Wilson 1927).
 
   Unlike the textbook `rate +- 2 s.e.` it stays inside [0, 1] and keeps its
   coverage at rates near 0 and 1.
 
   Args:
-    count: successes.
+    count: successes; a fraction where each trial has a rate.
     n: trials. With none, the rate is unknown: 0 with the interval [0, 1].
   """
   if n == 0:
@@ -138,9 +138,56 @@ def rate_of(values_ST: Sequence[Sequence[float]]) -> Interval:
     ValueError: the rows differ in length.
   """
   found, tasks = crossed(values_ST), len(values_ST[0])
-  if found.low == found.high:
-    return wilson(round(found.rate * tasks), tasks)
+  if _is_point(found):
+    found = wilson(found.rate * tasks, tasks)
   return Interval(found.rate, max(0.0, found.low), min(1.0, found.high))
+
+
+def difference_of(
+  a_ST: Sequence[Sequence[bool]], b_ST: Sequence[Sequence[bool]]
+) -> Interval:
+  """How much more often a succeeds than b, paired on runs and tasks.
+
+  As `crossed` of the differences. Where all are alike that knows no spread, and
+  the interval of `paired` over the tasks is taken.
+
+  Raises:
+    ValueError: the rows differ in length.
+  """
+  found = crossed(
+    [
+      [float(a) - float(b) for a, b in zip(*rows, strict=True)]
+      for rows in zip(a_ST, b_ST, strict=True)
+    ]
+  )
+  if _is_point(found):
+    found = paired(a_ST[0], b_ST[0])
+    return Interval(found.difference, found.low, found.high)
+  return Interval(found.rate, max(-1.0, found.low), min(1.0, found.high))
+
+
+def clustered(counts: Sequence[int], sizes: Sequence[int]) -> Interval:
+  """A rate whose trials come in clusters, within which they are alike.
+
+  The ratio estimator, and Student's t with a degree of freedom less than there
+  are clusters (Cochran 1977, chapter 6). Where no spread is seen, Wilson's
+  interval over the clusters is taken.
+
+  Args:
+    counts: successes in each cluster.
+    sizes: its trials.
+  """
+  clusters = [(c, n) for c, n in zip(counts, sizes, strict=True) if n]
+  trials = sum(n for _, n in clusters)
+  if not trials:
+    return wilson(0, 0)
+  rate = sum(c for c, _ in clusters) / trials
+  squares = math.fsum((c - rate * n) ** 2 for c, n in clusters)
+  free = len(clusters) - 1
+  if not squares or not free:
+    return wilson(rate * len(clusters), len(clusters))
+  half = t_quantile(free) * math.sqrt((free + 1) / free * squares) / trials
+  return Interval(rate, max(0.0, rate - half), min(1.0, rate + half))
 
 
 def paired(a_success: Sequence[bool], b_success: Sequence[bool]) -> Paired:
@@ -185,6 +232,11 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def t_quantile(degrees: float) -> float:
   """The 97.5% point of Student's t with so many degrees of freedom."""
   return float(special.stdtrit(degrees, 0.975))
+
+
+def _is_point(found):
+  """Whether an interval has no width, but for rounding."""
+  return found.high - found.low < 1e-9
 
 
 def _correlation(both, only_a, only_b, neither):

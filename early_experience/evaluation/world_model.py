@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from early_experience.evaluation import panel
+from early_experience.evaluation import statistics
 from early_experience.experience import render, tree
 from early_experience.experience.records import Trajectory
 from early_experience.model import sharding, transformer
@@ -50,25 +50,26 @@ def measure(
     k: of each state, the first so many alternatives; 0 = all.
 
   Returns:
-    `states`, and over their branches: `exact_match` with its 95% interval, of
-    all of them, and how many `cfg.max_tokens` makes too long to be foretold;
-    over the others `nll` in nats per token of the outcomes and their ends, and
-    `tokens`.
+    `states`, and over their branches: `exact_match` with its 95% interval over
+    trajectories, within which outcomes are alike, of all of them, and how many
+    `cfg.max_tokens` makes too long to be foretold; over the others `nll` in
+    nats per token of the outcomes and their ends, and `tokens`.
   """
   chosen = _choose(list(trajectories), states)
-  rows, branches, too_long = [], 0, 0
-  for trajectory, indices in chosen:
-    sequences = []
+  rows, branches, of_trajectory, all_of = [], 0, [], []
+  for number, (trajectory, indices) in enumerate(chosen):
+    sequences, outcomes = [], 0
     for script in _scripts(trajectory, indices, style, k or None):
       (sequence,) = tokenizer.encode_script(script)  # it has one target
-      if len(sequence.ids_T) > cfg.max_tokens:
-        too_long += 1
-      else:
+      outcomes += 1
+      if len(sequence.ids_T) <= cfg.max_tokens:
         sequences.append(sequence)
     for row in _rows(sequences, cfg.max_tokens):
       row['branch'] = np.where(row['branch'] < 0, -1, row['branch'] + branches)
       rows.append(row)
     branches += len(sequences)
+    of_trajectory += [number] * len(sequences)
+    all_of.append(outcomes)
   nll, tokens, wrong = np.zeros((3, branches))
   for batch, scored in _score(params, rows, cfg, tokenizer.vocab_size, mesh):
     target = batch['branch'] >= 0
@@ -76,10 +77,17 @@ def measure(
     np.add.at(nll, index, scored['nll'][target])
     np.add.at(wrong, index, ~scored['right'][target])
     np.add.at(tokens, index, 1)
-  count = int((wrong == 0).sum())
+  # One too long to be read was not foretold.
+  right = np.bincount(of_trajectory, wrong == 0, len(chosen))
+  exact = statistics.clustered(right.tolist(), all_of)
   return {
     'states': sum(len(indices) for _, indices in chosen),
-    'exact_match': panel.outcome_rate(count, branches, too_long),
+    'exact_match': {
+      'count': int(right.sum()),
+      'n': sum(all_of),
+      'too_long': sum(all_of) - branches,
+      **dataclasses.asdict(exact),
+    },
     'nll': float(nll.sum() / max(tokens.sum(), 1)),
     'tokens': int(tokens.sum()),
   }

@@ -257,13 +257,13 @@ def _gap(key, mine, others):
   seeds = [seed for seed in mine if seed in others]
   if not seeds or mine[seeds[0]].keys() != others[seeds[0]].keys():
     return {}
-  gaps_ST = [
-    [float(won) - float(others[seed][task]) for task, won in mine[seed].items()]
-    for seed in seeds
-  ]
-  gap = statistics.crossed(gaps_ST)
-  low, high = max(-1.0, gap.low), min(1.0, gap.high)
-  return {key: gap.rate, f'{key}_low': low, f'{key}_high': high}
+  tasks = list(mine[seeds[0]])
+  mine_ST, others_ST = (
+    [[table[seed][task] for task in tasks] for seed in seeds]
+    for table in (mine, others)
+  )
+  gap = statistics.difference_of(mine_ST, others_ST)
+  return {key: gap.rate, f'{key}_low': gap.low, f'{key}_high': gap.high}
 
 
 def _seen(runs, label):
