@@ -114,7 +114,7 @@ def _evaluate(seats, config, workdir):
         },
         'set_aside': set_aside.by_reason(folder),
         'world_model': _world_model(policy, config, workdir),
-        'answers': _paid(folder, _answers(found, 'policy_answers')),
+        'answers': accounting.billed(_answers(found, 'policy_answers'), folder),
         'environment_answers': _answers(found, 'answers'),
       },
     )
@@ -198,16 +198,12 @@ def _play(tasks, seats, slots, policy, config, folder):
       ),
       folder,
       lambda task: _id(task.split, task.id),
+      progress.update,
     )
     for _, record in played:
       writer.write(record)
       progress.update()
   progress.close()
-
-
-def _paid(folder, answers):
-  """With what episodes took that left no record, or were begun anew."""
-  return answers and answers | (accounting.paid(folder) or {})
 
 
 def _answers(found, key):

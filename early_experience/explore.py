@@ -100,6 +100,11 @@ def _explore(env, config, workdir, run):
     absent=absent('explore', config),
   )
   if named:
+    if 'openai' in named:
+      model = named['openai'][0].model
+      model.bill = accounting.Bill(
+        folder, model.prices, _heard(folder, 'answers')
+      )
     _write(env, named, config, trajectories, tasks, folder, run)
     stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
@@ -166,7 +171,10 @@ def _write(env, named, config, trajectories, tasks, folder, run):
       env, named, config.explore.k, trajectories, tasks, done
     )
     explored = set_aside.sift(
-      run(units, config.cluster, count), folder, lambda unit: unit[0].id
+      run(units, config.cluster, count),
+      folder,
+      lambda unit: unit[0].id,
+      progress.update,
     )
     with contextlib.closing(explored):
       for (task, *_, heard), (record, said) in explored:
@@ -226,33 +234,39 @@ def _agent(config, workdir):
 
 def _summary(folder):
   """Counts what is on disk, so that a continued run counts all of it."""
-  trajectories = states = branches = invalid = ended = rejoin = 0
+  trajectories = states = asked = branches = invalid = ended = rejoin = 0
   by_proposer = collections.Counter()
   for _, value in files.read_jsonl(folder, records.STEM):
     trajectories += 1
     for step in value['steps']:
       states += 1
+      asked += step.get('advice') is not None
       for found in step['alternatives']:
         branches += 1
         invalid += not found['valid']
         ended += found['done']
         rejoin += bool(found.get('rejoins'))  # older records lack it
         by_proposer[found['proposer']] += 1
-  heard = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
-  total = lambda of: accounting.total(v[of] for v in heard.values() if of in v)
   return {
     'trajectories': trajectories,
     'states': states,
+    'asked': asked,
     'branches': branches,
     'branches_per_state': branches / states,
     'invalid': invalid,
     'ended': ended,
     'rejoin': rejoin,
     'by_proposer': dict(by_proposer),
-    'answers': total('answers'),
-    'environment_answers': total('environment_answers'),
+    'answers': accounting.billed(_heard(folder, 'answers'), folder),
+    'environment_answers': _heard(folder, 'environment_answers'),
     'set_aside': set_aside.by_reason(folder),
   }
+
+
+def _heard(folder, whose):
+  """What is on disk of the answers of language models."""
+  lines = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
+  return accounting.total(v[whose] for v in lines.values() if whose in v)
 
 
 if __name__ == '__main__':

@@ -89,6 +89,9 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
     absent=absent('reflect', config),
   )
   if writer:
+    if chosen.writer != 'grounded':
+      model = writer.model
+      model.bill = accounting.Bill(folder, model.prices, _heard(folder))
     _reflect(writer, config, todo, len(trajectories), folder)
     stage.finish(folder, _summary(folder, writer.name))
   summary = stage.finished(folder)
@@ -147,7 +150,10 @@ def _reflect(writer, config, todo, count, folder):
   ):
     progress = Progress('reflect', count, 'trajectories', count - len(todo))
     written = set_aside.sift(
-      _run(writer, config, todo), folder, lambda group: group[0].task_id
+      _run(writer, config, todo),
+      folder,
+      lambda group: group[0].task_id,
+      progress.update,
     )
     with contextlib.closing(written):
       for group, results in written:
@@ -209,7 +215,6 @@ def _summary(folder, name):
   reasons = collections.Counter(
     drop['reason'] for line in aside.values() for drop in line['dropped']
   )
-  heard = [line['answers'] for line in aside.values() if 'answers' in line]
   trajectories = all_states = states = rationales = words = 0
   for _, value in files.read_jsonl(folder, records.STEM):
     trajectories += 1
@@ -226,9 +231,17 @@ def _summary(folder, name):
     'rationales': rationales,
     'mean_words': words / max(1, rationales),
     'dropped': dict(sorted(reasons.items())),
-    'answers': accounting.total(heard),
+    'answers': accounting.billed(_heard(folder), folder),
     'set_aside': set_aside.by_reason(folder),
   }
+
+
+def _heard(folder):
+  """What is on disk of the language model's answers."""
+  lines = {v['task_id']: v for _, v in files.read_jsonl(folder, DROPPED)}
+  return accounting.total(
+    line['answers'] for line in lines.values() if 'answers' in line
+  )
 
 
 if __name__ == '__main__':

@@ -57,6 +57,7 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
     absent=absent('summarise', config),
   )
   if model:
+    model.bill = accounting.Bill(folder, model.prices, _heard(folder))
     _summarise(model, todo, len(trajectories), folder)
     stage.finish(folder, _summary(folder, model))
   summary = stage.finished(folder)
@@ -137,9 +138,6 @@ def _summarise(model, todo, count, folder):
 
 def _summary(folder, model):
   """Counts what is on disk, so that a continued run counts all of it."""
-  heard = {
-    v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
-  }
   trajectories = outcomes = rejected = summaries = characters = 0
   for _, value in files.read_jsonl(folder, records.STEM):
     trajectories += 1
@@ -157,8 +155,14 @@ def _summary(folder, model):
     'mean_characters': characters / max(1, summaries),
     'rejected': rejected,
     'missing': outcomes - summaries - rejected,
-    'answers': accounting.total(heard.values()),
+    'answers': accounting.billed(_heard(folder), folder),
   }
+
+
+def _heard(folder):
+  """What is on disk of the language model's answers."""
+  lines = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
+  return accounting.total(line['answers'] for line in lines.values())
 
 
 if __name__ == '__main__':

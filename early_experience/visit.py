@@ -187,6 +187,7 @@ def _play(seats, config, before, tasks, folder):
       ),
       folder,
       lambda task: task.id,
+      progress.update,
     )
     for _, record in played:
       writer.write(record)

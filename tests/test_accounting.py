@@ -9,6 +9,7 @@ from early_experience.language import __main__ as language
 from early_experience.language import accounting
 from early_experience.language.answer import Chat
 from early_experience.language.model import LanguageModel, talker
+from early_experience.reporting import bookkeeping
 from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
@@ -137,6 +138,12 @@ def test_all_that_was_paid_is_listed(tmp_path):
     ['tiny', '-', '2', '200', '40'],
     ['tiny', 'summary-1', '1', '100', '20'],
     ['all', '3', '300', '60'],
+  ]
+  asks(tmp_path / 'round-1', [say('a'), say('b')])
+  asks(tmp_path / 'first', [say('c')])
+  assert bookkeeping.answers(tmp_path) == [
+    ('tiny', '', 5, 500, 100),
+    ('tiny', 'summary-1', 1, 100, 20),
   ]
   with pytest.raises(UserError, match='nothing does not exist'):
     language.table(str(tmp_path / 'nothing'))

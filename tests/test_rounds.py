@@ -8,7 +8,7 @@ import pytest
 from early_experience import rounds, visit
 from early_experience.envs.interface import Task
 from early_experience.experience import records
-from early_experience.reporting import report_data
+from early_experience.reporting import report_data, round_folders
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from tests import test_evaluate, toy_env
@@ -174,3 +174,16 @@ def test_what_cannot_be_is_said_before_anything_begins(tmp_path):
   ):
     rounds.rounds(config, str(tmp_path))
   assert not list(tmp_path.iterdir())
+
+
+def test_states_that_a_policy_was_set_aside_in_are_not_the_experts(tmp_path):
+  for number, (collected, explored) in enumerate(
+    [({}, {'states': 9}), ({'asked': 5}, {'states': 12, 'asked': 3})], 1
+  ):
+    for name, summary in (('collect', collected), ('explore', explored)):
+      folder = round_folders.folder(tmp_path, number) / name
+      folder.mkdir(parents=True)
+      files.write_json(folder / stage.SUMMARY, summary)
+  rates = {'splits': {'seen': {'success': {}}}}
+  found = round_folders.over_rounds(tmp_path, {'round-2/joint': rates})
+  assert [(line['states'], line['asked']) for line in found] == [(9, 5)]

@@ -12,6 +12,7 @@ from early_experience.evaluation import world_model
 from early_experience.experience import records, render
 from early_experience.preparation import sources
 from early_experience.reflection.decision import decisions_of
+from early_experience.reporting import bookkeeping
 from early_experience.runtime.errors import UserError
 from tests.fake_endpoint import FakeEndpoint
 from tests.toy_env import ToyEnv
@@ -138,6 +139,33 @@ def test_a_killed_run_continues_and_ends_the_same(workdir, monkeypatch):
   assert tasks == [t.task_id for t in records.read(workdir / 'explore')]
   again, sent = summarised(workdir)
   assert again == summary and not sent
+
+
+def test_what_was_paid_before_a_kill_is_counted(workdir, monkeypatch):
+  def answer(prompt, _):
+    usage = {'prompt_tokens': 100, 'completion_tokens': 10}
+    choices = [{'message': {'content': told(prompt)}}]
+    return 200, {'choices': choices, 'usage': usage}
+
+  def dies(trajectory, answers):
+    raise KeyboardInterrupt
+
+  prices = {'input_price': 1.0, 'output_price': 2.0}
+  whole = summarise.with_summaries
+  monkeypatch.setattr(summarise, 'with_summaries', dies)
+  with pytest.raises(KeyboardInterrupt):
+    summarised(workdir, answer, **prices)
+  monkeypatch.setattr(summarise, 'with_summaries', whole)
+  summary, sent = summarised(workdir, answer, **prices)
+  assert not sent
+  found, ((_, _, count, *paid),) = (
+    summary['answers'],
+    [line for line in bookkeeping.answers(workdir) if line[1] == 'summary-1'],
+  )
+  assert [found['input_tokens'], found['output_tokens']] == paid
+  assert paid == [100 * count, 10 * count]
+  assert found['cost'] == pytest.approx(120 * count / 1e6)
+  assert found['requests'] == found['cached'] == 11 * 3
 
 
 def test_deleting_the_stage_and_running_it_again_costs_nothing(workdir):

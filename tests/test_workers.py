@@ -16,7 +16,9 @@ from early_experience import collect, explore, reflect
 from early_experience.config import default
 from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
+from early_experience.work import set_aside as set_aside_lib
 from early_experience.work import workers
+from early_experience.work.units import Failure
 from tests import waiting
 from tests.toy_env import ToyEnv
 
@@ -309,3 +311,23 @@ def _stat(process):
     stat = pathlib.Path(f'/proc/{process}/stat').read_text('utf-8')
     return stat.rpartition(')')[2].split()
   return []
+
+
+def test_what_is_set_aside_is_told_and_what_was_paid_outlives_all(tmp_path):
+  def results(worked):
+    for unit in range(4):
+      failed = unit != worked
+      yield unit, Failure('hang', 'over 1 s') if failed else unit
+
+  told = []
+  found = set_aside_lib.sift(
+    results(0), tmp_path / 'some', str, lambda: told.append(1)
+  )
+  assert list(found) == [(0, 0)] and len(told) == 3
+  folder = tmp_path / 'none'
+  folder.mkdir()
+  files.write_json(folder / stage.BILL, {'cost': 1.0})
+  files.write_json(folder / stage.SETTINGS, {})
+  with pytest.raises(UserError, match='none of 4 units'):
+    list(set_aside_lib.sift(results(None), folder, str))
+  assert [path.name for path in folder.iterdir()] == [stage.BILL]

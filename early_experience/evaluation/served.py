@@ -67,12 +67,11 @@ def load(
     for path in files.jsonl_shards(folder, panel.STEM)
     for _, record in files.read_objects(path, cut=True)
   ]
-  spent = accounting.total(
+  before = accounting.total(
     r['policy_answers'] for r in played if 'policy_answers' in r
   )
-  meter = accounting.Meter(
-    f'evaluate {folder.name}', model, confirmed, folder, spent
-  )
+  model.bill = accounting.Bill(folder, model.prices, before)
+  meter = accounting.Meter(f'evaluate {folder.name}', model, confirmed)
   left = tasks - len(played) - len(set_aside.ids(folder))
   meter.announce(left * how.max_steps * how.samples, settings.max_tokens)
   return Served(model, acting, meter)
@@ -92,7 +91,7 @@ class Served:
   Args:
     model: is asked.
     acting: how.
-    meter: counts what it takes.
+    meter: holds it to its limits.
   """
 
   def __init__(
@@ -110,7 +109,7 @@ class Served:
     """
     chats = [self._chat(request) for request in requests if request]
     answers = self._model.ask(chats, _HOPELESS)
-    self._meter.add(answers)
+    self._meter.check()
     left = iter(answers)
     return [request and self._decision(next(left)) for request in requests]
 

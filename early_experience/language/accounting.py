@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from early_experience.language.answer import Answer, Chat, Failure
 from early_experience.runtime import files
+from early_experience.runtime import stage as stage_lib
 from early_experience.runtime.errors import UserError
 
-_SPENT = 'spent.json'
 _COUNTS = (
   'requests', 'cached', 'input_tokens', 'output_tokens', 'retries',
   'doubled', 'truncated',
@@ -103,30 +103,60 @@ def announce(
     )
 
 
+class Bill:
+  """What a stage has paid, kept in its folder whatever came of it.
+
+  Args:
+    folder: of the stage.
+    prices: of the model.
+    before: what `total` gave of what an older version did there.
+
+  Attributes:
+    tokens: asked and answered.
+    cost: of both.
+  """
+
+  def __init__(
+    self, folder: pathlib.Path, prices: Prices, before: dict | None = None
+  ):
+    self._path, self._prices = folder / stage_lib.BILL, prices
+    found = _read(folder) or before or {}
+    self._in = found.get('input_tokens', 0)
+    self._out = found.get('output_tokens', 0)
+
+  def add(self, answer: Answer | Failure) -> None:
+    """Adds one that was asked for now."""
+    self._in += answer.input_tokens
+    self._out += answer.output_tokens
+    files.write_json(
+      self._path,
+      {
+        'input_tokens': self._in,
+        'output_tokens': self._out,
+        'cost': self.cost,
+      },
+    )
+
+  @property
+  def tokens(self) -> int:
+    return self._in + self._out
+
+  @property
+  def cost(self) -> float:
+    return self._prices.cost(self._in, self._out)
+
+
 class Meter:
   """Holds a stage to its limits where what it will ask is not known before.
 
   Args:
     stage: its name.
-    model: a `LanguageModel`.
+    model: a `LanguageModel` whose `bill` is that of the stage.
     confirmed: the user said --yes.
-    folder: of the stage, which keeps what was spent, whatever came of it.
-    spent: what `total` gave of what an older version did there.
   """
 
-  def __init__(
-    self,
-    stage: str,
-    model,
-    confirmed: bool,
-    folder: pathlib.Path,
-    spent: dict | None = None,
-  ):
+  def __init__(self, stage: str, model, confirmed: bool):
     self._stage, self._model, self._confirmed = stage, model, confirmed
-    self._path = folder / _SPENT
-    found = paid(folder) or spent or {}
-    self._in = found.get('input_tokens', 0)
-    self._out = found.get('output_tokens', 0)
 
   def announce(self, most: int, each: int) -> None:
     """Says what is known of what will be asked.
@@ -136,9 +166,9 @@ class Meter:
       each: tokens of one, at most.
 
     Raises:
-      UserError: what was asked before is above a limit, as in `add`.
+      UserError: what was asked before is above a limit, as in `check`.
     """
-    self._check()
+    self.check()
     prices, tokens = self._model.prices, most * each
     print(
       f'{self._stage}: wants at most {most:,} answers of {self._model.name}, of'
@@ -147,23 +177,14 @@ class Meter:
       + self._limits(' (it ends above {})')
     )
 
-  def add(self, answers: Iterable[Answer | Failure]) -> None:
-    """Counts answers.
+  def check(self) -> None:
+    """Looks at what was paid.
 
     Raises:
-      UserError: they are above a limit, and the user did not say --yes.
+      UserError: it is above a limit, and the user did not say --yes.
     """
-    counted = count(answers, self._model.prices)
-    self._in += counted['input_tokens']
-    self._out += counted['output_tokens']
-    cost = self._model.prices.cost(self._in, self._out)
-    whole = {'input_tokens': self._in, 'output_tokens': self._out, 'cost': cost}
-    files.write_json(self._path, whole)
-    self._check()
-
-  def _check(self):
-    prices, tokens = self._model.prices, self._in + self._out
-    cost = prices.cost(self._in, self._out)
+    prices, bill = self._model.prices, self._model.bill
+    tokens, cost = bill.tokens, bill.cost
     above = prices.max_cost and cost > prices.max_cost
     above = above or prices.max_tokens and tokens > prices.max_tokens
     if above and not self._confirmed:
@@ -186,9 +207,19 @@ class Meter:
     return text.format(' or '.join(limits)) if limits else ''
 
 
-def paid(folder: pathlib.Path) -> dict | None:
-  """The tokens and the cost that a stage's `Meter` has counted, if any."""
-  path = folder / _SPENT
+def billed(counts: dict | None, folder: pathlib.Path) -> dict | None:
+  """What `total` gave, with the tokens and the cost of the stage's `Bill`.
+
+  Units that came to nothing, or were begun anew, have taken some of these.
+  """
+  bill = _read(folder)
+  if bill is None:
+    return counts
+  return (counts or count((), Prices(0, 0, 0, 0))) | bill
+
+
+def _read(folder):
+  path = folder / stage_lib.BILL
   return files.read_json(path) if path.exists() else None
 
 

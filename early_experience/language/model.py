@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from early_experience.config import answers, check, define_endpoint, endpoint
 from early_experience.language import cache as cache_lib
-from early_experience.language.accounting import Estimate, Prices, count
+from early_experience.language.accounting import Bill, Estimate, Prices, count
 from early_experience.language.answer import Answer, Chat, Failure, judged
 from early_experience.language.cache import Cache, digest
 from early_experience.language.endpoint import Endpoint
@@ -62,6 +62,8 @@ class LanguageModel:
   Attributes:
     name: of the model.
     prices: what its tokens cost, and how much they may.
+    bill: of the stage that asks, which what is answered from here on is added
+      to; None: of none.
 
   Raises:
     UserError: a setting is wrong; nothing was asked.
@@ -82,6 +84,7 @@ class LanguageModel:
     self.prices = Prices.of(settings)
     path = settings.cache or (workdir and f'{workdir}/{cache_lib.FILE}')
     self._cache = Cache(path or ':memory:')
+    self.bill: Bill | None = None
     self._answered = False  # whether anything was, so far
     self._failed = 0  # since then
     self._replies = []
@@ -110,6 +113,7 @@ class LanguageModel:
 
     def keep(place, answer):
       name = new[place]
+      self._charge(answer)
       if not self._cache.keep(name, self.name, first[name].prompt, answer):
         # It is what all are told, and this one is paid all the same.
         there = self._cache.find(name)
@@ -120,6 +124,9 @@ class LanguageModel:
     asked = [(first[name], self._temperature(first[name])) for name in new]
     self._answered |= len(new) < len(found)
     answers = self._backend.answer(asked, keep) if new else []
+    for answer in answers:
+      if isinstance(answer, Failure):  # which `keep` was not told
+        self._charge(answer)
     self._check(answers, hopeless)
     found |= dict(zip(new, answers, strict=True)) | earlier
     result = []
@@ -128,6 +135,10 @@ class LanguageModel:
       if isinstance(found[name], Answer):  # whoever asks it again pays nothing
         found[name] = dataclasses.replace(found[name], cached=True, retries=0)
     return result
+
+  def _charge(self, answer):
+    if self.bill and answer.input_tokens + answer.output_tokens:
+      self.bill.add(answer)
 
   def reply(self, messages: list[dict]) -> str:
     """The answer to one chat, for whoever talks turn by turn.

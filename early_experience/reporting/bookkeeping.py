@@ -1,5 +1,7 @@
 """What the stages left out, counted and paid for."""
 
+import collections
+import operator
 import pathlib
 from collections.abc import Iterator
 
@@ -49,8 +51,13 @@ def counts(workdir) -> Iterator[dict]:
 
 def answers(workdir) -> list[tuple[str, str, int, int, int]]:
   """(model, prompt, answers, tokens in, tokens out) of all that was asked."""
-  path = pathlib.Path(workdir) / FILE
-  return Cache(path).paid() if path.exists() else []
+  paid = collections.defaultdict(lambda: (0, 0, 0))
+  for home in round_folders.homes(workdir):
+    path = pathlib.Path(workdir, home, FILE)
+    for model, prompt, *counts in Cache(path).paid() if path.exists() else ():
+      so_far = paid[model, prompt]
+      paid[model, prompt] = tuple(map(operator.add, so_far, counts))
+  return [(*key, *counts) for key, counts in sorted(paid.items())]
 
 
 def _stages(workdir):

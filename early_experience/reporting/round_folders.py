@@ -57,7 +57,8 @@ def over_rounds(workdir, results: dict[str, dict]) -> list[dict]:
     asked = gathered.get('asked', 0)
     learnt = {
       'trajectories': explored.get('trajectories'),
-      'states': explored.get('states', asked) - asked,
+      # Less those of policies: older explorations have not counted them.
+      'states': explored.get('states', asked) - explored.get('asked', asked),
       'asked': asked,
       'branches': explored.get('branches'),
     }

@@ -25,6 +25,7 @@ def sift(
   results: Generator[tuple[Any, Any]],
   folder: pathlib.Path,
   task_id: Callable[[Any], str],
+  failed: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Any, Any]]:
   """Yields what worked; writes what failed to `set_aside-*.jsonl`.
 
@@ -32,6 +33,7 @@ def sift(
     results: of `workers.run`.
     folder: the stage's.
     task_id: of a unit.
+    failed: is told of each unit that is set aside.
 
   Raises:
     UserError: no unit worked, neither now nor in an earlier run, nor one of the
@@ -54,13 +56,14 @@ def sift(
               'error': result.error,
             }
           )
+          failed()
           continue
         break
       worked = True
       yield unit, result
   if failures and not worked:
     for path in pathlib.Path(folder).iterdir():  # a mended run may differ
-      if path.is_file() and path.name != stage.LOCK:
+      if path.is_file() and path.name not in (stage.LOCK, stage.BILL):
         path.unlink()
     raise UserError(
       f'none of {len(failures)} units of {folder} worked; the first error:'
