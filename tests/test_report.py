@@ -76,6 +76,21 @@ def test_long_curves_are_thinned_by_token_weighted_means():
   assert (second['imitation/nll'], second['imitation/tokens']) == (1.0, 5)
 
 
+def test_rates_are_thinned_by_time():
+  fast = {'step': 10, 'stage': 0, 'tokens_per_s': 1000.0, 'seconds': 1.0}
+  slow = {'step': 20, 'stage': 0, 'tokens_per_s': 100.0, 'seconds': 11.0}
+  (found,) = report_data.thin(
+    [
+      fast | {'data_wait_share': 0.0, 'lr': 0.2, 'loss': 1.0},
+      slow | {'data_wait_share': 0.9, 'lr': 0.1, 'loss': 2.0},
+    ],
+    points=1,
+  )
+  assert found['tokens_per_s'] == pytest.approx(2000 / 11)
+  assert found['data_wait_share'] == pytest.approx(9 / 11)
+  assert (found['seconds'], found['lr'], found['loss']) == (11.0, 0.1, 1.5)
+
+
 def test_an_empty_workdir_makes_a_page_that_says_so(tmp_path):
   report(CONFIG, str(tmp_path))
   data = embedded(tmp_path / 'report' / 'index.html')

@@ -128,6 +128,18 @@ def test_what_train_says_of_the_end_is_the_same_for_every_checkpoint_interval(
   assert said[0] == said[1] != 'untrained\n'
 
 
+def test_the_save_between_two_stages_is_time_of_the_training(tmp_path):
+  with log_of(tmp_path, 0.0) as log:
+    take(log, [1.0, 1.0])
+    before = log.last['seconds']
+    log.checkpoint_seconds += 100.0
+    log.start(2, 4)
+    log.add(3, 1, values(1.0))
+    log.flush()
+  assert log.last['seconds'] > before + 100
+  assert log.last['checkpoint_share'] == 0
+
+
 def test_every_field_of_a_line_is_explained(tmp_path):
   log = log_of(tmp_path, 0.0)
   take(log, [1.0])

@@ -5,6 +5,14 @@ import pathlib
 from collections.abc import Sequence
 
 _END = 50
+_OF_TIME = (
+  'tokens_per_s',
+  'flops_per_s',
+  'utilisation',
+  'data_wait_share',
+  'checkpoint_share',
+)
+_OF_LAST = ('step', 'stage', 'seconds', 'lr')
 
 
 def end_begins(began: int, end: int) -> int:
@@ -46,7 +54,8 @@ def read_until(
 def mean(lines: Sequence[dict], before: int) -> dict:
   """What one line over all updates of some neighbouring lines would say.
 
-  A nats-per-token value is weighted by its tokens, anything else by updates.
+  A nats-per-token value is weighted by its tokens, a rate and a share of the
+  time by the time, anything else by updates.
 
   Args:
     lines: of one stage, in order.
@@ -54,15 +63,22 @@ def mean(lines: Sequence[dict], before: int) -> dict:
   """
   steps = [before, *(line['step'] for line in lines)]
   updates = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+  # All updates of a training have as many tokens.
+  times = [
+    count / (line.get('tokens_per_s') or 1)
+    for line, count in zip(lines, updates, strict=True)
+  ]
   out = dict(lines[-1])
   for key, value in out.items():
     if key.endswith('/tokens'):
       out[key] = sum(line.get(key) or 0 for line in lines)
-    elif key not in ('step', 'stage') and not isinstance(value, str):
+    elif key not in _OF_LAST and not isinstance(value, str):
       weight = key.removesuffix('/nll') + '/tokens'
       known = [
-        (line[key], line.get(weight, count))
-        for line, count in zip(lines, updates, strict=True)
+        (line[key], line.get(weight, other))
+        for line, other in zip(
+          lines, times if key in _OF_TIME else updates, strict=True
+        )
         if line.get(key) is not None
       ]
       total = sum(weight for _, weight in known)
@@ -78,7 +94,7 @@ def end(lines: Sequence[dict], began: int = 0) -> dict | None:
     began: the last update before the first of them or before its stage.
 
   Returns:
-    A line; None where there are none. `seconds` and `lr` are the last line's.
+    A line; None where there are none.
   """
   if not lines:
     return None
@@ -89,5 +105,4 @@ def end(lines: Sequence[dict], began: int = 0) -> dict | None:
   before, begins = began, end_begins(began, last['step'])
   while lines[first]['step'] <= begins:
     before, first = lines[first]['step'], first + 1
-  found = mean(lines[first:], before)
-  return found | {k: last[k] for k in ('seconds', 'lr') if k in last}
+  return mean(lines[first:], before)

@@ -12,9 +12,10 @@ every so many updates, at each checkpoint, and where a stage's end begins:
   tokens_per_s: padding included.
   flops_per_s, utilisation: by `flops.model_flops`; as a share of the devices'
     peak, null where that is not known.
-  data_wait_share, checkpoint_share: of the time, in which the step had to wait
-    for batches and for saves.
-  seconds: since the training began, but for compiling and restoring.
+  data_wait_share, checkpoint_share: of the time, in which no update ran for
+    want of a batch; and that saves took.
+  seconds: since the training began, but for compiling, restoring and what is
+    saved at its end.
 """
 
 import collections
@@ -81,8 +82,8 @@ class Log:
 
   Attributes:
     last: the newest line, or {}.
-    data_seconds, checkpoint_seconds: of this interval, that the caller waited
-      for batches and for saves.
+    data_seconds, checkpoint_seconds: of this interval, that the device waited
+      for batches and the caller for saves.
   """
 
   def __init__(
@@ -107,6 +108,7 @@ class Log:
     self._every, self._tokens, self._flops = every, tokens, flops
     self._seconds = self.last.get('seconds', 0.0)
     self._pending, self._interval = None, _Interval()
+    self.data_seconds = self.checkpoint_seconds = 0.0
     self.start(0, 0)
 
   def start(self, began: int, end: int) -> None:
@@ -123,6 +125,8 @@ class Log:
     for line in self._kept:
       updates, began = line['step'] - began, max(began, line['step'])
       self._losses.extend([line['loss']] * min(updates, WINDOW))
+    # The save at the end of the stage before comes after its last line.
+    self._seconds += self.checkpoint_seconds
     self._mark = time.perf_counter()
     self.data_seconds = self.checkpoint_seconds = 0.0
 

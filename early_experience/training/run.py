@@ -22,6 +22,7 @@ from early_experience.training import (
   train_step,
 )
 from early_experience.training.checkpoint import Checkpoints, Position
+from early_experience.training.idle import Idle
 from early_experience.training.profile import Profile
 from early_experience.training.train_step import TrainState
 
@@ -112,8 +113,9 @@ class Run:
         ),
       ) as log,
       Profile(folder, settings.profile_steps) as profile,
+      Idle() as idle,
     ):
-      self._log, self._profile = log, profile
+      self._log, self._profile, self._idle = log, profile, idle
       for index in range(position.stage, len(self._stages)):
         if index > position.stage:
           reset = self._stages[index].reset_optimizer
@@ -181,7 +183,8 @@ class Run:
         if leave and not (done and index == len(self._stages) - 1):
           raise leave(position.total)
         if not done:
-          batch = self._next(batches)  # while the device is at work
+          batch, seconds = self._idle.next(batches, values['loss'])
+          log.data_seconds += seconds
         progress.update(note=f'loss {log.last["loss"]:.4g}' if log.last else '')
     except metrics.Diverged as error:
       raise UserError(self._blame(error, index)) from error
@@ -193,12 +196,6 @@ class Run:
     start = time.perf_counter()
     self._checkpoints.save(state, position, self._log.last['loss'])
     self._log.checkpoint_seconds += time.perf_counter() - start
-
-  def _next(self, batches):
-    start = time.perf_counter()
-    batch = next(batches)
-    self._log.data_seconds += time.perf_counter() - start
-    return batch
 
   def _batches(self, position):
     """The rest of a stage's batches, on the devices."""
