@@ -150,6 +150,12 @@ def test_it_says_how_it_went(workdir, capsys):
     for i in range(2)
   ]
   assert line['environment_steps'] == sum(steps)
+  assert line['environment_steps_before'] == steps[0]
+  assert [l['step_before'] for l in found] == [
+    0,
+    *(l['step'] for l in found[:-1]),
+  ]
+  assert all('seconds_panel' in l for l in found if 'panel/rate' in l)
   learnt = [line for line in found if 'updates' in line]
   assert learnt and all(line['entropy'] > 0 for line in learnt)
   assert all(line['tokens_ratio'] > 1 for line in learnt)

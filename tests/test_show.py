@@ -89,6 +89,8 @@ def test_its_numbers_are_those_of_the_rows(workdir, shown, tmp_path):
   pages = [shown(str(i)) for i in (1, 2, 3)]
   summary = prepare.prepare(settings(), str(workdir))
   scored = summary['rows']['joint']['scored']
+  flat = [int(re.search(r'(\d+) tokens flat', page)[1]) for page in pages]
+  assert sum(flat) == summary['rows']['joint']['flat_tokens']
   for name in render.OBJECTIVES:
     told = [re.search(rf'^weight: .*{name} (\d+)', p, re.M)[1] for p in pages]
     assert sum(map(int, told)) == scored[name]

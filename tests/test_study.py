@@ -15,6 +15,7 @@ from early_experience.runtime.errors import UserError
 from early_experience.sweeps import costs, figure, studies, table
 from early_experience.sweeps import folder as sweep_folder
 from early_experience.sweeps.runs import expand
+from early_experience.training import metrics
 from tests import tiny_workdir
 from tests.test_sweep import config_file
 
@@ -50,6 +51,38 @@ def test_a_rate_of_nothing_or_all_is_not_certain():
   assert statistics.rate_of([[1.0] * 63]) == statistics.wilson(63, 63)
   found = statistics.rate_of([[0.0] * 9 + [1.0], [0.0] * 10])
   assert found.low == 0.0 < found.rate < found.high
+
+
+def test_rates_that_are_all_alike_stay_what_they_are():
+  for rates in ([0.375], [0.25, 0.25], [1 / 5] * 3):
+    found = statistics.rate_of([rates])
+    assert found.rate == pytest.approx(rates[0], abs=1e-12)
+    assert found.low < found.rate - 0.05 and found.high > found.rate + 0.05
+
+
+def test_a_difference_that_is_the_same_everywhere_is_not_certain():
+  found = statistics.difference_of([[True] * 20], [[False] * 20])
+  alone = statistics.paired([True] * 20, [False] * 20)
+  assert found == statistics.Interval(1.0, alone.low, alone.high)
+  assert found.low < 0.9
+  none = statistics.difference_of([[False] * 20] * 2, [[False] * 20] * 2)
+  assert none.low < -0.1 and none.rate == 0.0 and none.high > 0.1
+  some = statistics.difference_of([[True, False, True]], [[False, False, True]])
+  assert some.rate == pytest.approx(1 / 3) and -1 <= some.low < some.high <= 1
+
+
+def test_trials_of_a_cluster_are_no_independent_ones():
+  rng, held = random.Random(0), 0
+  for _ in range(300):
+    rates = [rng.choice((0.05, 0.95)) for _ in range(60)]
+    counts = [sum(rng.random() < rate for _ in range(5)) for rate in rates]
+    found = statistics.clustered(counts, [5] * 60)
+    assert found.rate == pytest.approx(sum(counts) / 300)
+    held += found.low <= 0.5 <= found.high
+  assert 275 <= held <= 295, 'as if all were independent: 180'
+  assert statistics.clustered([0, 0], [4, 6]) == statistics.wilson(0, 2)
+  assert statistics.clustered([3], [4]).high == statistics.wilson(0.75, 1).high
+  assert statistics.clustered([], []) == statistics.wilson(0, 0)
 
 
 @pytest.mark.parametrize('seeds', [3, 4])
@@ -246,6 +279,34 @@ def test_each_training_is_counted_once(sweep):
   shutil.rmtree(other.folder / 'train')
   (other.folder / 'train').symlink_to(sweep / shared)
   assert costs.hours([one, other]) == each
+
+
+def test_a_training_counts_that_only_rl_was_evaluated_of(sweep):
+  one = studies.read(sweep)[0]
+  folder = one.folder / 'rl' / one.policy
+  folder.mkdir(parents=True)
+  line = {'step': 4, 'seconds_sampling': 300.0, 'seconds_training': 60.0}
+  text = json.dumps(line | {'seconds_panel': 240.0})
+  (folder / metrics.METRICS).write_text(text + '\n')
+  after = dataclasses.replace(one, policy=f'{one.policy}_rl', before=one.policy)
+  assert costs.of([after])['minutes'] == pytest.approx(10)
+  each = costs.hours([one])
+  assert costs.hours([after]) == pytest.approx(each + 1 / 6)
+  assert costs.hours([one, after]) == pytest.approx(each + 1 / 6)
+
+
+def test_operations_are_counted_by_updates_not_by_lines(sweep):
+  one = studies.read(sweep)[0]
+  path = one.folder / 'train' / one.policy / metrics.METRICS
+  rate = {'tokens_per_s': 10.0, 'seconds': 60.0}
+  lines = [
+    {'step': step, 'flops_per_s': 10.0 * each} | rate
+    for step, each in ((36, 2), (40, 2), (540, 1))
+  ]
+  path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+  found = costs.of([one])
+  tokens = found['tokens'] / 540
+  assert found['flops'] == pytest.approx(tokens * (40 * 2 + 500))
 
 
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):

@@ -88,4 +88,7 @@ def test_a_table_has_what_rl_made_and_any_override(tmp_path):
     files.write_json(summary, files.read_json(summary) | named)
   head, *lines = table.write(tmp_path).splitlines()
   assert 'seen/success' in head and 'seen:rl-test/success' in head
+  for row in table.rows(tmp_path):
+    assert row['outcome/exact'] == pytest.approx(97 / 128)
+    assert row['outcome:rl/exact'] == pytest.approx(11 / 128)
   assert len(lines) == 2

@@ -170,7 +170,11 @@ def text(report: Report) -> str:
     if unsure:
       lines.append(f'  {unsure} are in loops of unknown length, and count once')
   if not report.refused:
-    lines += ['', f'{report.flops:.3g} FLOPs a step; at peak rates, seconds of']
+    lines += [
+      '',
+      f'{report.flops:.3g} FLOPs a step, if all tokens are scored; at peak'
+      ' rates, seconds of',
+    ]
     lines += [f'  {k:<40}{v:9.3f}' for k, v in report.seconds.items() if v]
     bound, least = _bound(report)
     tokens = config.train.batch_rows * config.prepare.row_tokens / least

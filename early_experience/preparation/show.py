@@ -47,15 +47,16 @@ def lines(
   paint = _painted if colour else lambda text, code: text
   ends_turn = {coder.pieces([i])[0] for i in coder.stop_ids}
   kept = [tree_lib.cut(s, row_tokens) for s in group.sequences]
+  flat = sum(len(s.ids_T) for s in tree_lib.absorb(kept))
   trees = tree_lib.merge(kept)
   every = [t for s in group.sequences for t in tree_lib.targets(s)]
   targets = [(s, end) for s in kept for _, end in tree_lib.targets(s)]
   ends = sum(s.ids_T[end - 1] in coder.stop_ids for s, end in targets)
   yield paint(
-    f'{group.name}: {len(kept)} sequences, {sum(len(s.ids_T) for s in kept)}'
-    f' tokens flat, {sum(map(len, trees))} as trees; {len(targets)} of'
-    f' {len(every)} decisions and outcomes fit into {row_tokens} tokens, {ends}'
-    ' of them with the end of their turn',
+    f'{group.name}: {len(kept)} sequences, {flat} tokens flat,'
+    f' {sum(map(len, trees))} as trees; {len(targets)} of {len(every)}'
+    f' decisions and outcomes fit into {row_tokens} tokens, {ends} of them with'
+    ' the end of their turn',
     _HEADING,
   )
   for tree in trees:

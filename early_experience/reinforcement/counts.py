@@ -58,7 +58,10 @@ def summary(name: str, position: Position, lines: list[dict]) -> dict:
   """
   sampled = [line for line in lines if 'success/rate' in line]
   measured = [line for line in lines if 'panel/rate' in line]
-  keep = lambda line: {k: v for k, v in line.items() if '/' in k or k == 'step'}
+  keep = lambda line: {
+    'step': line.get('step_before', line['step']),
+    **{key: value for key, value in line.items() if '/' in key},
+  }
   return {
     'name': name,
     'iterations': position.total,
@@ -71,7 +74,7 @@ def summary(name: str, position: Position, lines: list[dict]) -> dict:
     'seconds': sum(
       line.get(f'seconds_{what}', 0.0)
       for line in lines
-      for what in ('sampling', 'training')
+      for what in ('sampling', 'training', 'panel')
     ),
     'first': keep(sampled[0]) if sampled else {},
     'last': keep(sampled[-1]) if sampled else {},

@@ -2,6 +2,7 @@
 
 A line of `metrics.jsonl`, of the policy that sampled the iteration:
   iteration, step, stage: from 0; updates done after it; always 0.
+  step_before, environment_steps_before: of the policy itself.
   success/rate, low, high: of the episodes, each that failed unsolved; the 95%
     interval is over tasks. Of questions made from records: of the answers.
   panel/rate, low, high: of the fixed tasks, in the iterations that play them,
@@ -22,8 +23,8 @@ A line of `metrics.jsonl`, of the policy that sampled the iteration:
   tokens_flat, tokens_tree, tokens_ratio, tokens_rows, rows: of what was learnt
     from; in rows with what windows repeat.
   updates, loss, grad_norm, lr, OBJECTIVE/nll, OBJECTIVE/tokens: as in training.
-  seconds_sampling, seconds_training: of the iteration; sampling is 0 where the
-    episodes were there already.
+  seconds_sampling, seconds_training, seconds_panel: of the iteration; sampling
+    is 0 where the episodes were there already.
 """
 
 import pathlib
@@ -54,9 +55,12 @@ class Log:
 
   def write(self, iteration: int, step: int, line: dict) -> None:
     """Adds a line; its `environment_steps` are those of the iteration."""
-    before = self.lines[-1]['environment_steps'] if self.lines else 0
+    last = self.lines[-1] if self.lines else {}
+    before = last.get('environment_steps', 0)
     steps = before + line.get('environment_steps', 0)
     line = {'iteration': iteration, 'step': step, 'stage': 0} | line
+    line['step_before'] = last.get('step', 0)
+    line['environment_steps_before'] = before
     line['environment_steps'] = steps
     self.lines.append(line)
     if self._board is None:

@@ -177,9 +177,11 @@ class Run:
     rl = self._rl
     if not panel or iteration % rl.panel_every and iteration < rl.iterations:
       return {}
+    start = time.perf_counter()
     found = self._sampler.panel_records(self._params(state), panel)
     solved = sum(record['success'] for record in found)
-    return counts.interval('panel', statistics.wilson(solved, len(panel)))
+    rate = counts.interval('panel', statistics.wilson(solved, len(panel)))
+    return rate | {'seconds_panel': time.perf_counter() - start}
 
   def _params(self, state):
     return table.merge(state.params, state.frozen)

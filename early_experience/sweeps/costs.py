@@ -1,6 +1,7 @@
 """What the runs of a sweep took: updates, tokens, operations, minutes."""
 
 import collections
+import dataclasses
 from collections.abc import Sequence
 
 from early_experience.reporting import report_data
@@ -28,13 +29,11 @@ def of(runs: Sequence) -> dict:
     if run.before:
       played = [line.get('environment_steps') or 0 for line in lines]
       found['env_steps'].append(max(played))  # so far, of each line
-      halves = ('seconds_sampling', 'seconds_training')
-      found['minutes'].append(sum(_sum(lines, key) for key in halves) / 60)
+      parts = ('seconds_sampling', 'seconds_training', 'seconds_panel')
+      found['minutes'].append(sum(_sum(lines, key) for key in parts) / 60)
       continue
     found['tokens'].append(_tokens(run) * lines[-1]['step'])
-    rates = [(line['flops_per_s'], line['tokens_per_s']) for line in lines]
-    each = mean([flops / tokens for flops, tokens in rates if tokens])
-    found['flops'].append(each and each * found['tokens'][-1])
+    found['flops'].append(_tokens(run) * _flops_by_updates(lines))
     found['minutes'].append(lines[-1]['seconds'] / 60)
   return {key: mean(values) for key, values in found.items()}
 
@@ -47,9 +46,11 @@ def hours(runs: Sequence) -> float:
   """
   minutes = {}
   for run in runs:
-    stage = 'rl' if run.before else 'train'
-    place = run.folder / stage / (run.before or run.policy)
-    minutes[place.resolve()] = of([run]).get('minutes') or 0
+    trained = dataclasses.replace(run, policy=run.before, before='')
+    for each in (run, trained) if run.before else (run,):
+      stage = 'rl' if each.before else 'train'
+      place = each.folder / stage / (each.before or each.policy)
+      minutes[place.resolve()] = of([each]).get('minutes') or 0
   return sum(minutes.values()) / 60
 
 
@@ -58,6 +59,16 @@ def _tokens(run):
   settings = files.read_json(run.folder / 'train' / run.policy / SETTINGS)
   sizes = {rows['row_tokens'] for rows in settings['rows'].values()}
   return settings['train']['batch_rows'] * max(sizes)
+
+
+def _flops_by_updates(lines):
+  """The operations for a token, times updates, over all lines."""
+  steps = [0, *(line['step'] for line in lines)]
+  return sum(
+    line['flops_per_s'] / line['tokens_per_s'] * (end - begin)
+    for line, begin, end in zip(lines, steps, steps[1:], strict=False)
+    if line['tokens_per_s']
+  )
 
 
 def _sum(lines, key):

@@ -112,8 +112,9 @@ def _evaluated(folder, policy):
       found[f'{group}/set_aside'] = success['set_aside']
       found[f'{group}/panel'] = counts['panel']
     if world := summary.get('world_model'):
-      found |= _interval('outcome/exact', 'outcome', world['exact_match'])
-      found['outcome/nll'] = world['nll']
+      group = 'outcome' if whose == policy else 'outcome:rl'
+      found |= _interval(f'{group}/exact', group, world['exact_match'])
+      found[f'{group}/nll'] = world['nll']
   return found
 
 

@@ -10,7 +10,8 @@ function reinforcementSection() {
   const spec = (key, heading, unit, by) => ({ title: heading, unit, by,
     series: names.map((policy) => ({ policy,
       points: DATA.reinforcement[policy].filter((line) => key in line)
-        .map((line) => ({ x: line[by], y: line[key] })) }))
+        .map((line) => ({ x: line[`${by}_before`] ?? line[by], y: line[key] }))
+      }))
       // Questions that are made from records cost no environment steps.
       .filter(({ points }) => points.some(({ x, y }) => !unknown(y)
         && (by === 'step' || x))) });
