@@ -57,8 +57,5 @@ def get_config(recipe: str = 'world_model_before_imitation'):
   config.evaluate.max_action_tokens = 512
   config = recipes.select(config, recipe)
   if recipe.startswith('world_model_'):
-    outcomes = config.train.stages[0]
-    with outcomes.unlocked():  # it refers to the budget's, which others share
-      del outcomes.lr_peak
-      outcomes.lr_peak = _WORLD_MODEL_LR
+    config.train.stages[0].lr_peak = _WORLD_MODEL_LR
   return config

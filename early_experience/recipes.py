@@ -84,6 +84,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
 
 def _stage(settings, rows, steps=None, **weights):
   shared = ['lr_peak', 'warmup_steps', 'decay', 'b2', 'weight_decay']
+  # References of its own: a stage that is given another value keeps it alone.
+  budget = lambda key: settings.get_ref(key).identity()
   return stage(
     rows={rows: 1.0} if isinstance(rows, str) else rows,
     weights={
@@ -92,8 +94,8 @@ def _stage(settings, rows, steps=None, **weights):
       'reflection': 0.0,
       **weights,
     },
-    steps=settings.get_ref('steps') if steps is None else steps,
-    **{key: settings.get_ref(key) for key in shared},
+    steps=budget('steps') if steps is None else steps,
+    **{key: budget(key) for key in shared},
   )
 
 
@@ -115,7 +117,8 @@ def _world_model(settings, steps=None):
 
 
 def _world_model_first(settings):
-  return _world_model(settings, settings.get_ref('world_model_steps'))
+  steps = settings.get_ref('world_model_steps')
+  return _world_model(settings, steps.identity())
 
 
 def _world_model_then_imitation(settings):

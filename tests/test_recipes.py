@@ -89,6 +89,18 @@ def test_an_override_of_the_budget_reaches_the_stages():
   assert [s.steps for s in resolved.train.stages] == [30, 40]
 
 
+def test_an_override_of_a_stage_is_its_own_alone():
+  settings = config('world_model_before_imitation')
+  first, second = settings.train.stages
+  second.lr_peak, second.steps = 1e-5, 7
+  assert first.lr_peak == settings.budget.lr_peak != second.lr_peak
+  assert first.steps == settings.budget.world_model_steps != 7
+  settings.budget.lr_peak = 1e-2
+  assert (first.lr_peak, second.lr_peak) == (1e-2, 1e-5)
+  settings.budget.steps = 99
+  assert second.steps == 7
+
+
 def test_the_trunk_has_no_branches_and_the_joint_mixture_has():
   rows = recipes.row_sets(('trunk', 'joint'), k=5)
   assert (rows.trunk.k, rows.joint.k) == (0, 5)
