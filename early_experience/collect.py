@@ -110,6 +110,8 @@ def run_expert(
       failure = f'more than {max_steps} steps'
       break
     action, thought = said if isinstance(said, tuple) else (said, None)
+    if thought is not None and not thought.strip():
+      thought = None  # an empty one is none
     action = env.canonical(action)
     steps.append(Step(turn.observation, action, thought, env.admissible()))
     turn = env.step(action)
@@ -235,9 +237,12 @@ def _summary(env, settings, folder):
     v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
   }
   if not steps:
+    stage.undo(folder)  # a mended run may differ
+    why = _count(failures, 'reason').items()
     raise UserError(
       f'no success of the {env.name} expert in {len(failures)} tasks of'
       f' {settings.split!r}'
+      + ''.join(f'; {count}: {reason}' for reason, count in why)
     )
   return {
     'environment': env.name,

@@ -11,6 +11,7 @@ from early_experience.experience.chat_export import Variant
 from early_experience.experience.render import Turn
 from early_experience.prepare import prepare
 from early_experience.runtime.errors import UserError
+from early_experience.tokenizers import sentencepiece_tokenizer
 from tests.chat_case import EPISODE, SYSTEM, WITH_TOOLS, parsed, write
 
 
@@ -197,6 +198,8 @@ def test_bad_records_are_named_and_leave_nothing(tmp_path, text, reason):
 def test_what_is_missing_or_ambiguous_is_said(tmp_path):
   config = tiny.get_config()
   config.prepare.source = 'import'
+  with pytest.raises(UserError, match='--source=nowhere: no such folder'):
+    chats.import_chats(str(tmp_path / 'run'), 'nowhere')
   with pytest.raises(UserError, match=r'none of expert\*.jsonl'):
     chats.import_chats(str(tmp_path / 'run'), str(tmp_path))
   for name in ('iwm_sft_text.jsonl', 'iwm_sft_fc.jsonl'):
@@ -208,3 +211,21 @@ def test_what_is_missing_or_ambiguous_is_said(tmp_path):
   with pytest.raises(UserError, match='collect does not exist'):
     chats.export_chats(str(tmp_path), str(tmp_path / 'out'), Variant())
   assert not (tmp_path / 'out').exists()
+
+
+def test_an_imported_prompt_is_the_one_that_is_asked(tmp_path):
+  texts = ['Open the box.', 'It is open.']
+  coder = sentencepiece_tokenizer.SentencePieceTokenizer(
+    sentencepiece_tokenizer.train(texts * 9, 300)
+  )
+  said = [
+    {'role': 'system', 'content': 'Be brief.'},
+    {'role': 'user', 'content': texts[0]},
+    {'role': 'assistant', 'content': 'open box'},
+    {'role': 'user', 'content': texts[1]},
+  ]
+  answer = {'role': 'assistant', 'content': 'stop'}
+  chat = chat_record.Chat((*said, answer), 'imitation', (4,))
+  (sequence,) = coder.encode_record(chat)
+  prompt = coder.encode_chat(said)
+  assert sequence.ids_T[: len(prompt)].tolist() == prompt

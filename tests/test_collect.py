@@ -54,6 +54,27 @@ def test_the_expert_fails_where_it_needs_too_many_steps(tmp_path):
   assert summary['failed_by_reason']['more than 2 steps'] == 6
 
 
+def test_where_nothing_is_solved_it_says_why_and_may_be_mended(tmp_path):
+  config = settings()
+  config.collect.max_steps = 1
+  with pytest.raises(UserError, match='no success .* tasks.*: more than 1'):
+    collect.collect_from(ToyEnv(), config, tmp_path)
+  config.collect.max_steps = 20
+  assert collect.collect_from(ToyEnv(), config, tmp_path)['trajectories']
+
+
+def test_a_thought_without_a_word_is_none():
+  class Silent(ToyEnv):
+    def expert(self, turn):
+      yield 'open box 1', ''
+      yield 'open box 2', ' \n'
+      yield 'open box 3', 'So be it.'
+
+  env = Silent()
+  trajectory, _ = collect.run_expert(env, env.tasks('train')[0], 3)
+  assert [s.thought for s in trajectory.steps] == [None, None, 'So be it.']
+
+
 def test_an_episode_that_ends_without_success_is_a_failure(tmp_path):
   class Snatches(ToyEnv):
     def step(self, action):

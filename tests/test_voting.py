@@ -181,6 +181,13 @@ def test_what_is_foretold_to_come_to_nothing_does_not_vote():
     *render.opening('Take the coin.', 'You see box 1, box 2, box 3.'),
     render.Turn('action', 'sit'),
   )
+  # Some tokenizers drop the blanks around what a model says, and others do not.
+  policy.outcomes = {
+    'sit': 'Nothing happens. ',
+    'look': ' You see box 1, box 2, box 3.\n',
+  }
+  (record,) = play(Voting(policy, 5, ahead(policy))).values()
+  assert record['steps'][0]['votes'] == {'open box 2': 1}
   everything = dict.fromkeys(actions, 'Nothing happens.')
   policy.outcomes = everything
   (record,) = play(Voting(policy, 5, ahead(policy))).values()

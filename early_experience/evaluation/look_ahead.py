@@ -24,7 +24,9 @@ class LookAhead:
   def __init__(
     self, agent, rejections: Iterable[str], style: str, max_tokens: int
   ):
-    self._agent, self._rejections = agent, frozenset(rejections)
+    self._agent = agent
+    # Some tokenizers drop the blanks around what a model says.
+    self._rejections = frozenset(map(str.strip, rejections))
     self._prefix = render.world_model_prefix(style)
     self._max_tokens = max_tokens
 
@@ -45,10 +47,13 @@ class LookAhead:
     ]
     outcomes = self._agent.foretell(scripts, self._max_tokens)
     return [
-      outcome is not None
-      and (outcome in self._rejections or outcome == request.script[-1].text)
+      outcome is not None and self._is_nothing(outcome.strip(), request)
       for request, outcome in zip(requests, outcomes, strict=True)
     ]
+
+  def _is_nothing(self, outcome, request):
+    seen = request.script[-1].text.strip()
+    return outcome == seen or outcome in self._rejections
 
 
 def rejections(trajectories: Iterable[Trajectory]) -> set[str]:

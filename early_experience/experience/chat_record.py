@@ -18,8 +18,10 @@ from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
 STEM = 'chats'
-_ROLES_HERE = {'system': 'system', 'assistant': 'action'}
 TEXT = 'text'  # the role of a text that nobody says to anybody
+_ROLES_HERE = {
+  'system': 'system', 'assistant': 'action', TEXT: 'observation',
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +50,16 @@ class Chat:
   def script(self) -> Script:
     """Its turns for a tokenizer without a chat template.
 
-    An answer is an action, whoever it speaks for; calls and tools are JSON.
+    What the user says first is the task, and an answer is an action, whoever it
+    speaks for; calls and tools are JSON.
     """
+    first = 'task'
     turns = [Turn('system', _lines(self.tools))] if self.tools else []
     for i, message in enumerate(self.messages):
       calls = [call['function'] for call in message.get('tool_calls', ())]
       text = '\n'.join(filter(None, [message['content'], _lines(calls)]))
-      role = _ROLES_HERE.get(message['role'], 'observation')
+      role = _ROLES_HERE.get(message['role'], first)
+      first = 'observation' if role == first else first
       scores = self.objective if i in self.scored else None
       turns.append(Turn(role, text, scores))
     return tuple(turns)

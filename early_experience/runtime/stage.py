@@ -110,6 +110,16 @@ def finished(folder) -> dict | None:
   return files.read_json(path) if path.exists() else None
 
 
+def undo(folder) -> None:
+  """Removes the files of a stage that came to nothing, as if it never began.
+
+  The lock stays, and what was paid.
+  """
+  for path in pathlib.Path(folder).iterdir():
+    if path.is_file() and path.name not in (LOCK, BILL):
+      path.unlink()
+
+
 def finish(folder, summary: dict) -> dict:
   """Writes the summary, and with it the number of lines that there are."""
   if lines := files.count_lines(folder):

@@ -62,9 +62,7 @@ def sift(
       worked = True
       yield unit, result
   if failures and not worked:
-    for path in pathlib.Path(folder).iterdir():  # a mended run may differ
-      if path.is_file() and path.name not in (stage.LOCK, stage.BILL):
-        path.unlink()
+    stage.undo(folder)  # a mended run may differ
     raise UserError(
       f'none of {len(failures)} units of {folder} worked; the first error:'
       f' {failures[0].reason}: {failures[0].error}'
