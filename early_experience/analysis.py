@@ -4,6 +4,7 @@ Needs the extra `notebooks` (pandas, matplotlib), which nothing else imports.
 """
 
 import dataclasses
+import os
 import pathlib
 import typing
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ def load_runs(sweep: str) -> 'pd.DataFrame':
   return _pandas().DataFrame(table.rows(sweep))
 
 
-def load_workdirs(workdirs: Sequence[str]) -> Runs:
+def load_workdirs(workdirs: str | Sequence[str]) -> Runs:
   """Reads what several runs have measured.
 
   Args:
@@ -278,7 +279,9 @@ def _panels(count, height):
 
 def _named(workdirs):
   """Pairs of a short name and a workdir; whole paths where names collide."""
-  paths = [pathlib.Path(workdir) for workdir in workdirs]
+  if isinstance(workdirs, str | os.PathLike):
+    workdirs = [workdirs]
+  paths = [pathlib.Path(workdir) for workdir in dict.fromkeys(workdirs)]
   names = [path.resolve().name for path in paths]
   for path, name in zip(paths, names, strict=True):
     if not path.is_dir():

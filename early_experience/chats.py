@@ -19,6 +19,7 @@ python -m early_experience.chats export --workdir=DIR --out=FOLDER
   --layout=states.
 """
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -139,6 +140,8 @@ def _paths(source, given):
         raise UserError(f'{path}: no such file')
   if not paths:
     names = ', '.join(f'{name}*.jsonl' for name in NAMES.values())
+    if source and not pathlib.Path(source).is_dir():
+      raise UserError(f'--source={source}: no such folder')
     raise UserError(f'{source or "--source"}: none of {names} is there')
   return paths
 
@@ -250,12 +253,19 @@ def _run(argv):
   command.add_argument('--out', type=paths.flag('--out'), required=True)
   command.add_argument('--layout', choices=chat_export.LAYOUTS, default='turns')
   command.add_argument('--answers', choices=tuple(FORMATS), default='plain')
-  command.add_argument('--k', type=int)
+  command.add_argument('--k', type=_whole)
   given = vars(parser.parse_args(argv))
   if given.pop('command') == IMPORT:
     return import_chats(**given)
   workdir, out = given.pop('workdir'), given.pop('out')
   return export_chats(workdir, out, chat_export.Variant(**given))
+
+
+def _whole(text):
+  count = int(text)
+  if count < 0:
+    raise argparse.ArgumentTypeError(f'{count} is below 0')
+  return count
 
 
 if __name__ == '__main__':

@@ -86,6 +86,9 @@ def show_one(config: ConfigDict, workdir: str, which: str) -> None:
 def _source(config, workdir):
   if not config.prepare.rows:
     raise UserError('config.prepare.rows is empty: no rows to prepare')
+  for name, own in config.prepare.rows.items():
+    if not own.get('datasets'):
+      raise UserError(f'config.prepare.rows.{name}.datasets is empty')
   return sources.find(workdir, config.prepare, config.summarise.enabled)
 
 

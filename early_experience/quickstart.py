@@ -106,13 +106,21 @@ def _first(place, workdir):
   if not pathlib.Path(path).is_file():
     raise UserError(f'config.quickstart.first={place}: no such file')
   try:
-    config = runpy.run_path(path)['get_config'](*filter(None, [recipe]))
+    made = runpy.run_path(path).get('get_config')
+    config = made and made(*filter(None, [recipe]))
   except UserError:
     raise
   except Exception as error:
     if where := in_file(error, [os.path.abspath(path)]):
       raise UserError(where) from None
+    if 'get_config()' in str(error):  # it takes no recipe
+      raise UserError(f'config.quickstart.first={place}: {error}') from None
     raise
+  if not isinstance(config, ConfigDict):
+    raise UserError(
+      f'config.quickstart.first={place}: it has no get_config() that returns a'
+      ' config'
+    )
   config.quickstart.recipes = (config.name,)
   folder = pathlib.Path(workdir, round_folders.FIRST)
   quickstart(config, str(folder))

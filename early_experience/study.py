@@ -101,6 +101,8 @@ def conclusions(rows: list[dict]) -> list[str]:
 
 
 def _page(name, rows, sweep, runs):
+  several = max(row['seeds'] for row in rows) > 1
+  over = 'seeds and tasks' if several else 'tasks, of one seed'
   config = pathlib.Path(sweep['config'].partition(':')[0])
   about = ''
   if config.is_file():
@@ -116,7 +118,7 @@ def _page(name, rows, sweep, runs):
       '',
       *_table(rows),
       '',
-      'Intervals are 95% over seeds and tasks, differences are paired on both;'
+      f'Intervals are 95% over {over}, differences are paired on them;'
       ' the table with all digits is beside this page, as'
       f' [{name}.csv]({name}.csv).',
       '',

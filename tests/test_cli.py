@@ -39,6 +39,14 @@ def run(stage, *arguments):
       [CONFIG, '--workdir=W', "--config.mesh={'dta': 2}"],
       'did you mean "data"',
     ),
+    (
+      [CONFIG, '--workdir=W', '--config.train.stages[3].steps=4'],
+      '--config: no entry of a list has that number',
+    ),
+    (
+      [CONFIG, '--workdir=W', "--config.prepare.rows={'a/b': {}}"],
+      "a key of config.prepare.rows is 'a/b', not the name of a folder",
+    ),
     ([CONFIG, '--workdir=W', '--config.seed=-1'], 'seed is -1, not a whole'),
     (
       [CONFIG, '--workdir=W', '--config.prepare.rows.joint.kk=1'],

@@ -22,7 +22,9 @@ def workdir(tmp_path_factory):
 
 
 def test_tables_hold_what_the_stages_wrote(workdir):
-  runs = analysis.load_workdirs([str(workdir)])
+  runs = analysis.load_workdirs([str(workdir), str(workdir)])
+  alone = analysis.load_workdirs(str(workdir))
+  assert len(runs.results) == len(alone.results)
   results = runs.results[runs.results.task_type == analysis.ALL_TYPES]
   assert set(results.policy) == set(tiny_workdir.POLICIES)
   assert set(results.n) == {24}

@@ -200,6 +200,15 @@ def test_rows_that_need_rationales_need_reflect_first(tmp_path):
   assert prepare(only, str(tmp_path))['rows']['expert']['rows'] > 0
 
 
+def test_rows_of_nothing_and_a_tokenizer_that_is_not_there_are_named(workdir):
+  nothing = settings()
+  nothing.prepare.rows = {'none': {}}
+  with pytest.raises(UserError, match='rows.none.datasets is empty'):
+    prepare(nothing, str(workdir))
+  with pytest.raises(UserError, match='prepare.tokenizer=nowhere: no such'):
+    prepare(settings(tokenizer='nowhere'), str(workdir))
+
+
 @pytest.mark.parametrize(
   'changes', [{'layout': 'list'}, {'overlong': 'cut'}, {'world_model': 'on'}]
 )

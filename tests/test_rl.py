@@ -307,6 +307,9 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(workdir, tmp_path):
   config = config_of()
   config.rl.kl_weight, config.rl.keep_start = 0.1, False
   fails('kl_weight needs', config, tmp_path)
+  config = config_of(rl__observations=False)
+  config.rl.weights.world_model = 0.05
+  fails('weights.world_model = 0.05 weighs nothing', config, tmp_path)
 
 
 def with_rows():

@@ -175,6 +175,25 @@ def test_a_recipe_that_cannot_be_ends_quickstart_before_its_first_stage(
   assert not (tmp_path / 'w').exists()
 
 
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('', 'no get_config.. that returns a config'),
+    ('def get_config():\n  return 3', 'no get_config.. that returns a config'),
+    ('def get_config():\n  return 3', 'get_config.. takes 0 positional'),
+  ],
+)
+def test_what_comes_first_is_a_config(tmp_path, text, message):
+  config = changed('name', 'imitation')
+  path = tmp_path / 'first.py'
+  path.write_text(text)
+  recipe = ':joint' * message.startswith('get_config')
+  config.quickstart.first = f'{path}{recipe}'
+  config.quickstart.recipes = ('imitation',)
+  with pytest.raises(UserError, match=message):
+    quickstart(config, str(tmp_path / 'w'))
+
+
 COMMANDS = re.compile(r'cli\.run\(\s*(?:lambda config, workdir: )?(\w+)')
 
 

@@ -95,7 +95,10 @@ def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
     ("zipped({'seed': [1, 2], 'name': ['a']})", r'unequal lengths: [2, 1]'),
     ("product({'seed': [1, 1]})", 'overrides 0 and 1 are both named'),
     ("product({'name': ['a', 'A']})", "both named 'name=A'"),
+    ("product({'model.layers': [None]})", 'None: only a config file can set'),
     ('[]', 'no list of overrides'),
+    ('[{3: 4}]', 'no list of overrides'),
+    ('3', 'no list of overrides'),
     ('[1]', 'no list of overrides'),
     ('[1 / 0]', 'swept.py line 4: ZeroDivisionError: division by zero'),
   ],
@@ -103,6 +106,13 @@ def test_names_depend_on_their_overrides_alone_and_suit_any_file_system():
 def test_a_sweep_that_makes_no_sense_is_refused(tmp_path, sweep, message):
   with pytest.raises(UserError, match=re.escape(message)):
     expand(config_file(tmp_path, sweep))
+
+
+def test_overrides_may_come_one_by_one_and_repeat_a_none(tmp_path):
+  sweep = "({'evaluate.think': think} for think in (None, True))"
+  first, second = expand(config_file(tmp_path, sweep))
+  assert first.config.evaluate.think is None and len(first.flags) == 1
+  assert second.flags[1:] == ('--config.evaluate.think=True',)
 
 
 def test_a_config_without_a_sweep_or_without_recipes_is_refused(tmp_path):

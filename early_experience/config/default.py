@@ -159,7 +159,7 @@ def define() -> ConfigDict:
   # world model sees (k = 0: the expert's own transitions alone), and whose: the
   # `proposers`, where not all (paper, B.1: uniform ones, while rationales weigh
   # the policy's). Imported chats have what they have.
-  config.prepare.rows = entries({}, of=row_set())
+  config.prepare.rows = entries({}, of=row_set(), key=folder(''))
 
   # Where the parameters come from; both empty: drawn from the seed.
   config.init = ConfigDict()

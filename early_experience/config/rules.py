@@ -89,12 +89,17 @@ def path(value: str = '', hub: bool = False) -> Setting:
   return Setting(value, lambda name, found: paths.given(found, name, hub))
 
 
-def entries(value: dict | list, of: Setting | ConfigDict | None = None):
+def entries(
+  value: dict | list,
+  of: Setting | ConfigDict | None = None,
+  key: Setting | None = None,
+):
   """A list, or a dictionary that takes new keys.
 
   Args:
     value: the default.
     of: what every entry is; None: anything.
+    key: what every key is; None: any text.
   """
 
   def rule(name, found):
@@ -102,8 +107,10 @@ def entries(value: dict | list, of: Setting | ConfigDict | None = None):
       return found
     if isinstance(found, list | tuple):
       return [_check(f'{name}[{i}]', of, one) for i, one in enumerate(found)]
-    for key, one in found.items():
-      found[key] = _check(f'{name}.{key}', of, one)
+    for own, one in found.items():
+      if key:
+        _check(f'a key of {name}', key, own)
+      found[own] = _check(f'{name}.{own}', of, one)
     return found
 
   return Setting(value, rule)

@@ -49,8 +49,12 @@ def check(coder: Tokenizer, init: ConfigDict) -> None:
 
 def _given(source, config):
   """The tokenizer of the settings, or of where the parameters come from."""
-  if config.prepare.tokenizer:
-    return config.prepare.tokenizer
+  if given := config.prepare.tokenizer:
+    if not pathlib.Path(given).exists():
+      raise UserError(
+        f'config.prepare.tokenizer={given}: no such file or folder'
+      )
+    return given
   checkpoint = config.init.checkpoint
   if checkpoint and not pathlib.Path(checkpoint).is_dir():
     raise UserError(f'config.init.checkpoint={checkpoint}: there is no folder')

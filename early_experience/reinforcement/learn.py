@@ -5,6 +5,7 @@ import operator
 import pathlib
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from early_experience import config as config_lib
@@ -109,6 +110,17 @@ def _check(config):
   settings = config.rl
   if settings.kl_weight and not settings.keep_start:
     raise UserError('config.rl.kl_weight needs config.rl.keep_start=True')
+  for objective, weight in settings.weights.items():
+    scored = settings.rows and settings.mixed_rows
+    if objective == 'world_model':
+      scored = scored or settings.observations
+    if np.any(weight) and not scored:
+      raise UserError(
+        f'config.rl.weights.{objective} = {weight} weighs nothing: give'
+        ' config.rl.rows and mixed_rows'
+        + ', or observations=True'
+        * (objective == 'world_model')
+      )
   if settings.source != ENVIRONMENT:
     for key in ('step_weight', 'observations'):
       if settings[key]:

@@ -123,6 +123,8 @@ def _parse(argv, required):
     configs = [arg.removeprefix('--config=').split(':')[0] for arg in argv]
     if where := in_file(error, [os.path.abspath(path) for path in configs]):
       _fail(where)
+    if isinstance(error, IndexError):
+      _fail('--config: no entry of a list has that number')
     if isinstance(error, (KeyError, AttributeError)):
       said = words(error)
       said = said if said.startswith('Key') else f'no key {said}'

@@ -5,7 +5,7 @@ import difflib
 import itertools
 import os
 import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ml_collections import ConfigDict
 
@@ -101,7 +101,8 @@ def _expand(path, recipe):
   if not {'sweep', 'get_config'} <= module.keys():
     raise UserError(f'--config={path} has no sweep() beside its get_config()')
   found = module['sweep']()
-  if not found or not all(isinstance(each, dict) for each in found):
+  found = list(found) if isinstance(found, Iterable) else ()
+  if not found or not all(map(_is_overrides, found)):
     raise UserError(
       f'sweep() of {path} returns no list of overrides: build it with'
       ' sweeps.product, zipped and chain'
@@ -120,6 +121,10 @@ def _expand(path, recipe):
   return runs
 
 
+def _is_overrides(found):
+  return isinstance(found, dict) and all(isinstance(k, str) for k in found)
+
+
 def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
   settings = dict(overrides)
   recipe = settings.pop(RECIPE, recipe)
@@ -128,6 +133,12 @@ def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
     _check_key(path, key, value, config)
     *parents, last = parts(key)
     holder = _get(config, parents)
+    if value is None and not _is_new(holder, last):  # no flag can say so
+      if holder[last] is None:
+        continue
+      raise UserError(
+        f'sweep() of {path}: {key} = None: only a config file can set that'
+      )
     arguments.append(f'--config.{key}={_shown(holder, last, value)}')
     try:
       if isinstance(value, dict) and last in holder:
@@ -169,8 +180,11 @@ def _check_key(path, key, value, config):
 
 def _shown(holder, key, value):
   """A value as the command line takes it."""
-  is_new = isinstance(holder, ConfigDict) and key not in holder
-  return repr(value) if is_new else value
+  return repr(value) if _is_new(holder, key) else value
+
+
+def _is_new(holder, key):
+  return isinstance(holder, ConfigDict) and key not in holder
 
 
 def _get(config, parts):
