@@ -28,7 +28,7 @@ import sys
 
 from early_experience.experience import chat_export, chat_record, records
 from early_experience.experience.answer_format import FORMATS
-from early_experience.preparation.sources import IMPORT
+from early_experience.preparation.chats import IMPORT
 from early_experience.runtime import commands, files, paths, stage
 from early_experience.runtime.errors import UserError
 from early_experience.runtime.json_text import read_file

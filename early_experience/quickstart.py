@@ -13,7 +13,7 @@ from early_experience.collect import collect
 from early_experience.config import checked, settled
 from early_experience.evaluation import panel, policies
 from early_experience.explore import explore
-from early_experience.preparation.sources import IMPORT
+from early_experience.preparation.chats import IMPORT
 from early_experience.reflect import reflect
 from early_experience.report import report
 from early_experience.reporting import round_folders, text

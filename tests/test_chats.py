@@ -14,7 +14,7 @@ from early_experience.experience import chat_export, records, render
 from early_experience.experience.answer_format import FORMATS
 from early_experience.experience.chat_export import Variant
 from early_experience.explore import explore_in
-from early_experience.preparation import sources
+from early_experience.preparation import trajectories
 from early_experience.prepare import prepare
 from early_experience.reflect import reflect
 from early_experience.runtime import files
@@ -151,7 +151,7 @@ def test_what_is_exported_comes_back_as_the_same_tokens(
     for name in ('imitation', 'reflection'):
       here = [
         sequence
-        for script in sources.scripts(trajectory, [name], 2, 'inline')
+        for script in trajectories.scripts(trajectory, [name], 2, 'inline')
         for sequence in coder.encode_script(script)
       ]
       assert len(here) == len(there[name])

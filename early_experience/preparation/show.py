@@ -15,7 +15,7 @@ from absl import flags
 
 from early_experience.experience import tree as tree_lib
 from early_experience.experience.render import OBJECTIVES
-from early_experience.preparation.sources import Group
+from early_experience.preparation.interface import Group
 from early_experience.tokenizers.interface import Tokenizer
 
 SHOW = flags.DEFINE_string(

@@ -6,7 +6,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from early_experience.hf import architecture as hf_architecture
-from early_experience.preparation.sources import Source
+from early_experience.preparation.interface import Source
 from early_experience.runtime import stage
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import (
