@@ -12,7 +12,7 @@ from early_experience.model.transformer import hidden
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
-from early_experience.training import initial, metrics
+from early_experience.training import initial, metrics, origin
 from tests.close import FLOAT64, assert_exact
 from tests.model_case import flat, make_cfg, make_params
 from tests.training_case import config_of, mesh_of, prepared, to_numpy
@@ -195,6 +195,35 @@ def test_a_moved_workdir_with_its_base_goes_on(tmp_path):
   third = lora_config('third', checkpoint=str(copy / 'train' / 'second'))
   train(third, copy)
   jax.tree.map(np.testing.assert_array_equal, load(third, copy)[1], want[0])
+
+
+def test_a_chain_knows_what_each_training_began_with(straight, tmp_path):
+  """Three trainings of the same adapters, the second of which was moved."""
+  first = straight[1] / 'train' / 'adapters'
+  workdir = prepared(new(tmp_path / 'run'))
+  second = lora_config('second', checkpoint=str(first))
+  train(second, workdir)
+  at = workdir / 'train' / 'second'
+  third = lora_config('third', checkpoint=str(at))
+  train(third, workdir)
+  want, _ = load(third, workdir)
+  about = workdir / 'train' / 'third' / 'checkpoints' / 'architecture.json'
+  source = json.loads(about.read_text())['source']
+  assert source['contents']['adapters'] == origin.content(at)
+  assert origin.content(at) != origin.content(first)
+  elsewhere = at.rename(tmp_path / 'elsewhere')
+  with pytest.raises(UserError, match='adapters holds other parameters'):
+    origin.located(source, (str(first),))
+  assert origin.located(source, (str(elsewhere),))['adapters'] == str(elsewhere)
+  # It goes on without it, for it has adapters of its own.
+  (workdir / 'train' / 'third' / 'summary.json').unlink()
+  train(third, workdir)
+  words = saved.load(workdir / 'prepare')
+  cfg, found = initial.resolve(third, words, workdir / 'train' / 'third')
+  mesh = mesh_of((1, 1, 1))
+  with jax.set_mesh(mesh):
+    after = initial.policy(workdir / 'train' / 'third', cfg, mesh, found)
+  jax.tree.map(np.testing.assert_array_equal, table.flat(to_numpy(after)), want)
 
 
 @pytest.fixture

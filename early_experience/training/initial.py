@@ -80,14 +80,14 @@ def _from_checkpoint(init, rank):
   saved, source = origin.read_source(folder)
   source = origin.located(source, (init.hf,))
   if not saved.lora_rank:
-    return saved, source | {'checkpoint': str(pathlib.Path(folder).absolute())}
+    return saved, origin.started(source, 'checkpoint', folder)
   if saved.lora_rank != rank:
     raise UserError(
       f'{folder} has adapters of rank {saved.lora_rank}: go on with'
       f' config.model.lora_rank={saved.lora_rank}, or merge them first by'
       ' python -m early_experience.convert to_hf'
     )
-  return saved, source | {'adapters': str(pathlib.Path(folder).absolute())}
+  return saved, origin.started(source, 'adapters', folder)
 
 
 def params(source: dict, cfg: ModelConfig, mesh: Mesh, seed: int) -> dict:

@@ -70,6 +70,19 @@ def begun(source: dict, trained) -> dict:
   return source | {'contents': contents, 'home': home}
 
 
+def started(source: dict, key: str, folder) -> dict:
+  """The source of a training that starts from another one.
+
+  Args:
+    source: of that one.
+    key: of `PLACES`, under which the new one has it.
+    folder: of it.
+  """
+  known = {k: v for k, v in source.get('contents', {}).items() if k != key}
+  here = str(pathlib.Path(folder).absolute())
+  return source | {key: here, 'contents': known}
+
+
 def read_source(folder) -> tuple[object, dict]:
   """The architecture of `train/NAME`, and its source with paths as of now.
 

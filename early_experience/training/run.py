@@ -1,5 +1,6 @@
 """The loop: batches through the step, saved, logged, and left when told to."""
 
+import dataclasses
 import functools
 import io
 import time
@@ -144,18 +145,20 @@ class Run:
   def _start(self) -> tuple[TrainState, Position]:
     like, params = self._like, None
     if self._cfg.lora_rank:  # what is frozen is not in the checkpoints
-      params = self._params()
+      # Once there are any, the adapters that it began with are not needed.
+      begun = self._checkpoints.latest is not None
+      params = self._params(0 if begun else self._cfg.lora_rank)
       like = like.replace(frozen=table.split(params, self._cfg)[1])
     restored = self._checkpoints.restore(like, self._mesh)
     if restored is not None:
       return restored
-    params = params or self._params()
+    params = params or self._params(self._cfg.lora_rank)
     tx = self._optimizers[0]
     return train_step.new_state(params, self._cfg, tx, self._mesh), Position()
 
-  def _params(self):
-    seed = self._config.seed
-    return initial.params(self._source, self._cfg, self._mesh, seed)
+  def _params(self, rank):
+    cfg = dataclasses.replace(self._cfg, lora_rank=rank)
+    return initial.params(self._source, cfg, self._mesh, self._config.seed)
 
   def _stage(self, state, position, progress):
     """The updates left of one stage, and a checkpoint at its end."""
