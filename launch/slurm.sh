@@ -19,10 +19,11 @@ verbs='submit, logs or cancel'
 [ $# -gt 0 ] || fail "what to do? launch/slurm.sh $verbs"
 verb=$1
 shift
-processes=node log=slurm-%j.log flags=() command=() job=''
+processes=node export=ALL log=slurm-%j.log flags=() command=() job=''
 while [ $# -gt 0 ]; do
   case $1 in
     --processes=*) processes=${1#*=} ;;
+    --export=*) export=${1#*=} ;;
     --dry_run) dry_run=1 ;;
     --array=*) log=slurm-%A_%a.log flags+=("$1") ;;
     --)
@@ -49,7 +50,7 @@ case $verb in
       fail "--processes=$processes is not node, gpu or a number"
     need sbatch 'this is no machine of a Slurm cluster'
     run sbatch --parsable "--output=$log" ${flags[@]+"${flags[@]}"} \
-      "--export=ALL,PROCESSES=$processes" launch/slurm.sbatch "${command[@]}"
+      "--export=$export,PROCESSES=$processes" launch/slurm.sbatch "${command[@]}"
     ;;
   logs | cancel)
     [[ $job =~ ^[0-9_]+$ ]] || fail "which job? launch/slurm.sh $verb NUMBER"

@@ -47,15 +47,17 @@ on_all() { # COMMAND-LINE
 }
 
 state() { # prints ACTIVE, SUSPENDED, ...; ABSENT; nothing if it is unknown
-  local said
+  local said told # gcloud warns where it works, too
+  told=$(mktemp)
   if said=$(ask ACTIVE "${resource[@]}" describe "$name" "${place[@]}" \
-    '--format=value(state.state)' 2>&1); then
+    '--format=value(state.state)' 2>"$told"); then
     echo "$said"
-  elif [[ $said == *NOT_FOUND* ]]; then
+  elif grep -q NOT_FOUND "$told"; then
     echo ABSENT
   else
-    echo "$said" >&2
+    cat "$told" >&2
   fi
+  rm -f "$told"
 }
 
 create() {

@@ -136,6 +136,9 @@ def test_slurm_submits_and_cancels():
   ]
   (array,) = dry_run('slurm.sh', 'submit', '--array=0-3', '--', *TRAIN)
   assert '--output=slurm-%A_%a.log --array=0-3 ' in array
+  (own,) = dry_run('slurm.sh', 'submit', '--export=ALL,A=/x', '--', *TRAIN)
+  assert own.count('--export=') == 1
+  assert ' --export=ALL,A=/x,PROCESSES=node launch/slurm.sbatch ' in own
   assert dry_run('slurm.sh', 'logs', '12_3') == [
     'tail -n 100 -F slurm-12_3.log'
   ]
