@@ -5,6 +5,7 @@ import functools
 import jax
 import pytest
 
+from early_experience.decoding.contexts import Contexts
 from early_experience.evaluation import agent as agents
 from early_experience.evaluation import rollouts
 from early_experience.evaluation.agent import Agent, Decoding
@@ -174,6 +175,29 @@ def test_a_history_longer_than_the_model_reads_is_out_of_context():
     assert 0 < len(record['steps']) < 50
   (decision, _) = make(2, max_tokens=16).act([start(), None])
   assert decision.action is None
+
+
+def test_a_thought_beyond_the_context_is_out_of_it(monkeypatch):
+  """Though what is read of it afterwards, in other tokens, would fit."""
+  prompt = len(coder().encode_prompt(start().script, 'thought'))
+  agent = make(2, max_tokens=prompt + 8, think=True, max_action_tokens=3)
+  thought = [*map(coder().role_id, ['thought'] * 12), *coder().stop_ids]
+  write = Contexts.write
+
+  def long(contexts, logits, active, keys, *rest):
+    texts = write(contexts, logits, active, keys, *rest)
+    if keys[0].endswith('/thought') and active[0]:
+      held, said = contexts.held[0], contexts.said[0][0]
+      del held[len(held) - len(said) + 1 :]
+      held += thought[:-1]
+      contexts.said[0], texts[0] = (thought, [-1.0] * len(thought)), []
+    return texts
+
+  monkeypatch.setattr(Contexts, 'write', long)
+  decision = None
+  while decision is None:
+    decision, _ = agent.act([start(), None])
+  assert decision.why == 'out_of_context' and decision.action is None
 
 
 def test_an_action_that_is_none_of_those_listed_is_told_as_such():

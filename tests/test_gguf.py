@@ -140,6 +140,9 @@ def test_bytes_are_cut_and_merged_as_the_family_does(tmp_path, family, pre):
     assert ours.decode(want) == theirs.decode(want)
 
 
+MERGES, TYPES = 'tokenizer.ggml.merges', 'tokenizer.ggml.token_type'
+
+
 def refused(tmp_path, **changes):
   gguf_case.write(
     gguf_case.make_model('qwen3'), tmp_path / 'model.gguf', **changes
@@ -157,6 +160,9 @@ def test_what_a_file_lacks_or_nobody_knows_is_named(tmp_path):
   assert "architecture 'falcon' is not supported; there are: llama" in said
   said = refused(tmp_path, **{'tokenizer.ggml.pre': 'tekken'})
   assert "tokenizer.ggml.pre = 'tekken' is not supported" in said
+  fields = {'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.tokens': ['a']}
+  with pytest.raises(UserError, match='x.gguf lacks tokenizer.ggml.pre'):
+    gguf_tokenizer.write(fields | {MERGES: [], TYPES: [1]}, tmp_path, 'x.gguf')
   said = refused(tmp_path, **{'tokenizer.ggml.model': 'rwkv'})
   assert "tokenizer 'rwkv' is not supported" in said
 

@@ -258,6 +258,8 @@ def test_no_family_has_it():
     ({'rope_theta': True}, 'rope_theta = True is not of type float'),
     ({'rope_scaling': 'linear'}, "rope_scaling = 'linear' is not an object"),
     ({'num_attention_heads': None}, 'heads = None is not of type int'),
+    ({'hidden_act': ['silu']}, 'of the wrong type: unhashable'),
+    ({'model_type': ['llama']}, 'of the wrong type: unhashable'),
   ],
 )
 def test_what_is_not_supported_is_named(changes, message):

@@ -43,6 +43,7 @@ def changed(key, value):
     ('name', '..', "name is '..', not the name of a folder"),
     ('prepare.held_out', -0.1, 'held_out is -0.1, not a number in [0, 1)'),
     ('prepare.held_out', 1.0, 'held_out is 1.0, not a number in [0, 1)'),
+    ('evaluate.temperature', 1e-38, 'not a number in {0} or [1e-6, inf)'),
     ('prepare.row_tokens', -5, 'row_tokens is -5, not a whole number in [1,'),
     ('prepare.rows', {'a': {'k': -1}}, 'rows.a.k is -1, not a whole'),
     ('prepare.rows', {'a': {'k': True}}, 'rows.a.k is True, not a whole'),

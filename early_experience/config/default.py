@@ -95,7 +95,8 @@ def define() -> ConfigDict:
   config.explore.rejoin = False
   # train/NAME here, or another run's train folder.
   config.explore.policy = path()
-  config.explore.temperature = number(1.0, '[0, inf)')  # of the policy
+  # Of the policy; below 1e-6 scores divided by it are no numbers.
+  config.explore.temperature = number(1.0, '{0} or [1e-6, inf)')
   # Reads the prompts that a policy reads, as config.prepare.answer_format says.
   config.explore.openai = define_endpoint(temperature=1.0, max_tokens=128)
   # Open each of its chats, '' = nothing does: a text, or a prompt of
@@ -217,7 +218,7 @@ def define() -> ConfigDict:
   config.evaluate.panel = choice('all', 'dev', 'test')
   config.evaluate.max_steps = number(50, '[1, inf)')
   config.evaluate.constrained = False  # decode admissible actions alone
-  config.evaluate.temperature = number(0.0, '[0, inf)')  # 0 = greedy
+  config.evaluate.temperature = number(0.0, '{0} or [1e-6, inf)')  # 0 = greedy
   # Write a thought before each action. None: as most of the expert's decisions
   # in config.prepare.rows have one; imported chats do not say.
   config.evaluate.think = config_dict.placeholder(bool)

@@ -212,7 +212,10 @@ class Agent:
     )
     thoughts = [None] * len(scripts)
     for i in np.flatnonzero(ready):
-      thoughts[i] = self.tokenizer.decode_answer(texts[i], 'thought')
+      if self._contexts.overflows(i):  # what was said beyond means nothing
+        ends[i] = None
+      else:
+        thoughts[i] = self.tokenizer.decode_answer(texts[i], 'thought')
     return thoughts, ends
 
   def _write_actions(self, requests, scripts, logits_BV, ready, keys):

@@ -57,6 +57,13 @@ def fields_of(source: dict, where: object = CONFIG) -> dict[str, object]:
     source: the content.
     where: named in errors.
   """
+  try:
+    return _fields_of(source, where)
+  except TypeError as error:
+    raise UserError(f'{where}: a value is of the wrong type: {error}') from None
+
+
+def _fields_of(source, where):
   if quantised := object_in(source, 'quantization_config', where):
     raise UserError(
       f'{where}: quantised weights ({quantised.get("quant_method")}) are not'

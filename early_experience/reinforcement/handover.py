@@ -95,7 +95,8 @@ class Server:
         ' that has it read that folder anew (or train adapters:'
         ' config.model.lora_rank)'
       )
-    if self._folder == pathlib.Path(self._source.get('path', '')).absolute():
+    from_there = pathlib.Path(self._source.get('path', ''))
+    if self._folder.resolve() == from_there.resolve():
       raise UserError(
         f'{_WHERE}.folder={self._folder} is where the parameters come from, and'
         ' would be overwritten: start the server with an export of its own'

@@ -94,7 +94,12 @@ def _made(fields, where):
 
 
 def _byte_level(fields, where):
-  name = fields.get(f'{_P}pre', 'gpt-2')
+  name = fields.get(f'{_P}pre')
+  if name is None:
+    raise UserError(
+      f'{where} lacks tokenizer.ggml.pre, so that nobody knows how text is'
+      ' cut: convert it anew by a newer llama.cpp'
+    )
   if name not in _CUTS:
     raise UserError(
       f'{where}: tokenizer.ggml.pre = {name!r} is not supported; there are:'
