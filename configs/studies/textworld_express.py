@@ -26,7 +26,9 @@ def get_config(recipe: str = 'recovery'):
 
 
 def sweep():
-  return sweeps.product(
-    {'seed': [0, 1, 2]},
-    {'recipe': ['recovery', 'imitation', *experts.PAPER]},
+  return sweeps.chain(
+    sweeps.product(
+      {'seed': [0, 1, 2, 3, 4, 5]}, {'recipe': ['recovery', 'imitation']}
+    ),
+    sweeps.product({'seed': [0, 1, 2]}, {'recipe': experts.PAPER}),
   )
