@@ -250,6 +250,19 @@ def test_no_line_is_drawn_through_what_else_differs(tmp_path):
   assert list(panel.lines[0].get_xdata()) == [5, 9]
 
 
+def test_every_panel_shows_all_that_is_in_it():
+  pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
+  rows = [
+    {'policy': 'joint', 'split': split, 'low': low, 'success': at, 'high': high}
+    for split, low, at, high in (
+      ('large', 0.1, 0.2, 0.3),
+      ('test', 0.5, 0.6, 0.7),
+    )
+  ]
+  for panel in figure.of(rows, []).axes:
+    assert panel.get_ylim()[0] == 0 and panel.get_ylim()[1] >= 70
+
+
 def test_the_command_names_the_stages_that_were_shared(sweep):
   runs = studies.read(sweep)
   own = ['train', 'evaluate']

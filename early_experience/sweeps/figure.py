@@ -54,7 +54,6 @@ def of(rows: list[dict], keys: Sequence[str]):
         axes.plot(at, rate, 'o', color=color, label=policy)
     axes.set_title(f'{split} tasks', fontsize='medium')
     axes.spines[['top', 'right']].set_visible(False)
-    axes.set_ylim(0, None)
     if axis:
       axes.set_xscale('log', base=2)
       axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
@@ -63,6 +62,7 @@ def of(rows: list[dict], keys: Sequence[str]):
       names = [textwrap.fill(name.replace('_', ' '), 12) for name in policies]
       axes.set_xticks(range(len(policies)), names)
       axes.set_xlim(-0.5, len(policies) - 0.5)
+  panels[0].set_ylim(0, None)  # of all, once all are drawn
   panels[0].set_ylabel('success, %')
   if axis:
     panels[-1].legend(frameon=False, fontsize='small')
