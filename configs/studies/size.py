@@ -1,8 +1,9 @@
 """How large the model is
 
-Success over the width of the model, from half to twice that of
-configs/studies/experts.py (paper 6.7), with heads of 32 and a learning rate
-that falls as the width grows: 0.25, 0.89 and 3.3 million parameters.
+Success over the width of the model, from a quarter of that of
+configs/studies/experts.py to all of it (paper 6.7), with heads of 32 and a
+learning rate that falls as the width grows: 0.08, 0.25 and 0.89 million
+parameters.
 """
 
 from configs.studies import experts
@@ -17,11 +18,11 @@ def sweep():
     {'recipe': ['recovery', 'imitation']},
     sweeps.zipped(
       {
-        'model.embed': [64, 128, 256],
-        'model.heads': [2, 4, 8],
-        'model.kv_heads': [1, 2, 4],
-        'model.mlp': [192, 384, 768],
-        'budget.lr_peak': [6e-3, 3e-3, 1.5e-3],
+        'model.embed': [32, 64, 128],
+        'model.heads': [1, 2, 4],
+        'model.kv_heads': [1, 1, 2],
+        'model.mlp': [96, 192, 384],
+        'budget.lr_peak': [1.2e-2, 6e-3, 3e-3],
       }
     ),
   )
