@@ -250,6 +250,21 @@ def test_no_line_is_drawn_through_what_else_differs(tmp_path):
   assert list(panel.lines[0].get_xdata()) == [5, 9]
 
 
+def test_a_budget_goes_with_what_it_is_for():
+  rows = [
+    {
+      'policy': 'joint',
+      'split': 'seen',
+      'low': 0.1,
+      'success': 0.2,
+      'high': 0.3,
+    }
+    | {'budget.lr_peak': 1 / width, 'model.embed': width}
+    for width in (32, 64)
+  ]
+  assert panel_of(rows).get_xlabel() == 'model.embed'
+
+
 def test_every_panel_shows_all_that_is_in_it():
   pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
   rows = [

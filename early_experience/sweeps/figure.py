@@ -82,6 +82,8 @@ def _axis(rows, keys):
       varying.append((key, column))
   if not varying:
     return None
+  # A learning rate goes with what it is for.
+  varying.sort(key=lambda one: one[0].startswith('budget.'))
   names, columns = zip(*varying, strict=True)
   together = len(set(zip(*columns, strict=True))) == len(set(columns[0]))
   return names[0] if together and _lines(rows, names[0]) else None
