@@ -18,7 +18,7 @@ from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 
 SETTINGS, SUMMARY, LOCK = 'settings.json', files.SUMMARY, '.lock'
-BILL = 'bill.json'  # what language models have cost, whatever came of it
+BILL = 'spent.json'  # what language models have cost, whatever came of it
 
 
 def begin(
