@@ -233,9 +233,6 @@ def _summary(env, settings, folder):
     types[value['task_type']] += 1
   failures = [value for _, value in files.read_jsonl(folder, FAILURES)]
   aside = set_aside.by_reason(folder)
-  said = {
-    v['task_id']: v['answers'] for _, v in files.read_jsonl(folder, ANSWERS)
-  }
   if not steps:
     stage.undo(folder)  # a mended run may differ
     why = _count(failures, 'reason').items()
@@ -256,7 +253,7 @@ def _summary(env, settings, folder):
     'by_type': dict(types),
     'failed_by_type': _count(failures, 'task_type'),
     'failed_by_reason': _count(failures, 'reason'),
-    'environment_answers': accounting.total(said.values()),
+    'environment_answers': accounting.heard(folder, ANSWERS),
     'set_aside': aside,
   }
 

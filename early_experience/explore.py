@@ -102,9 +102,8 @@ def _explore(env, config, workdir, run):
   if named:
     if 'openai' in named:
       model = named['openai'][0].model
-      model.bill = accounting.Bill(
-        folder, model.prices, _heard(folder, 'answers')
-      )
+      before = accounting.heard(folder, ANSWERS)
+      model.bill = accounting.Bill(folder, model.prices, before)
     _write(env, named, config, trajectories, tasks, folder, run)
     stage.finish(folder, _summary(folder))
   summary = stage.finished(folder)
@@ -247,6 +246,7 @@ def _summary(folder):
         ended += found['done']
         rejoin += bool(found.get('rejoins'))  # older records lack it
         by_proposer[found['proposer']] += 1
+  heard = accounting.heard(folder, ANSWERS)
   return {
     'trajectories': trajectories,
     'states': states,
@@ -257,16 +257,12 @@ def _summary(folder):
     'ended': ended,
     'rejoin': rejoin,
     'by_proposer': dict(by_proposer),
-    'answers': accounting.billed(_heard(folder, 'answers'), folder),
-    'environment_answers': _heard(folder, 'environment_answers'),
+    'answers': accounting.billed(heard, folder),
+    'environment_answers': accounting.heard(
+      folder, ANSWERS, 'environment_answers'
+    ),
     'set_aside': set_aside.by_reason(folder),
   }
-
-
-def _heard(folder, whose):
-  """What is on disk of the answers of language models."""
-  lines = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
-  return accounting.total(v[whose] for v in lines.values() if whose in v)
 
 
 if __name__ == '__main__':

@@ -91,7 +91,8 @@ def reflect(config: ConfigDict, workdir: str) -> dict:
   if writer:
     if chosen.writer != 'grounded':
       model = writer.model
-      model.bill = accounting.Bill(folder, model.prices, _heard(folder))
+      before = accounting.heard(folder, DROPPED)
+      model.bill = accounting.Bill(folder, model.prices, before)
     _reflect(writer, config, todo, len(trajectories), folder)
     stage.finish(folder, _summary(folder, writer.name))
   summary = stage.finished(folder)
@@ -231,17 +232,9 @@ def _summary(folder, name):
     'rationales': rationales,
     'mean_words': words / max(1, rationales),
     'dropped': dict(sorted(reasons.items())),
-    'answers': accounting.billed(_heard(folder), folder),
+    'answers': accounting.billed(accounting.heard(folder, DROPPED), folder),
     'set_aside': set_aside.by_reason(folder),
   }
-
-
-def _heard(folder):
-  """What is on disk of the language model's answers."""
-  lines = {v['task_id']: v for _, v in files.read_jsonl(folder, DROPPED)}
-  return accounting.total(
-    line['answers'] for line in lines.values() if 'answers' in line
-  )
 
 
 if __name__ == '__main__':

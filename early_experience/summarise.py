@@ -57,7 +57,8 @@ def summarise(config: ConfigDict, workdir: str) -> dict:
     absent=absent('summarise', config),
   )
   if model:
-    model.bill = accounting.Bill(folder, model.prices, _heard(folder))
+    before = accounting.heard(folder, ANSWERS)
+    model.bill = accounting.Bill(folder, model.prices, before)
     _summarise(model, todo, len(trajectories), folder)
     stage.finish(folder, _summary(folder, model))
   summary = stage.finished(folder)
@@ -155,14 +156,8 @@ def _summary(folder, model):
     'mean_characters': characters / max(1, summaries),
     'rejected': rejected,
     'missing': outcomes - summaries - rejected,
-    'answers': accounting.billed(_heard(folder), folder),
+    'answers': accounting.billed(accounting.heard(folder, ANSWERS), folder),
   }
-
-
-def _heard(folder):
-  """What is on disk of the language model's answers."""
-  lines = {v['task_id']: v for _, v in files.read_jsonl(folder, ANSWERS)}
-  return accounting.total(line['answers'] for line in lines.values())
 
 
 if __name__ == '__main__':

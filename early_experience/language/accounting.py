@@ -207,6 +207,14 @@ class Meter:
     return text.format(' or '.join(limits)) if limits else ''
 
 
+def heard(
+  folder: pathlib.Path, stem: str, whose: str = 'answers'
+) -> dict | None:
+  """What `total` gives of a stage's lines on disk; a task's newest counts."""
+  lines = {line['task_id']: line for _, line in files.read_jsonl(folder, stem)}
+  return total(line[whose] for line in lines.values() if whose in line)
+
+
 def billed(counts: dict | None, folder: pathlib.Path) -> dict | None:
   """What `total` gave, with the tokens and the cost of the stage's `Bill`.
 
