@@ -1,8 +1,6 @@
 """Runs every stage in turn, several recipes side by side."""
 
-import os
 import pathlib
-import runpy
 import time
 
 from ml_collections import ConfigDict
@@ -17,8 +15,8 @@ from early_experience.preparation.chats import IMPORT
 from early_experience.reflect import reflect
 from early_experience.report import report
 from early_experience.reporting import round_folders, text
-from early_experience.runtime import cli
-from early_experience.runtime.errors import UserError, in_file
+from early_experience.runtime import cli, config_file
+from early_experience.runtime.errors import UserError
 from early_experience.runtime.progress import clock
 from early_experience.summarise import summarise
 
@@ -102,20 +100,10 @@ def _check_rl(names, chosen):
 
 def _first(place, workdir):
   """Runs another config's loop in WORKDIR/first; the folder of its policy."""
-  path, _, recipe = place.partition(':')
-  if not pathlib.Path(path).is_file():
-    raise UserError(f'config.quickstart.first={place}: no such file')
-  try:
-    made = runpy.run_path(path).get('get_config')
-    config = made and made(*filter(None, [recipe]))
-  except UserError:
-    raise
-  except Exception as error:
-    if where := in_file(error, [os.path.abspath(path)]):
-      raise UserError(where) from None
-    if 'get_config()' in str(error):  # it takes no recipe
-      raise UserError(f'config.quickstart.first={place}: {error}') from None
-    raise
+  with config_file.opened('config.quickstart.first', place) as opened:
+    defined, _, recipe = opened
+    made = defined.get('get_config')
+    config = made and made(*recipe)
   if not isinstance(config, ConfigDict):
     raise UserError(
       f'config.quickstart.first={place}: it has no get_config() that returns a'

@@ -3,15 +3,14 @@
 import dataclasses
 import difflib
 import itertools
-import os
-import runpy
 from collections.abc import Callable, Iterable, Sequence
 
 from ml_collections import ConfigDict
 
 from early_experience.config import reads, settled
+from early_experience.runtime import config_file
 from early_experience.runtime import stage as stage_lib
-from early_experience.runtime.errors import UserError, in_file, words
+from early_experience.runtime.errors import UserError, words
 from early_experience.sweeps.overrides import Overrides, name_of, parts
 
 RECIPE = 'recipe'
@@ -54,19 +53,8 @@ def expand(config: str) -> list[Run]:
     UserError: there is no `sweep()`, or the file raises; it names an unknown
       key or a value of another type; two runs have the same name.
   """
-  path, _, recipe = config.partition(':')
-  if not os.path.isfile(path):
-    raise UserError(f'--config={path}: no such file')
-  try:
-    return _expand(path, recipe)
-  except UserError:
-    raise
-  except Exception as error:
-    if where := in_file(error, [os.path.abspath(path)]):
-      raise UserError(where) from None
-    if 'get_config()' in str(error):  # it takes no recipe
-      raise UserError(f'--config={path}: {error}') from None
-    raise
+  with config_file.opened('--config', config) as (defined, path, recipe):
+    return _expand(defined, path, recipe)
 
 
 def shareable(runs: Sequence[Run]) -> list[str]:
@@ -96,11 +84,10 @@ def check_shared(runs: Sequence[Run], shared: Sequence[str]) -> None:
       )
 
 
-def _expand(path, recipe):
-  module = runpy.run_path(path)
-  if not {'sweep', 'get_config'} <= module.keys():
+def _expand(defined, path, recipe):
+  if not {'sweep', 'get_config'} <= defined.keys():
     raise UserError(f'--config={path} has no sweep() beside its get_config()')
-  found = module['sweep']()
+  found = defined['sweep']()
   found = list(found) if isinstance(found, Iterable) else ()
   if not found or not all(map(_is_overrides, found)):
     raise UserError(
@@ -109,7 +96,7 @@ def _expand(path, recipe):
     )
   runs, numbers = [], {}
   for number, overrides in enumerate(found):
-    run = _run(path, recipe, overrides, module['get_config'])
+    run = _run(path, recipe, overrides, defined['get_config'])
     # Some file systems do not tell capitals apart.
     other = numbers.setdefault(run.name.lower(), number)
     if other != number:
@@ -127,8 +114,9 @@ def _is_overrides(found):
 
 def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
   settings = dict(overrides)
-  recipe = settings.pop(RECIPE, recipe)
-  config, arguments = get_config(*filter(None, [recipe])), []
+  named = settings.pop(RECIPE, None)
+  recipe = [named] if named else recipe
+  config, arguments = get_config(*recipe), []
   for key, value in settings.items():
     _check_key(path, key, value, config)
     *parents, last = parts(key)
@@ -154,7 +142,7 @@ def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
     settled(config)
   except UserError as error:
     raise UserError(f'sweep() of {path}: {overrides}: {error}') from None
-  source = f'{path}:{recipe}' if recipe else path
+  source = ':'.join([path, *recipe])
   name = name_of(overrides)
   return Run(name, overrides, (f'--config={source}', *arguments), config)
 
