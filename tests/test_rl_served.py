@@ -321,6 +321,12 @@ def test_bad_settings_are_one_line_and_leave_nothing(workdir, tmp_path):
     config = config_of(server)
     config.model.lora_rank = 0
     fails('folder and .reload are needed', config, tmp_path)
+    config.init.hf, config.rl.start = str(workdir / 'export'), 'init'
+    by_another_name = tmp_path / 'by_another_name'
+    by_another_name.symlink_to(workdir / 'export')
+    config.rl.served.folder = str(by_another_name)
+    config.rl.served.reload = 'true'
+    fails('where the parameters come from', config, tmp_path)
   config = config_of(server)
   fails('does not answer', config, tmp_path)
 
