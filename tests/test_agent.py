@@ -69,6 +69,7 @@ class Watched:
 
   def __init__(self, agent):
     self.agent, self.seen = agent, []
+    self.lists = agent.lists
 
   def act(self, requests):
     decisions = self.agent.act(requests)

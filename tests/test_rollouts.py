@@ -13,6 +13,8 @@ from tests.toy_env import ToyEnv
 class Expert:
   """Opens box after box; needs to be asked twice where `slow`."""
 
+  lists = True
+
   def __init__(self, slow=False):
     self.slow, self.asked = slow, set()
 
@@ -130,6 +132,31 @@ def test_a_policy_without_an_action_ends_its_episode_without_success(
   assert found['test-2']['end'] == why
   assert not found['test-2']['success']
   assert len(found['test-2']['steps']) == 2
+
+
+def test_what_is_admissible_is_not_found_for_a_policy_that_does_not_choose():
+  class Writes(Expert):
+    lists = False
+
+    def decide(self, request):
+      assert request.admissible is None
+      return Decision('open box 1')
+
+  class Unlisted(ToyEnv):
+    def admissible(self):
+      raise AssertionError('nobody reads it')
+
+  records = dict(
+    rollouts.run(
+      Unlisted(tasks=3).tasks('test'),
+      hosts.Here(lambda: Unlisted(tasks=3)),
+      Writes(),
+      slots=2,
+      max_steps=2,
+      tries=1,
+    )
+  )
+  assert [len(record['steps']) for record in records.values()] == [2, 2, 2]
 
 
 def test_random_picks_every_admissible_action_and_no_other():

@@ -25,6 +25,8 @@ NONE = Decision(None)
 class Says:
   """Answers sample i with the i-th of its decisions; notes what it is asked."""
 
+  lists = False
+
   def __init__(self, *decisions, late=()):
     self.decisions, self.late, self.asked = decisions, set(late), []
 

@@ -65,6 +65,7 @@ class Agent:
   ):
     self.params, self.cfg, self.tokenizer = params, cfg, tokenizer
     self.mesh, self._decoding = mesh, decoding
+    self.lists = decoding.constrained
     with jax.set_mesh(mesh):
       self._contexts = Contexts(params, cfg, tokenizer, mesh, slots)
 

@@ -12,7 +12,8 @@ class Request:
   Attributes:
     key: task and number of the step.
     script: the turns so far, from `render`.
-    admissible: the actions possible, where the environment lists them.
+    admissible: the actions possible, where the policy chooses among them and
+      the environment lists them.
     sample: which one of several samples of the decision is wanted.
   """
 

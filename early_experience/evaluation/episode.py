@@ -13,15 +13,20 @@ from early_experience.work.hosts import Call
 from early_experience.work.units import Failure
 
 
-def begin(env: Environment, task: Task) -> tuple:
-  """Starts an episode: the instruction, the turn, and what is admissible."""
+def begin(env: Environment, task: Task, lists: bool) -> tuple:
+  """Starts an episode: the instruction, the turn, and what is admissible.
+
+  Nothing in its place without `lists`: to find it may take longer than a turn.
+  """
   turn = env.reset(task)
-  return env.instruction, turn, env.admissible()
+  return env.instruction, turn, env.admissible() if lists else None
 
 
-def act(env: Environment, actions: Sequence[str], last: bool) -> tuple:
+def act(
+  env: Environment, actions: Sequence[str], last: bool, lists: bool
+) -> tuple:
   """One turn: all actions as the environment writes them, the place of the one
-  that was executed, the turn, what is admissible then.
+  that was executed, the turn, and what is admissible then, with `lists`.
 
   At the episode's end what language models said in it, in place of actions.
   """
@@ -29,8 +34,9 @@ def act(env: Environment, actions: Sequence[str], last: bool) -> tuple:
   place = elected(actions)
   check_text('action', actions[place])
   turn = env.step(actions[place])
-  over = turn.done or last
-  return actions, place, turn, env.answers() if over else env.admissible()
+  if turn.done or last:
+    return actions, place, turn, env.answers()
+  return actions, place, turn, env.admissible() if lists else None
 
 
 def elected(actions: Sequence[str]) -> int:
@@ -52,12 +58,13 @@ class Episode:
     end: why it ends; the policy's `Failure`, where it can take no decision.
   """
 
-  def __init__(self, task, max_steps):
+  def __init__(self, task, max_steps, lists):
     self.task, self.request, self.end = task, None, ''
     self._max_steps, self._steps, self._answers = max_steps, [], []
+    self._lists = lists
 
   def begin(self):
-    return self._call(begin, self.task)
+    return self._call(begin, self.task, self._lists)
 
   def decide(self, decision):
     """The call that follows on a decision."""
@@ -70,7 +77,8 @@ class Episode:
       return self._call(leave)
     last = len(self._steps) + 1 == self._max_steps
     self._votes = decision.votes or (decision,)
-    return self._call(act, [vote.action for vote in self._votes], last)
+    actions = [vote.action for vote in self._votes]
+    return self._call(act, actions, last, self._lists)
 
   def _call(self, function, *args):
     self.request = None

@@ -24,7 +24,13 @@ FOLDERS = {'trained': 'train', 'rl': 'rl'}
 
 
 class Policy(Protocol):
-  """Whoever acts."""
+  """Whoever acts.
+
+  Attributes:
+    lists: whether its requests need what is admissible.
+  """
+
+  lists: bool
 
   def act(
     self, requests: Sequence[Request | None]
@@ -39,6 +45,8 @@ class Policy(Protocol):
 
 class RandomPolicy:
   """Picks among the admissible actions, each as likely as any other."""
+
+  lists = True
 
   def __init__(self, seed: int):
     self._seed = seed
@@ -114,8 +122,9 @@ def _play(tasks, seats, policy, slots, max_steps, tries, alone=False):
   calls = {}
 
   def start(slot):
-    episodes[slot] = Episode(line.popleft(), max_steps) if line else None
-    if episodes[slot]:
+    episodes[slot] = None
+    if line:
+      episodes[slot] = Episode(line.popleft(), max_steps, policy.lists)
       calls[slot] = episodes[slot].begin()
 
   def settled(episode, result):

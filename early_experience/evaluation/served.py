@@ -98,6 +98,7 @@ class Served:
     self, model: LanguageModel, acting: Acting, meter: accounting.Meter
   ):
     self._model, self._acting, self._meter = model, acting, meter
+    self.lists = acting.lists
 
   def act(
     self, requests: Sequence[Request | None]

@@ -30,6 +30,7 @@ class Voting:
     self, policy: Policy, samples: int, ahead: LookAhead | None = None
   ):
     self._policy, self._samples, self._ahead = policy, samples, ahead
+    self.lists = policy.lists
     self._heard: dict[str, list[Decision | Failure | None]] = {}
 
   def act(

@@ -42,6 +42,9 @@ class Acting:
     options: a file that lists what can be done, behind what is seen last; '' =
       nothing does.
 
+  Attributes:
+    lists: whether a text may show what can be done.
+
   Raises:
     UserError: there is no such file, or there are both texts.
   """
@@ -61,6 +64,7 @@ class Acting:
         prompts.check(name, f'{where}.{key}')
     self._answers, self._system = answers, system
     self._prompt, self._options = prompt, options
+    self.lists = bool(prompt or options)
     self.prompts = '+'.join(filter(None, (prompt, options)))
 
   def messages(

@@ -150,7 +150,7 @@ class _Noted:
   """A policy, and what it said, by the key of each request."""
 
   def __init__(self, policy):
-    self._policy = policy
+    self._policy, self.lists = policy, policy.lists
     self.said: dict[str, tuple[Said, ...]] = {}
 
   def act(self, requests):

@@ -30,6 +30,8 @@ class Served:
     decoding: how it acts; never constrained.
   """
 
+  lists = False
+
   def __init__(
     self,
     client: Completions,
