@@ -40,9 +40,9 @@ class Says:
     return [self.actions for _ in contexts]
 
 
-def choose(k, **named):
+def choose(k, step=0, **named):
   context = proposers.Context(
-    't', 0, 'do', ('here',), (), ('look', 'go', 'wait', 'sit')
+    't', step, 'do', ('here',), (), ('look', 'go', 'wait', 'sit')
   )
   (chosen,) = proposers.alternatives(
     [context], [{'go'}], named, k, lambda action: ' '.join(action.split())
@@ -185,7 +185,24 @@ def test_a_mix_fills_from_the_list_what_the_policy_leaves_open():
   }
   many = Says('nap', 'jump', 'run', 'hop')
   chosen = choose(4, **named | {'policy': (many, 1.0)})
-  assert [name for _, name in chosen] == ['policy'] * 2 + ['uniform'] * 2
+  assert sorted(name for _, name in chosen) == ['policy'] * 2 + ['uniform'] * 2
+
+
+def test_the_first_few_of_a_mix_are_as_all_are_and_each_in_its_own_order():
+  said = Says('nap', 'jump')
+  named = {
+    'policy': (said, 1.0),
+    'uniform': (proposers.Uniform(0), 1.0),
+  }
+  firsts = 0
+  for step in range(200):
+    chosen = choose(4, step=step, **named)
+    firsts += chosen[0][1] == 'policy'
+    of = lambda name: [a for a, by in chosen if by == name]
+    assert of('policy') == ['nap', 'jump']
+    alone = choose(2, step=step, uniform=named['uniform'])
+    assert of('uniform') == [action for action, _ in alone]
+  assert 80 < firsts < 120
 
 
 def test_a_policy_is_asked_for_what_it_would_see_when_it_acts(tmp_path):

@@ -177,7 +177,7 @@ def alternatives(
 
   A proposer is asked for as many as its limit, see `limits`. What several
   propose bears the names of all, so that each one's draw can be told from the
-  others'.
+  others'. The order mixes proposers, for row sets take the first few.
 
   Args:
     contexts: the states.
@@ -201,8 +201,8 @@ def alternatives(
       fill = functools.partial(_fill, chosen[place], limit, name, *state)
       failed[place] = failed[place] or units.attempt(fill, canonical)
   return [
-    failure or [(action, '+'.join(names)) for action, names in taken.items()]
-    for taken, failure in zip(chosen, failed, strict=True)
+    failure or _mixed(taken, context)
+    for taken, failure, context in zip(chosen, failed, contexts, strict=True)
   ]
 
 
@@ -241,6 +241,18 @@ def _fill(taken, limit, name, actions, known, canonical):
       break
     if action and action not in known:
       taken.setdefault(action, {})[name] = None
+
+
+def _mixed(taken, context):
+  """(action, its proposers), at random but with each one's in its own order.
+
+  So the first few are as all are, and the first few of one proposer do not
+  depend on who proposes beside it.
+  """
+  named = {action: '+'.join(names) for action, names in taken.items()}
+  order = _shuffled(named.values(), context, 'order')
+  left = {name: iter([a for a in named if named[a] == name]) for name in order}
+  return [(next(left[name]), name) for name in order]
 
 
 def _shuffled(actions, context, seed):
