@@ -6,6 +6,7 @@ ends with the parameters it would have had, to the bit on the same machine.
 
 import os
 import pathlib
+import sys
 
 import jax
 from ml_collections import ConfigDict
@@ -52,6 +53,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
   if stage_lib.finished(folder) is None:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
+    if not (folder / stage_lib.SETTINGS).exists():
+      _check_source(config, source, prepared)
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
@@ -143,6 +146,27 @@ def _check_settings(config):
     raise UserError(
       f'config.train.stages have {steps} updates: one of them learns nothing'
       ' (see config.budget.world_model_steps, config.budget.steps)'
+    )
+
+
+def _check_source(config, source, prepared):
+  """Refuses to draw from the seed what was meant to be read."""
+  if source.keys() & set(origin.PLACES):
+    return
+  path = prepared / stage_lib.SETTINGS
+  place = files.read_json(path).get('tokenizer') if path.exists() else ''
+  path = place.get('path') if isinstance(place, dict) else place
+  if path and not config.prepare.tokenizer:
+    raise UserError(
+      f'{prepared} was made for parameters, with the tokenizer of {path}, and'
+      ' config.init names none: give it here as it was given there (or, to'
+      f' begin from the seed, --config.prepare.tokenizer={path})'
+    )
+  if config.model.lora_rank:
+    print(
+      'warning: config.init names no parameters: adapters will stand beside'
+      ' such as were drawn from the seed, and never trained',
+      file=sys.stderr,
     )
 
 

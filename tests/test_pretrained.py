@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import jax
@@ -198,6 +199,29 @@ def test_a_moved_checkpoint_is_the_same_to_what_is_done_and_begun(
   (copy / 'tokenizer_config.json').write_text('{}')
   with pytest.raises(UserError, match='tokenizer was .*copy'):
     prepare(config, workdir)
+
+
+def test_what_was_prepared_for_parameters_is_not_trained_from_the_seed(
+  hf, workdir
+):
+  config = config_of(hf, 'forgotten')
+  config.init.hf = ''
+  match = 'with the tokenizer of .*/hf, and config.init names none'
+  with pytest.raises(UserError, match=match) as error:
+    train(config, workdir)
+  assert '\n' not in str(error.value)
+  assert not pathlib.Path(workdir, 'train', 'forgotten').exists()
+  config.prepare.tokenizer = str(hf)  # it is meant
+  assert train(config, workdir)['steps'] == 3
+
+
+def test_a_policy_is_evaluated_whether_or_not_its_source_is_named(hf, workdir):
+  there = evaluate(config_of(hf), workdir)
+  config = config_of(hf)
+  config.init.hf = ''
+  config.evaluate.panel = 'dev'
+  found = evaluate(config, workdir)
+  assert found['world_model'].keys() == there['world_model'].keys()
 
 
 def test_a_source_that_is_not_there_is_named(hf, workdir):
