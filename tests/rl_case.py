@@ -144,8 +144,9 @@ def flat_logp(params, tokens_ST, allowed_STV, cfg):
 def textbook(logp_ST, old_ST, start_ST, found, how, cap=0.0, by_token=False):
   """Minus the mean over sampled tokens of PPO's objective, token by token.
 
-  Or with the ratio of the token's episode in the place of its own: GSPO; or
-  `by_token` GSPO-token, whose gradient is the token's own (equation 14).
+  Or with the ratio of the token's episode in the place of its own, and the mean
+  over episodes of their means: GSPO (equation 5); or `by_token` GSPO-token,
+  whose gradient is the token's own (equation 14).
   """
   ratio = jnp.exp(logp_ST - old_ST)
   if how.groups:
@@ -161,14 +162,24 @@ def textbook(logp_ST, old_ST, start_ST, found, how, cap=0.0, by_token=False):
   if cap:
     term *= jnp.minimum(jnp.exp(old_ST - found.sampled), cap)
   d = start_ST - logp_ST
-  term -= how.kl_weight * (jnp.exp(d) - d - 1)
-  return -jnp.where(found.said, term, 0).sum() / found.said.sum()
+  kl = jnp.where(found.said, jnp.exp(d) - d - 1, 0).sum() / found.said.sum()
+  if how.groups:
+    of_episode = lambda x_S: _by_episode(found) @ x_S
+    mean_E = of_episode(jnp.where(found.said, term, 0).sum(1))
+    mean_E /= of_episode(found.said.sum(1))
+    return how.kl_weight * kl - mean_E.mean()
+  mean = jnp.where(found.said, term, 0).sum() / found.said.sum()
+  return how.kl_weight * kl - mean
+
+
+def _by_episode(found):
+  """1 where a sequence is of an episode [E, S]."""
+  return found.episode == np.arange(found.episode[-1] + 1)[:, None]
 
 
 def _of_episodes(log_ratio_ST, found):
   """GSPO's (equation 7): exp(the mean over all tokens of an episode)."""
-  count = found.episode[-1] + 1
-  is_of_ES = found.episode == np.arange(count)[:, None]
+  is_of_ES = _by_episode(found)
   total_E = is_of_ES @ jnp.where(found.said, log_ratio_ST, 0).sum(1)
   mean_E = total_E / (is_of_ES @ found.said.sum(1))
   return jnp.exp(mean_E)[found.episode][:, None]

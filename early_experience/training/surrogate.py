@@ -18,8 +18,8 @@ need not be paths, nor in one row or part of the batch. Each token bears
   s * exp(logp - stop_gradient(logp))
 
 and its own advantage, which is GSPO-token there (section 4.3): where all of an
-episode has one advantage, its sum over the tokens has value and gradient of
-min(s A, clip(s) A), weighed by their number.
+episode has one advantage, its mean over the tokens has value and gradient of
+min(s A, clip(s) A). All episodes weigh alike (equation 5), however long.
 
 Letters: B batch, T time, P columns of the policy, N groups of the batch, M
 members of a group.
@@ -155,6 +155,7 @@ def sums(
     whole = whole or episodes(logp_BT, batch, how)
     log_ratio = _of_episodes(log_ratio, batch, whole)
     advantage_BTM = batch['advantage'].astype(logp_BT.dtype)
+    advantage_BTM *= _shares(batch, whole)
     gain, loss = jnp.maximum(advantage_BTM, 0), jnp.maximum(-advantage_BTM, 0)
   ratio = jnp.exp(log_ratio)
   up = jnp.minimum(ratio, 1 + how.clip_high)
@@ -184,13 +185,25 @@ def _log_ratio(logp_BT, batch):
 def _of_episodes(log_ratio_BT, batch, whole):
   """The values of the episodes' [B, T, M], with the tokens' own gradients."""
   mean_NM = whole.log_ratio_NM / jnp.maximum(whole.count_NM, 1)
-  mean_BTM = (
-    jax.lax.stop_gradient(mean_NM)
-    .at[batch['group']]
-    .get(out_sharding=spec('batch', None, None))
-  )
+  mean_BTM = _at_tokens(jax.lax.stop_gradient(mean_NM), batch)
   own_BT = log_ratio_BT - jax.lax.stop_gradient(log_ratio_BT)
   return mean_BTM + own_BT[..., None]
+
+
+def _shares(batch, whole):
+  """What a token of each episode weighs [B, T, M]; on average, one.
+
+  The normaliser counts tokens: so all of an episode together weigh as those of
+  one of mean length.
+  """
+  count_NM = whole.count_NM
+  mean = jnp.sum(count_NM) / jnp.maximum(jnp.sum(count_NM > 0), 1)
+  return _at_tokens(mean / jnp.maximum(count_NM, 1), batch)
+
+
+def _at_tokens(value_NM, batch):
+  """What is known of each member of each group, at each token: [B, T, M]."""
+  return value_NM.at[batch['group']].get(out_sharding=spec('batch', None, None))
 
 
 def k3(logp: jax.Array, start: jax.Array) -> jax.Array:
