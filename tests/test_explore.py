@@ -198,10 +198,12 @@ def test_the_first_few_of_a_mix_are_as_all_are_and_each_in_its_own_order():
   for step in range(200):
     chosen = choose(4, step=step, **named)
     firsts += chosen[0][1] == 'policy'
-    of = lambda name: [a for a, by in chosen if by == name]
-    assert of('policy') == ['nap', 'jump']
-    alone = choose(2, step=step, uniform=named['uniform'])
-    assert of('uniform') == [action for action, _ in alone]
+    alone = {
+      name: choose(2, step=step, **{name: named[name]}) for name in named
+    }
+    assert alone == {
+      name: [one for one in chosen if one[1] == name] for name in named
+    }
   assert 80 < firsts < 120
 
 
