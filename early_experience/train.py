@@ -24,6 +24,8 @@ from early_experience.training import initial, origin, train_step
 from early_experience.training.checkpoint import Checkpoints
 from early_experience.training.run import Run
 
+_MANY_EPOCHS = 10  # for what was trained before
+
 
 @checked
 def train(config: ConfigDict, workdir: str) -> dict:
@@ -61,6 +63,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
     with jax.set_mesh(mesh):
       cfg = attention_check.proven(cfg)
     run = Run(config, cfg, source, rows, row_tokens, mesh)
+    if distributed.is_first():
+      _tell_epochs(config, rows)
   distributed.first_then_all(
     lambda: stage_lib.begin(
       workdir,
@@ -166,6 +170,31 @@ def _check_source(config, source, prepared):
     print(
       'warning: config.init names no parameters: adapters will stand beside'
       ' such as were drawn from the seed, and never trained',
+      file=sys.stderr,
+    )
+
+
+def _tell_epochs(config, rows):
+  """How often each stage reads its rows: they are trees, not decisions."""
+  batch, most = config.train.batch_rows, 0.0
+  for number, stage in enumerate(config.train.stages, 1):
+    shares = {name: share for name, share in stage.rows.items() if share > 0}
+    told = []
+    for name, share in shares.items():
+      count = rows[name].manifest['rows'] if stage.steps else 0
+      if count:
+        drawn = stage.steps * batch * share / sum(shares.values())
+        told.append(f'{drawn / count:.1f} epochs of {name} ({count:,} rows)')
+        most = max(most, drawn / count)
+    if told:
+      print(
+        f'train {config.name}: stage {number}, {stage.steps:,} updates of'
+        f' {batch} rows: {", ".join(told)}'
+      )
+  if most > _MANY_EPOCHS and (config.init.hf or config.init.checkpoint):
+    print(
+      f'warning: {most:.0f} epochs are many for parameters that were trained'
+      ' before: the paper has 1 to 6; see config.budget.steps',
       file=sys.stderr,
     )
 

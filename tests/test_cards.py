@@ -4,9 +4,12 @@ import importlib.util
 import operator
 import pathlib
 import re
+import types
 
 import pytest
 
+from configs import smollm2_135m
+from early_experience import train
 from early_experience.model import config as model_config
 from early_experience.model import table
 
@@ -65,3 +68,23 @@ def test_commands_name_the_models_that_are_asked(path):
       f'--config.{stage}.openai.{key}=' in text for key in ('base_url', 'model')
     ]
     assert named in ([True, True], [is_asked, is_asked]), stage
+
+
+def test_training_says_how_often_it_reads_its_rows(capsys):
+  config = smollm2_135m.get_config('joint')
+  config.budget.steps = 100
+  config.init.hf = '/somewhere'
+  count = {'expert': 20, 'joint': 400}
+  rows = {
+    n: types.SimpleNamespace(manifest={'rows': m}) for n, m in count.items()
+  }
+  train._tell_epochs(config, rows)
+  told = capsys.readouterr()
+  assert told.out == (
+    'train joint: stage 1, 100 updates of 2 rows: 5.0 epochs of expert (20'
+    ' rows), 0.2 epochs of joint (400 rows)\n'
+  )
+  assert not told.err
+  config.budget.steps = 1000
+  train._tell_epochs(config, rows)
+  assert '50 epochs are many' in capsys.readouterr().err

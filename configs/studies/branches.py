@@ -1,19 +1,35 @@
-"""How much there is in each alternative
+"""What there is in an alternative
 
-Success over K, the alternatives of a state (paper 6.6), where experts are few:
-configs/studies/experts.py with the first K of those that were explored. All
-runs have the same number of updates; imitation has none of them.
+Success over K, the alternatives of a state (paper 6.6), and over what they are,
+where experts are few: the settings of configs/studies/experts.py. Those that are
+`recalled` are actions of other states of the episode, which the environment
+rejects here; `uniform` ones can be done. Of eight, two are recalled. All runs
+have the same number of updates; imitation has no alternatives.
 """
 
 from configs.studies import experts
-from early_experience import sweeps
+from early_experience import recipes, sweeps
 
-get_config = experts.get_config
+
+def get_config(recipe: str = 'recovery'):
+  config = experts.get_config(recipe)
+  config.prepare.rows = recipes.row_sets(('expert', 'recovery'), k=8)
+  return config
 
 
 def sweep():
   seeds = {'seed': [0, 1, 2]}
-  alternatives = {'prepare.rows.recovery.k': [1, 2, 4, 8]}
+  alternatives = sweeps.zipped(
+    {
+      'prepare.rows.recovery.proposers': [
+        ('recalled',),
+        ('uniform',),
+        ('uniform',),
+        (),
+      ],
+      'prepare.rows.recovery.k': [1, 1, 6, 8],
+    }
+  )
   return sweeps.chain(
     sweeps.product(seeds, {'recipe': ['imitation']}),
     sweeps.product(seeds, {'recipe': ['recovery']}, alternatives),

@@ -6,8 +6,9 @@ configs/quickstart.py, with 300 demonstrations. Each seed has its own
 demonstrations, initial parameters and batches; every run is asked the same
 tasks of the test panel, in rooms seen and unseen. All recipes have as many
 tokens in updates of rows of the same size; world_model_then_imitation spends
-half of them on each. Recovery learns from the first alternative of each state,
-or from all eight; imitation has twice as many updates of half the size as well,
+half of them on each. Recovery learns from one alternative of each state, an
+action of another state that the environment rejects here, or from all eight, two
+of which are such. Imitation has twice as many updates of half the size as well,
 and is compared with where it is best.
 """
 
@@ -39,6 +40,7 @@ def without_decay(recipe: str = 'recovery'):
   config.budget.weight_decay = 0.0
   if 'recovery' in config.prepare.rows:
     config.prepare.rows.recovery.k = config.explore.k
+    config.prepare.rows.recovery.proposers = ()
   return config
 
 
@@ -51,7 +53,11 @@ def sweep():
     'budget.lr_peak': [2e-3],
   }
   undecayed = {'seed': [0, 1, 2, 3, 4], 'budget.weight_decay': [0.0]}
-  all_eight = {'recipe': ['recovery'], 'prepare.rows.recovery.k': [8]}
+  all_eight = {
+    'recipe': ['recovery'],
+    'prepare.rows.recovery.k': [8],
+    'prepare.rows.recovery.proposers': [()],
+  }
   return sweeps.chain(
     sweeps.product(seeds, {'recipe': ['recovery', 'imitation', *PAPER]}),
     sweeps.product(seeds, all_eight),
