@@ -1,8 +1,8 @@
 """What there is in an alternative
 
 Success over K, the alternatives of a state (paper 6.6), and over what they are,
-where experts are few: the settings of configs/studies/experts.py. Those that are
-`recalled` are actions of other states of the episode, which the environment
+where experts are few: the settings of configs/studies/experts.py. Those that
+are `recalled` are actions of other states of the episode, which the environment
 rejects here; `uniform` ones can be done. Of eight, two are recalled. All runs
 have the same number of updates; imitation has no alternatives.
 """
