@@ -265,6 +265,25 @@ def test_a_budget_goes_with_what_it_is_for():
   assert panel_of(rows).get_xlabel() == 'model.embed'
 
 
+def test_a_point_stands_above_what_it_was_run_with():
+  rows = [
+    {
+      'policy': 'joint',
+      'split': 'seen',
+      'low': 0.1,
+      'success': 0.2,
+      'high': 0.3,
+    }
+    | more
+    for more in ({}, {'a.k': 8, 'a.whose': "('uniform',)"}, {'a.k': 1})
+  ]
+  panel = panel_of(rows)
+  labels = [label.get_text() for label in panel.get_xticklabels()]
+  assert labels == ['joint', 'joint\nk 8\nwhose\nuniform', 'joint\nk 1']
+  (line,) = panel.lines
+  assert list(line.get_xdata()) == [0, 1, 2]
+
+
 def test_every_panel_shows_all_that_is_in_it():
   pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
   rows = [

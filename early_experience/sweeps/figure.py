@@ -10,7 +10,8 @@ def of(rows: list[dict], keys: Sequence[str]):
   """Success with its 95% intervals, a panel for each split.
 
   Over the override that varies and is a number, with bands, if others only
-  vary with it; who does not have it is level. Else a point for each setting.
+  vary with it; who does not have it is level. Else a point for each setting,
+  which stands below it.
 
   Args:
     rows: as `studies.rows` makes them.
@@ -28,9 +29,11 @@ def of(rows: list[dict], keys: Sequence[str]):
     raise need_extra('matplotlib', 'notebooks') from None
   splits = list(dict.fromkeys(row['split'] for row in rows))
   policies = list(dict.fromkeys(row['policy'] for row in rows))
-  drawn = figure.Figure((4.2 * len(splits), 3.2), layout='constrained')
-  panels = drawn.subplots(1, len(splits), squeeze=False, sharey=True)[0]
   axis = _axis(rows, keys)
+  settings = list(dict.fromkeys(_setting(row, keys) for row in rows))
+  width = 4.2 if axis else max(4.2, 0.8 * len(settings))
+  drawn = figure.Figure((width * len(splits), 3.2), layout='constrained')
+  panels = drawn.subplots(1, len(splits), squeeze=False, sharey=True)[0]
   ticks = sorted({float(row[axis]) for row in rows if axis in row})
   ends = ticks[:1] + ticks[-1:]
   for axes, split in zip(panels, splits, strict=True):
@@ -49,7 +52,7 @@ def of(rows: list[dict], keys: Sequence[str]):
         axes.plot(at, rate, marks, color=color, label=policy)
         axes.fill_between(at, low, high, color=color, alpha=0.15, lw=0)
       else:
-        at = [number + 0.1 * i for i in range(len(own))]
+        at = [settings.index(_setting(row, keys)) for row in own]
         axes.vlines(at, low, high, color=color)
         axes.plot(at, rate, 'o', color=color, label=policy)
     axes.set_title(f'{split} tasks', fontsize='medium')
@@ -59,14 +62,25 @@ def of(rows: list[dict], keys: Sequence[str]):
       axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
       axes.set_xlabel(axis)
     else:
-      names = [textwrap.fill(name.replace('_', ' '), 12) for name in policies]
-      axes.set_xticks(range(len(policies)), names)
-      axes.set_xlim(-0.5, len(policies) - 0.5)
+      names = ['\n'.join(textwrap.fill(t, 12) for t in s) for s in settings]
+      axes.set_xticks(range(len(settings)), names, fontsize='small')
+      axes.set_xlim(-0.5, len(settings) - 0.5)
   panels[0].set_ylim(0, None)  # of all, once all are drawn
   panels[0].set_ylabel('success, %')
   if axis:
     panels[-1].legend(frameon=False, fontsize='small')
   return drawn
+
+
+def _setting(row, keys):
+  """The policy, and what it was run with, as words."""
+  values = {key.split('.')[-1]: row[key] for key in keys if key in row}
+  given = [f'{key} {str(value).strip("(),")}' for key, value in values.items()]
+  return row['policy'].replace('_', ' '), *(_words(text) for text in given)
+
+
+def _words(text):
+  return text.replace('_', ' ').replace("'", '')
 
 
 def _axis(rows, keys):
