@@ -13,8 +13,8 @@ from early_experience import recipes
 from early_experience.config import default
 
 # 2 epochs of 21,031 decisions in batches of 16, one decision a row. Rows here
-# hold whole trees, so that an epoch has fewer: `prepare` prints how many, and
-# --config.budget.steps=... makes it two epochs of those.
+# hold whole trees, so that it is about 100 epochs of the expert's: `train` says
+# first how many, and --config.budget.steps=... makes it fewer.
 STEPS = 2 * 21_031 // 16
 PATH_TOKENS = 4096 + 1024
 
