@@ -115,6 +115,7 @@ def define_rl() -> ConfigDict:
   # TRL 1.16; the public script behind paper 5.4.
   config.lr_peak = number(1e-6, '[0, inf)')
   config.warmup_steps = number(0, '[0, inf)')
+  # Over as many updates as there may be: what drops groups ends before its end.
   config.decay = choice('constant', 'cosine', 'linear')
   config.b2 = number(0.95, '[0, 1)')
   config.weight_decay = number(0.0, '[0, inf)')
