@@ -3,9 +3,9 @@
 Success over K, the alternatives of a state (paper 6.6), and over what they are,
 where experts are few: the settings of configs/studies/experts.py. Those that
 are `recalled` are actions of other states of the episode, which the environment
-rejects here; `uniform` ones can be done. Of eight, two are recalled. With a
-weight of 0 outcomes are read, and not predicted. All runs have the same number
-of updates; imitation has no alternatives.
+rejects here; `uniform` ones can be done. With a weight of 0 outcomes are read,
+and not predicted. All runs have the same number of updates; imitation has no
+alternatives.
 """
 
 from configs.studies import experts
@@ -26,9 +26,8 @@ def sweep():
         ('recalled',),
         ('uniform',),
         ('uniform',),
-        (),
       ],
-      'prepare.rows.recovery.k': [1, 1, 6, 8],
+      'prepare.rows.recovery.k': [1, 1, 6],
     }
   )
   unpredicted = {
