@@ -75,7 +75,7 @@ def of(rows: list[dict], keys: Sequence[str]):
 def _setting(row, keys):
   """The policy, and what it was run with, as words."""
   values = {key.split('.')[-1]: row[key] for key in keys if key in row}
-  given = [f'{key} {str(value).strip("(),")}' for key, value in values.items()]
+  given = [f'{key} {str(value).strip("()[],")}' for key, value in values.items()]
   return row['policy'].replace('_', ' '), *(_words(text) for text in given)
 
 
