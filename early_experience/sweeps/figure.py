@@ -75,12 +75,12 @@ def of(rows: list[dict], keys: Sequence[str]):
 def _setting(row, keys):
   """The policy, and what it was run with, as words."""
   values = {key.split('.')[-1]: row[key] for key in keys if key in row}
-  given = [f'{key} {str(value).strip("()[],")}' for key, value in values.items()]
-  return row['policy'].replace('_', ' '), *(_words(text) for text in given)
+  given = (f'{key} {value}' for key, value in values.items())
+  return _words(row['policy']), *map(_words, given)
 
 
 def _words(text):
-  return text.replace('_', ' ').replace("'", '')
+  return text.translate(str.maketrans('_', ' ', '()[],\''))
 
 
 def _axis(rows, keys):
