@@ -80,7 +80,7 @@ def _setting(row, keys):
 
 
 def _words(text):
-  return text.translate(str.maketrans('_', ' ', '()[],\''))
+  return text.translate(str.maketrans('_', ' ', "()[],'"))
 
 
 def _axis(rows, keys):
