@@ -155,11 +155,11 @@ def _check_settings(config):
 
 def _check_source(config, source, prepared):
   """Refuses to draw from the seed what was meant to be read."""
-  if source.keys() & set(origin.PLACES):
+  if origin.is_given(source):
     return
-  path = prepared / stage_lib.SETTINGS
-  place = files.read_json(path).get('tokenizer') if path.exists() else ''
-  path = place.get('path') if isinstance(place, dict) else place
+  begun = prepared / stage_lib.SETTINGS
+  settings = files.read_json(begun) if begun.exists() else {}
+  path = stage_lib.path_of(settings.get('tokenizer'))
   if path and not config.prepare.tokenizer:
     raise UserError(
       f'{prepared} was made for parameters, with the tokenizer of {path}, and'
@@ -178,19 +178,18 @@ def _tell_epochs(config, rows):
   """How often each stage reads its rows: they are trees, not decisions."""
   batch, most = config.train.batch_rows, 0.0
   for number, stage in enumerate(config.train.stages, 1):
-    shares = {name: share for name, share in stage.rows.items() if share > 0}
-    told = []
+    if not stage.steps:
+      continue
+    shares, told = {n: s for n, s in stage.rows.items() if s > 0}, []
     for name, share in shares.items():
-      count = rows[name].manifest['rows'] if stage.steps else 0
-      if count:
-        drawn = stage.steps * batch * share / sum(shares.values())
-        told.append(f'{drawn / count:.1f} epochs of {name} ({count:,} rows)')
-        most = max(most, drawn / count)
-    if told:
-      print(
-        f'train {config.name}: stage {number}, {stage.steps:,} updates of'
-        f' {batch} rows: {", ".join(told)}'
-      )
+      count = rows[name].manifest['rows']
+      epochs = stage.steps * batch * share / sum(shares.values()) / count
+      told.append(f'{epochs:.1f} epochs of {name} ({count:,} rows)')
+      most = max(most, epochs)
+    print(
+      f'train {config.name}: stage {number}, {stage.steps:,} updates of'
+      f' {batch} rows: {", ".join(told)}'
+    )
   if most > _MANY_EPOCHS and (config.init.hf or config.init.checkpoint):
     print(
       f'warning: {most:.0f} epochs are many for parameters that were trained'

@@ -250,44 +250,37 @@ def test_no_line_is_drawn_through_what_else_differs(tmp_path):
   assert list(panel.lines[0].get_xdata()) == [5, 9]
 
 
+def point(**more):
+  """A row of a study."""
+  rate = {'low': 0.1, 'success': 0.2, 'high': 0.3}
+  return {'policy': 'joint', 'split': 'seen'} | rate | more
+
+
 def test_a_budget_goes_with_what_it_is_for():
   rows = [
-    {
-      'policy': 'joint',
-      'split': 'seen',
-      'low': 0.1,
-      'success': 0.2,
-      'high': 0.3,
-    }
-    | {'budget.lr_peak': 1 / width, 'model.embed': width}
+    point(**{'budget.lr_peak': 1 / width, 'model.embed': width})
     for width in (32, 64)
   ]
   assert panel_of(rows).get_xlabel() == 'model.embed'
 
 
 def test_a_point_stands_above_what_it_was_run_with():
+  both = {'a.k': 8, 'a.whose': "('uniform',)"}
   rows = [
-    {
-      'policy': 'joint',
-      'split': 'seen',
-      'low': 0.1,
-      'success': 0.2,
-      'high': 0.3,
-    }
-    | more
-    for more in ({}, {'a.k': 8, 'a.whose': "('uniform',)"}, {'a.k': 1})
+    point(**more) for more in ({}, both, {'a.k': 1}, {'a.k': 1, 'b.k': 2})
   ]
   panel = panel_of(rows)
   labels = [label.get_text() for label in panel.get_xticklabels()]
-  assert labels == ['joint', 'joint\nk 8\nwhose\nuniform', 'joint\nk 1']
+  assert labels[:3] == ['joint', 'joint\nk 8\nwhose\nuniform', 'joint\nk 1']
+  assert labels[3] == 'joint\nk 1\nk 2'
   (line,) = panel.lines
-  assert list(line.get_xdata()) == [0, 1, 2]
+  assert list(line.get_xdata()) == [0, 1, 2, 3]
 
 
 def test_every_panel_shows_all_that_is_in_it():
   pytest.importorskip('matplotlib', reason='extra notebooks is not installed')
   rows = [
-    {'policy': 'joint', 'split': split, 'low': low, 'success': at, 'high': high}
+    point(split=split, low=low, success=at, high=high)
     for split, low, at, high in (
       ('large', 0.1, 0.2, 0.3),
       ('test', 0.5, 0.6, 0.7),

@@ -54,7 +54,7 @@ def _one(workdir, kind, name, own):
     start = str(pathlib.PurePath(own).parent / (begins or own.split('/')[-1]))
   else:
     init = settings.get('init') or {}
-    places = [_path(init.get(key)) for key in ('checkpoint', 'hf')]
+    places = [stage.path_of(init.get(key)) for key in ('checkpoint', 'hf')]
     start = next(filter(None, places), '')
     start = start and (_policy(workdir, start) or start)
   return {
@@ -62,11 +62,6 @@ def _one(workdir, kind, name, own):
     'start': start or f'seed {settings.get("seed", "")}'.strip(),
     'summary': stage.finished(folder),
   }
-
-
-def _path(place):
-  """Older settings are a path alone."""
-  return place.get('path') if isinstance(place, dict) else place
 
 
 def _policy(workdir, path):

@@ -75,6 +75,11 @@ def place(path: str, content: str) -> dict | str:
   return {'path': path, 'content': content} if path else ''
 
 
+def path_of(place: dict | str | None) -> str | None:
+  """The path of what `place` gave; older settings are a path alone."""
+  return place.get('path') if isinstance(place, dict) else place
+
+
 def _claim(folder):
   """Takes the folder's lock, which this process holds until it ends."""
   try:
@@ -180,7 +185,6 @@ def _is_place(value):
 
 
 def _parts(value):
-  """The path, and what it holds; older settings have paths alone."""
-  if not isinstance(value, dict):
-    return value, ''
-  return value.get('path'), value.get('content', value.get('sha256', ''))
+  """The path, and what it holds, which older settings do not say."""
+  about = value if isinstance(value, dict) else {}
+  return path_of(value), about.get('content', about.get('sha256', ''))

@@ -74,8 +74,7 @@ def of(rows: list[dict], keys: Sequence[str]):
 
 def _setting(row, keys):
   """The policy, and what it was run with, as words."""
-  values = {key.split('.')[-1]: row[key] for key in keys if key in row}
-  given = (f'{key} {value}' for key, value in values.items())
+  given = (f'{key.split(".")[-1]} {row[key]}' for key in keys if key in row)
   return _words(row['policy']), *map(_words, given)
 
 

@@ -114,8 +114,8 @@ def _is_overrides(found):
 
 def _run(path, recipe, overrides, get_config: Callable[..., ConfigDict]):
   settings = dict(overrides)
-  named = settings.pop(RECIPE, None)
-  recipe = [named] if named else recipe
+  if RECIPE in settings:
+    recipe = [*filter(None, [settings.pop(RECIPE)])]
   config, arguments = get_config(*recipe), []
   for key, value in settings.items():
     _check_key(path, key, value, config)

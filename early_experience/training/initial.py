@@ -42,7 +42,7 @@ def resolve(
   if begun:
     saved, source = origin.read_source(trained)
     source = origin.located(source, (init.hf, init.checkpoint))
-    if source.keys() & set(origin.PLACES):  # it was never config.model's
+    if origin.is_given(source):  # it was never config.model's
       model.update(fields(saved))
     model.vocab_size = model.vocab_size or saved.vocab_size
   elif init.checkpoint:

@@ -136,6 +136,11 @@ def located(source: dict, given: Sequence[str]) -> dict:
   return source
 
 
+def is_given(source: dict) -> bool:
+  """Whether parameters are read from somewhere, and not all from the seed."""
+  return any(key in source for key in PLACES)
+
+
 def base(source: dict) -> dict:
   """`read.facts` of what adapters stand beside; {} where a training made it."""
   folder = source.get('checkpoint')
