@@ -56,7 +56,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
     # Before its folder is begun: what is refused here is not held to.
     _check_settings(config)
     if not (folder / stage_lib.SETTINGS).exists():
-      _check_source(config, source, prepared)
+      initial.check_meant(config, source, prepared)
     row_tokens = _row_tokens(config, rows, cfg)
     mesh = sharding.make_mesh(config.mesh)
     train_step.check_batch(config.train, mesh)
@@ -150,27 +150,6 @@ def _check_settings(config):
     raise UserError(
       f'config.train.stages have {steps} updates: one of them learns nothing'
       ' (see config.budget.world_model_steps, config.budget.steps)'
-    )
-
-
-def _check_source(config, source, prepared):
-  """Refuses to draw from the seed what was meant to be read."""
-  if origin.is_given(source):
-    return
-  begun = prepared / stage_lib.SETTINGS
-  settings = files.read_json(begun) if begun.exists() else {}
-  path = stage_lib.path_of(settings.get('tokenizer'))
-  if path and not config.prepare.tokenizer:
-    raise UserError(
-      f'{prepared} was made for parameters, with the tokenizer of {path}, and'
-      ' config.init names none: give it here as it was given there (or, to'
-      f' begin from the seed, --config.prepare.tokenizer={path})'
-    )
-  if config.model.lora_rank:
-    print(
-      'warning: config.init names no parameters: adapters will stand beside'
-      ' such as were drawn from the seed, and never trained',
-      file=sys.stderr,
     )
 
 

@@ -19,6 +19,7 @@ from early_experience.hf import read, write
 from early_experience.model import table
 from early_experience.prepare import prepare
 from early_experience.reflect import reflect
+from early_experience.rl import rl
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers import saved
 from early_experience.train import train
@@ -201,7 +202,7 @@ def test_a_moved_checkpoint_is_the_same_to_what_is_done_and_begun(
     prepare(config, workdir)
 
 
-def test_what_was_prepared_for_parameters_is_not_trained_from_the_seed(
+def test_what_was_prepared_for_parameters_does_not_begin_from_the_seed(
   hf, workdir
 ):
   config = config_of(hf, 'forgotten')
@@ -211,6 +212,13 @@ def test_what_was_prepared_for_parameters_is_not_trained_from_the_seed(
     train(config, workdir)
   assert '\n' not in str(error.value)
   assert not pathlib.Path(workdir, 'train', 'forgotten').exists()
+  config.evaluate.policy = 'untrained'
+  with pytest.raises(UserError, match=match):
+    evaluate(config, workdir)
+  config.rl.start = 'init'
+  with pytest.raises(UserError, match=match):
+    rl(config, workdir)
+  assert not pathlib.Path(workdir, 'rl').exists()
   config.prepare.tokenizer = str(hf)  # it is meant
   assert train(config, workdir)['steps'] == 3
 

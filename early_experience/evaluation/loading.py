@@ -48,6 +48,7 @@ def load_agent(
     if policy in FOLDERS:
       params = initial.policy(folder, cfg, mesh, source)
     else:
+      initial.check_meant(config, source, path)
       params = initial.params(source, cfg, mesh, config.seed)
   return Agent(params, cfg, tokenizer, mesh, decoding, slots)
 

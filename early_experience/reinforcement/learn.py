@@ -69,6 +69,8 @@ def learn(
   if summary is not None:
     distributed.first_then_all(begin)
     return _told(summary)
+  if not (folder / stage_lib.SETTINGS).exists():
+    initial.check_meant(config, source, prepared)
   mesh = sharding.make_mesh(config.mesh)
   with jax.set_mesh(mesh):
     cfg = attention_check.proven(cfg)

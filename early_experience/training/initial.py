@@ -6,6 +6,7 @@ records its source, and a policy is put together from both again.
 
 import dataclasses
 import pathlib
+import sys
 
 import jax
 from jax.sharding import Mesh
@@ -16,6 +17,7 @@ from early_experience.hf import read
 from early_experience.model import config as model_config
 from early_experience.model import table
 from early_experience.model.config import ADDED, ModelConfig
+from early_experience.runtime import files, stage
 from early_experience.runtime.errors import UserError
 from early_experience.tokenizers.interface import Tokenizer
 from early_experience.training import architecture, origin, restore
@@ -59,6 +61,33 @@ def resolve(
   if not begun:
     source = origin.begun(source, trained)
   return model_config.from_config(model, tokenizer.vocab_size), source
+
+
+def check_meant(config: ConfigDict, source: dict, prepared: pathlib.Path):
+  """Refuses to draw from the seed what was meant to be read.
+
+  Args:
+    config: `prepare.tokenizer` says that it is meant.
+    source: from `resolve`, of what is not yet begun.
+    prepared: the folder of `prepare`.
+  """
+  if origin.is_given(source):
+    return
+  begun = prepared / stage.SETTINGS
+  settings = files.read_json(begun) if begun.exists() else {}
+  path = stage.path_of(settings.get('tokenizer'))
+  if path and not config.prepare.tokenizer:
+    raise UserError(
+      f'{prepared} was made for parameters, with the tokenizer of {path}, and'
+      ' config.init names none: give it here as it was given there (or, to'
+      f' begin from the seed, --config.prepare.tokenizer={path})'
+    )
+  if config.model.lora_rank:
+    print(
+      'warning: config.init names no parameters: adapters will stand beside'
+      ' such as were drawn from the seed, and never trained',
+      file=sys.stderr,
+    )
 
 
 def _check_vocabulary(folder, tokenizer):
