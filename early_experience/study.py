@@ -32,6 +32,7 @@ _COLUMNS = {
   'flops': '{:.2g}',
   'env_steps': '{:.0f}',
   'minutes': '{:.0f}',
+  'flawless': '{:.1%}',
   'invalid': '{:.0%}',
   'outcomes': '{:.0%}',
 }

@@ -10,6 +10,7 @@ import pytest
 
 from early_experience import study
 from early_experience.evaluation import statistics
+from early_experience.reporting import results
 from early_experience.runtime import files
 from early_experience.runtime.errors import UserError
 from early_experience.sweeps import costs, figure, studies, table
@@ -143,11 +144,28 @@ def test_a_setting_is_one_row_over_its_seeds(sweep):
     assert (row['seeds'], row['tasks'], row['updates']) == (2, 24, 200)
     assert row['tokens'] == 200 * 4 * 1024
     assert row['low'] <= row['success'] <= row['high']
+    assert 0 < row['flawless'] < row['success']
     assert ('ahead' in row) == (policy == 'joint')
     if policy == 'joint':
       gap = row['success'] - found['imitation', split]['success']
       assert row['ahead'] == pytest.approx(gap)
       assert row['ahead_low'] <= gap <= row['ahead_high']
+
+
+def test_what_was_solved_without_a_rejected_action_is_told_apart(sweep):
+  runs = [run for run in studies.read(sweep) if run.policy == 'joint']
+  solved = flawless = 0
+  for run in runs:
+    for record in results.rollouts(run.folder, 'joint'):
+      if record['split'] == 'seen' and record['success']:
+        solved += 1
+        flawless += not [s for s in record['steps'] if not s['valid']]
+  (row,) = (
+    row for row in studies.rows(runs) if row['split'].startswith('seen')
+  )
+  assert 0 < flawless < solved
+  assert row['flawless'] == pytest.approx(flawless / (2 * row['tasks']))
+  assert row['success'] == pytest.approx(solved / (2 * row['tasks']))
 
 
 def like(other, folder, policy):

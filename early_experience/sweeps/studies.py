@@ -107,8 +107,9 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   """A row for each setting and split.
 
   Keys: `policy`, the overrides but the seed, `split` (`seen:test` of the test
-  panel), `seeds`, `tasks`; `success`, `low`, `high`; `invalid`: share of the
-  actions; `outcomes`: held-out ones foretold word for word; `updates`,
+  panel), `seeds`, `tasks`; `success`, `low`, `high`; `flawless`: tasks
+  solved without a rejected action; `invalid`: share of the actions that were
+  rejected; `outcomes`: held-out ones foretold word for word; `updates`,
   `tokens` (of rows, with context), `flops`, `minutes` of training, or of `rl`
   `updates`, `env_steps` and `minutes`, means over seeds; where
   `results.REFERENCE` was trained beside: `ahead`, `ahead_low`, `ahead_high` of
@@ -268,11 +269,26 @@ def _gap(key, mine, others):
 
 def _seen(runs, label):
   """Means over seeds of what evaluation saw beside success."""
-  invalid, exact = [], []
+  flawless, invalid, exact = [], [], []
   for run in runs:
-    for one, split, _, summary in _evaluated(run):
+    for one, split, name, summary in _evaluated(run):
       if one == label:
+        flawless.append(_flawless(run.folder, name, split))
         invalid.append(summary['splits'][split]['invalid_rate'])
         if world := summary.get('world_model'):
           exact.append(world['exact_match']['rate'])
-  return {'invalid': costs.mean(invalid), 'outcomes': costs.mean(exact)}
+  return {
+    'flawless': costs.mean(flawless),
+    'invalid': costs.mean(invalid),
+    'outcomes': costs.mean(exact),
+  }
+
+
+def _flawless(folder, name, split):
+  """The share of the tasks that were solved without a rejected action."""
+  count = sum(
+    record['success'] and all(step['valid'] for step in record['steps'])
+    for record in results.rollouts(folder, name)
+    if record['split'] == split
+  )
+  return count / len(results.panels(folder, [name])[name][split])
