@@ -261,9 +261,17 @@ def _lines(label, summary):
     yield (
       f'evaluate {label}: next observation {exact["rate"]:.1%}'
       f' [{exact["low"]:.1%}, {exact["high"]:.1%}] exact of {exact["n"]}'
+      + _constant(exact)
       + (f' ({too_long} too long to read)' if too_long else '')
       + f', {world["nll"]:.3f} nats a token'
     )
+
+
+def _constant(exact):
+  """What who always foretells the same would get; older ones do not know."""
+  if not exact['n'] or 'commonest' not in exact:
+    return ''
+  return f', {exact["commonest"] / exact["n"]:.1%} are the commonest one'
 
 
 if __name__ == '__main__':

@@ -116,6 +116,10 @@ def test_branches_are_scored_as_if_each_were_alone(
   assert found['states'] == sum(len(t.steps) for t in trajectories[:2])
   assert found['exact_match']['n'] == 3 * found['states']
   assert found['exact_match']['too_long'] == 0
+  outcomes = [t.told(i) for t in few for i in range(len(t.steps))]
+  outcomes += [a.told for t in few for s in t.steps for a in s.alternatives]
+  commonest = max(map(outcomes.count, outcomes))
+  assert found['exact_match']['commonest'] == commonest > 1
 
 
 def test_meshes_and_windows_change_nothing(trajectories, coder):

@@ -307,6 +307,7 @@ def _evaluate(workdir, rng, name, tasks):
       'exact_match': {
         'count': count,
         'n': 128,
+        'commonest': 9,
         'too_long': 0,
         **dataclasses.asdict(statistics.wilson(count, 128)),
       },

@@ -6,6 +6,7 @@ is not the likeliest after the true ones, an outcome would be decoded exactly
 when all of its tokens, its end included, are the likeliest.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -51,17 +52,20 @@ def measure(
 
   Returns:
     `states`, and over their branches: `exact_match` with its 95% interval over
-    trajectories, within which outcomes are alike, of all of them, and how many
+    trajectories, within which outcomes are alike, of all of them, how many of
+    these are the commonest one, which needs no world model, and how many
     `cfg.max_tokens` makes too long to be foretold; over the others `nll` in
     nats per token of the outcomes and their ends, and `tokens`.
   """
   chosen = _choose(list(trajectories), states)
   rows, branches, of_trajectory, all_of = [], 0, [], []
+  texts = collections.Counter()
   for number, (trajectory, indices) in enumerate(chosen):
     sequences, outcomes = [], 0
     for script in _scripts(trajectory, indices, style, k or None):
       (sequence,) = tokenizer.encode_script(script)  # it has one target
       outcomes += 1
+      texts[script[-1].text] += 1
       if len(sequence.ids_T) <= cfg.max_tokens:
         sequences.append(sequence)
     for row in _rows(sequences, cfg.max_tokens):
@@ -85,6 +89,7 @@ def measure(
     'exact_match': {
       'count': int(right.sum()),
       'n': sum(all_of),
+      'commonest': max(texts.values(), default=0),
       'too_long': sum(all_of) - branches,
       **dataclasses.asdict(exact),
     },

@@ -205,16 +205,19 @@ function worldSection() {
   }
   return section(id, title, 'How well each policy foresees what held-out '
     + 'actions lead to: the observation written word for word, and its '
-    + 'negative log likelihood.',
+    + 'negative log likelihood. Who always foretells the commonest outcome is '
+    + 'right as often as that occurs.',
   table('World model', [th('Policy'),
     axisHead('Exact match', ['0', '50', '100%']),
     th('95% interval', { class: 'n' }), th('Matches', { class: 'n' }),
+    th('Commonest outcome', { class: 'n' }),
     th('Too long to read', { class: 'n' }), th('Nats per token', { class: 'n' }), th('Tokens', { class: 'n' })],
   h('tbody', {}, rows.map(([policy, { world_model: world }]) => h('tr', {},
     name(policy), rateBar(world.exact_match, policy),
     rateText(world.exact_match),
     h('td', { class: 'n' }, `${whole(world.exact_match.count)} of `
       + whole(world.exact_match.n)),
+    h('td', { class: 'n' }, whole(world.exact_match.commonest)),
     h('td', { class: 'n' }, whole(world.exact_match.too_long)),
     h('td', { class: 'n' }, number(world.nll, 3)),
     h('td', { class: 'n' }, whole(world.tokens)))))));
