@@ -26,8 +26,7 @@ def get_config(recipe: str = 'recovery'):
 
   config.prepare.vocab_size = 768
   config.prepare.rows = recipes.row_sets(('expert', 'joint', 'recovery'), k=8)
-  # One that the environment rejects. Of others it learns less in as many
-  # updates: docs/results/branches.md.
+  # One that the environment rejects: docs/results/branches.md.
   config.prepare.rows.recovery.proposers = ('recalled',)
   config.prepare.rows.recovery.k = 1
 

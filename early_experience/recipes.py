@@ -55,8 +55,8 @@ def select(config: ConfigDict, recipe: str) -> ConfigDict:
     it acts as the expert did; in a workdir of its own.
   `joint`: all three objectives in every update.
   `recovery`: outcomes, and the expert's actions again behind alternatives
-    from which the environment has proven that the expert would still end as it
-    did; it is not of the paper.
+    from which the environment has proven that what the expert did from there
+    on still ends as it ended; it is not of the paper.
 
   Raises:
     UserError: no such recipe.

@@ -7,9 +7,9 @@ demonstrations, initial parameters and batches; every run is asked the same
 tasks of the test panel, in rooms seen and unseen. All recipes have as many
 tokens in updates of rows of the same size; world_model_then_imitation spends
 half of them on each. Recovery learns from one alternative of each state, an
-action of another state that the environment rejects here, or from all eight,
-two of which are such. Imitation has twice as many updates of half the size as
-well, and is compared with where it is best.
+action of another state of the episode, earlier or later, that the environment
+rejects here, or from all eight, two of which are such. Imitation has twice as
+many updates of half the size as well, and is compared with where it is best.
 """
 
 from configs import quickstart

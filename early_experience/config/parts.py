@@ -107,7 +107,7 @@ def define_budget() -> ConfigDict:
   config.world_model_weight = number(1.0, '[0, inf)')  # lambda in mixtures
   config.reflection_weight = number(1.0, '[0, inf)')
   # Share of a mixture's rows with branches and rationales; the others are
-  # expert episodes alone, which hold more actions a token.
+  # expert episodes alone.
   config.joint_share = number(1.0, '[0, 1]')
   config.lr_peak = number(1e-5, '[0, inf)')  # paper, appendix B
   config.warmup_steps = number(0, '[0, inf)')

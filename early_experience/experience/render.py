@@ -176,7 +176,9 @@ def choice(script: Script, actions: Sequence[str]) -> Script:
 def recovery(trajectory: Trajectory, k: int) -> list[Script]:
   """The expert's action once more, behind each alternative that rejoins.
 
-  There the environment has proven that the expert would still end as it did.
+  There the environment has proven that the expert's recorded actions still end
+  as they ended. An expert that is asked anew may know better, where the
+  alternative has revealed something.
 
   Args:
     trajectory: explored with `config.explore.rejoin`.

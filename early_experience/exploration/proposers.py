@@ -96,8 +96,9 @@ class Uniform:
 class Recalled:
   """What other states of the episode list and this one does not.
 
-  The environment will reject most of it: an agent that only ever sees what can
-  be done never learns what cannot. In an order as `Uniform` has it.
+  Later ones, too. The environment will reject most of it: an agent that only
+  ever sees what can be done never learns what cannot. In an order as `Uniform`
+  has it.
   """
 
   def __init__(self, seed: int):
