@@ -27,8 +27,14 @@ def get_config(recipe: str = 'recovery'):
   config.explore.k = 1
   config.explore.proposers.uniform = 0.0
   config.explore.proposers.recalled = 1.0
-  config.prepare.vocab_size = 1024
   config.prepare.rows = recipes.row_sets(('expert', 'recovery'), k=1)
+  if recipe in experts.PAPER:  # three of the listed: the paper's B.6
+    config.explore.k = 3
+    config.explore.proposers.uniform = 1.0
+    config.explore.proposers.recalled = 0.0
+    config.explore.rejoin = False  # only recovery needs it
+    config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=3)
+  config.prepare.vocab_size = 1024
   config.prepare.row_tokens = config.model.max_tokens = 2048
   config.train.batch_rows = 1  # of twice as many tokens
   config.budget.steps = 3200
@@ -43,5 +49,5 @@ def get_config(recipe: str = 'recovery'):
 
 def sweep():
   return sweeps.product(
-    {'seed': [0, 1, 2]}, {'recipe': ['recovery', 'imitation']}
+    {'seed': [0, 1, 2]}, {'recipe': ['recovery', 'imitation', *experts.PAPER]}
   )
