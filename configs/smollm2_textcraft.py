@@ -18,12 +18,19 @@ def get_config(recipe: str = 'recovery'):
   craft = textcraft.get_config()
   config = smollm2_135m.get_config()
   config.env = craft.env
-  config.explore.k = craft.explore.k
+  config.explore.k = 4
   config.explore.rejoin = True
+  config.explore.proposers.uniform = 0.75
+  config.explore.proposers.recalled = 0.25
   config.reflect.k = craft.reflect.k
   config.prepare.rows = recipes.row_sets(
-    ('expert', 'world', 'recovery'), craft.explore.k
+    ('expert', 'world', 'recovery'), config.explore.k
   )
+  # One that the environment rejects, beside the episode that it is tried in:
+  # so few updates as these have nothing to spare for more.
+  config.prepare.rows.recovery.proposers = ('recalled',)
+  config.prepare.rows.recovery.k = 1
+  config.budget.joint_share = 1.0
   config.model.max_tokens = 2048  # half of the episodes outgrow 1,024
   config.evaluate.splits = craft.evaluate.splits
   config.evaluate.max_steps = 30
