@@ -49,5 +49,6 @@ def get_config(recipe: str = 'recovery'):
 
 def sweep():
   return sweeps.product(
-    {'seed': [0, 1, 2]}, {'recipe': ['recovery', 'imitation', *experts.PAPER]}
+    {'seed': [0, 1, 2]},
+    {'recipe': ['recovery', 'imitation', 'world_model_then_imitation']},
   )
