@@ -4,9 +4,11 @@ Four kinds of task (find an animal, a plant, something living, something that is
 not), with its `easy` simplifications: the model of configs/studies/experts.py,
 300 demonstrations, and the updates and the weight decay that imitation was best
 with of what was tried on the dev panel (docs/LOG.md). The policy writes free
-text. In each state one action was tried that the simulator lists in other
-states of the episode and not there: it rejects nearly all of these. `test` is
-out of domain: its animals, plants and things are not those of training.
+text. For recovery one action was tried in each state that the simulator lists
+in other states of the episode and not there: it rejects nearly all of these.
+The world model of the paper's recipe has three that it lists, as the paper.
+`test` is out of domain: its animals, plants and things are not those of
+training.
 """
 
 from configs.studies import experts
