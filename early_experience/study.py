@@ -26,6 +26,7 @@ from early_experience.sweeps.runs import STAGES
 
 _COLUMNS = {
   'seeds': '{:d}',
+  'by_seed': '{}',
   'tasks': '{:d}',
   'updates': '{:.0f}',
   'tokens': '{:.2g}',

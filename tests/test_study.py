@@ -228,6 +228,8 @@ def test_who_has_more_seeds_is_measured_on_those_that_both_have(tmp_path):
     assert (mine['seeds'], rival['seeds']) == (2, 3)
     other = mine['success'] - mine['ahead']
     assert mine['against_success'] == pytest.approx(other)
+    own, like_joint = f'{100 * other:.0f}', f'{100 * mine["success"]:.0f}'
+    assert rival['by_seed'].split() == [own, own, like_joint]
     differ += rival['success'] != pytest.approx(other)
     assert any(
       f'{split}: ' in s

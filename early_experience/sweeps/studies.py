@@ -107,16 +107,17 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   """A row for each setting and split.
 
   Keys: `policy`, the overrides but the seed, `split` (`seen:test` of the test
-  panel), `seeds`, `tasks`; `success`, `low`, `high`; `flawless`: tasks
-  solved without a rejected action; `invalid`: share of the actions that were
-  rejected; `outcomes`: held-out ones foretold word for word; `updates`,
-  `tokens` (of rows, with context), `flops`, `minutes` of training, or of `rl`
-  `updates`, `env_steps` and `minutes`, means over seeds; where
-  `results.REFERENCE` was trained beside: `ahead`, `ahead_low`, `ahead_high` of
-  what it came to after the same stages with the budget that was best for it in
-  this split, which `against` names and `against_success` has; and likewise
-  `gained`, on the policy that `rl` went on from, `added`, by overrides of `rl`
-  to what it came to without them, and `since`, on the first round.
+  panel), `seeds`, `tasks`; `success`, `low`, `high`; `by_seed`: percent
+  that each solved; `flawless`: tasks solved without a rejected action;
+  `invalid`: share of the actions that were rejected; `outcomes`: held-out ones
+  foretold word for word; `updates`, `tokens` (of rows, with context), `flops`,
+  `minutes` of training, or of `rl` `updates`, `env_steps` and `minutes`, means
+  over seeds; where `results.REFERENCE` was trained beside: `ahead`,
+  `ahead_low`, `ahead_high` of what it came to after the same stages with the
+  budget that was best for it in this split, which `against` names and
+  `against_success` has; and likewise `gained`, on the policy that `rl` went on
+  from, `added`, by overrides of `rl` to what it came to without them, and
+  `since`, on the first round.
 
   Raises:
     UserError: runs of one setting were asked different tasks.
@@ -129,7 +130,8 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   for setting, some in groups.items():
     first, spent = some[0], costs.of(some)
     for split, by_seed in solved[setting].items():
-      rate = statistics.rate_of(_table(by_seed))
+      won_ST = np.array(_table(by_seed))
+      rate = statistics.rate_of(won_ST)
       row = {
         **dict(setting),
         'split': split,
@@ -138,6 +140,8 @@ def rows(runs: Sequence[Run]) -> list[dict]:
         'success': rate.rate,
         'low': rate.low,
         'high': rate.high,
+        # Seeds of two kinds have the interval of seeds that are spread out.
+        'by_seed': ' '.join(f'{100 * r:.0f}' for r in won_ST.mean(1)),
         **_seen(some, split),
         **spent,
       }
