@@ -26,16 +26,13 @@ def get_config(recipe: str = 'recovery'):
     'find-plant',
   )
   config.collect.max_steps = 30
-  config.explore.k = 1
-  config.explore.proposers.uniform = 0.0
-  config.explore.proposers.recalled = 1.0
-  config.prepare.rows = recipes.row_sets(('expert', 'recovery'), k=1)
-  if recipe in experts.PAPER:  # three of the listed: the paper's B.6
-    config.explore.k = 3
-    config.explore.proposers.uniform = 1.0
-    config.explore.proposers.recalled = 0.0
-    config.explore.rejoin = False  # only recovery needs it
-    config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=3)
+  paper = recipe in experts.PAPER
+  config.explore.k = 3 if paper else 1  # three: the paper's B.6
+  config.explore.proposers.uniform = float(paper)
+  config.explore.proposers.recalled = float(not paper)
+  config.explore.rejoin = not paper  # only recovery needs it
+  rows = ('expert', 'world', 'reflect') if paper else ('expert', 'recovery')
+  config.prepare.rows = recipes.row_sets(rows, config.explore.k)
   config.prepare.vocab_size = 1024
   config.prepare.row_tokens = config.model.max_tokens = 2048
   config.train.batch_rows = 1  # of twice as many tokens

@@ -130,7 +130,7 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   for setting, some in groups.items():
     first, spent = some[0], costs.of(some)
     for split, by_seed in solved[setting].items():
-      won_ST = np.array(_table(by_seed))
+      won_ST = _table(by_seed)
       rate = statistics.rate_of(won_ST)
       row = {
         **dict(setting),
@@ -254,7 +254,8 @@ def _solved(runs):
 
 
 def _table(by_seed):
-  return [[float(v) for v in tasks.values()] for tasks in by_seed.values()]
+  tables = by_seed.values()
+  return np.array([list(tasks.values()) for tasks in tables], float)
 
 
 def _gap(key, mine, others):
