@@ -2,17 +2,17 @@
 
   sh launch/smollm2.sh runs/smollm2
   for stage in collect explore reflect prepare train evaluate report; do
-    python -m early_experience.$stage --config=configs/smollm2_135m.py:joint \
-        --workdir=runs/smol --config.init.hf=runs/smollm2
+    python -m early_experience.$stage --workdir=runs/smol \
+        --config=configs/smollm2_135m.py:recovery --config.init.hf=runs/smollm2
   done
-ALFWorld's small rooms with 60 experts. About 110 tokens a second on 2 cores:
-hours, where a GPU takes minutes. Recipes: see early_experience/recipes.py.
+ALFWorld's small rooms with 60 experts, free text. About 110 tokens a second on
+2 cores: hours, where a GPU takes minutes. Recipes: early_experience/recipes.py.
 """
 
 from early_experience import cards, recipes
 
 
-def get_config(recipe: str = 'joint'):
+def get_config(recipe: str = 'recovery'):
   config = cards.pretrained(
     vocab_size=49_152,
     layers=30,
@@ -26,8 +26,14 @@ def get_config(recipe: str = 'joint'):
   )
   cards.small_rooms(config)
   config.collect.trajectories = 60
+  config.explore.k = 8
+  config.explore.rejoin = True
+  config.explore.proposers.uniform = 0.75
+  config.explore.proposers.recalled = 0.25
   config.prepare.row_tokens = 1024
-  config.prepare.rows = recipes.row_sets(recipes.PAPER, k=8)
+  config.prepare.rows = recipes.row_sets(recipes.ROWS, k=8)
+  config.prepare.rows.recovery.proposers = ('recalled',)
+  config.prepare.rows.recovery.k = 1
   config.prepare.answer_format = 'plain'
 
   config.model.max_tokens = 1024
@@ -35,12 +41,12 @@ def get_config(recipe: str = 'joint'):
   config.model.remat = 'none'
   config.model.loss_chunk = 256
 
-  config.budget.steps = 200
-  config.budget.world_model_steps = 100
+  config.budget.steps = 100
+  config.budget.world_model_steps = 50
   config.budget.joint_share = 0.5
   config.budget.world_model_weight = 0.3
   config.budget.reflection_weight = 0.3
-  config.budget.lr_peak = 1e-4
+  config.budget.lr_peak = 3e-4
   config.budget.warmup_steps = 10
   config.train.batch_rows = 2
 

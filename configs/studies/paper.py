@@ -1,0 +1,26 @@
+"""The paper's other mixtures of objectives, where experts are few
+
+ALFWorld's small rooms, 300 demonstrations, the settings of
+configs/studies/experts.py, one vocabulary for all, which has read alternatives
+and rationales. `joint` has all three objectives in every update.
+world_model_before_imitation learns outcomes first, with half as many updates
+again as the others have; world_model_then_imitation, in as many as imitation,
+and self_reflection are on the page of experts.
+"""
+
+from configs.studies import experts
+from early_experience import recipes, sweeps
+
+
+def get_config(recipe: str = 'joint'):
+  config = experts.get_config(recipe)
+  config.prepare.rows = recipes.row_sets(('expert', 'world', 'joint'), k=8)
+  config.reflect.wordings = 1  # chosen for self_reflection: docs/LOG.md
+  return config
+
+
+def sweep():
+  return sweeps.product(
+    {'seed': [0, 1, 2]},
+    {'recipe': ['joint', 'world_model_before_imitation', 'imitation']},
+  )
