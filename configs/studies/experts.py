@@ -20,10 +20,11 @@ PAPER = ('world_model_then_imitation', 'self_reflection')
 
 def get_config(recipe: str = 'recovery'):
   config = quickstart.get_config()
-  if recipe in PAPER:
+  if recipe in (*PAPER, 'world_model_before_imitation'):
     config.prepare.rows = recipes.row_sets(('expert', 'world', 'reflect'), k=8)
-  if recipe == 'self_reflection':  # chosen on the dev panel: docs/LOG.md
-    config.reflect.wordings = 1
+  if recipe in ('self_reflection', 'joint'):
+    config.reflect.wordings = 1  # chosen on the dev panel: docs/LOG.md
+  if recipe == 'self_reflection':
     config.budget.reflection_weight = 1.0
     config.evaluate.max_thought_tokens = 64  # rationales have 60 at most
   config.budget.world_model_steps = config.budget.get_ref('steps') // 2

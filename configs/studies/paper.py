@@ -15,7 +15,7 @@ from early_experience import recipes, sweeps
 def get_config(recipe: str = 'joint'):
   config = experts.get_config(recipe)
   config.prepare.rows = recipes.row_sets(('expert', 'world', 'joint'), k=8)
-  config.reflect.wordings = 1  # chosen for self_reflection: docs/LOG.md
+  config.reflect.wordings = 1  # one vocabulary, for imitation too
   return config
 
 

@@ -26,12 +26,13 @@ def get_config(recipe: str = 'recovery'):
     'find-plant',
   )
   config.collect.max_steps = 30
-  paper = recipe in experts.PAPER
+  paper = recipe not in ('recovery', 'imitation')
   config.explore.k = 3 if paper else 1  # three: the paper's B.6
   config.explore.proposers.uniform = float(paper)
   config.explore.proposers.recalled = float(not paper)
   config.explore.rejoin = not paper  # only recovery needs it
   rows = ('expert', 'world', 'reflect') if paper else ('expert', 'recovery')
+  rows = ('expert', 'joint') if recipe == 'joint' else rows
   config.prepare.rows = recipes.row_sets(rows, config.explore.k)
   config.prepare.vocab_size = 1024
   config.prepare.row_tokens = config.model.max_tokens = 2048
