@@ -2,10 +2,10 @@
 
 ALFWorld's small rooms, 300 demonstrations, the settings of
 configs/studies/experts.py, one vocabulary for all, which has read alternatives
-and rationales. `joint` has all three objectives in every update.
-world_model_before_imitation learns outcomes first, with half as many updates
-again as the others have; world_model_then_imitation, in as many as imitation,
-and self_reflection are on the page of experts.
+and rationales. `joint` has all three objectives in every update, half of its
+rows are expert episodes. world_model_before_imitation learns outcomes first, in
+half as many updates again; world_model_then_imitation, in as many updates as
+imitation, and self_reflection are on the page of experts.
 """
 
 from configs.studies import experts
