@@ -6,7 +6,7 @@ not), with its `easy` simplifications: the model of configs/studies/experts.py,
 with of what was tried on the dev panel (docs/LOG.md). The policy writes free
 text. For recovery one action was tried in each state that the simulator lists
 in other states of the episode and not there: it rejects nearly all of these.
-The world model of the paper's recipe has three that it lists, as the paper.
+The paper's two recipes have three that it lists, as the paper.
 `test` is out of domain: its animals, plants and things are not those of
 training.
 """
@@ -50,5 +50,5 @@ def get_config(recipe: str = 'recovery'):
 def sweep():
   return sweeps.product(
     {'seed': [0, 1, 2]},
-    {'recipe': ['recovery', 'imitation', 'world_model_then_imitation']},
+    {'recipe': ['recovery', 'imitation', *experts.PAPER]},
   )
