@@ -31,6 +31,7 @@ def get_config(recipe: str = 'recovery'):
   config.prepare.rows.recovery.proposers = ('recalled',)
   config.prepare.rows.recovery.k = 1
   config.budget.joint_share = 1.0
+  config.budget.lr_peak = 1e-4
   config.model.max_tokens = 2048  # half of the episodes outgrow 1,024
   config.evaluate.splits = craft.evaluate.splits
   config.evaluate.max_steps = 30
