@@ -19,9 +19,6 @@ def get_config(recipe: str = 'recovery'):
   config = smollm2_135m.get_config()
   config.env = craft.env
   config.explore.k = 4
-  config.explore.rejoin = True
-  config.explore.proposers.uniform = 0.75
-  config.explore.proposers.recalled = 0.25
   config.reflect.k = craft.reflect.k
   config.prepare.rows = recipes.row_sets(
     ('expert', 'world', 'recovery'), config.explore.k
