@@ -35,6 +35,7 @@ _COLUMNS = {
   'minutes': '{:.0f}',
   'flawless': '{:.1%}',
   'invalid': '{:.0%}',
+  'repeated': '{:.0%}',
   'outcomes': '{:.0%}',
 }
 _GAPS = {

@@ -115,13 +115,38 @@ def test_a_success_of_none_is_no_success_and_no_fault(tmp_path):
   assert summary['splits']['test']['success']['count'] == solved
 
 
+def episode(task_id, success, *steps):
+  return {
+    'task_id': task_id,
+    'success': success,
+    'end': 'done',
+    'steps': [{'action': a, 'valid': valid} for a, valid in steps],
+  }
+
+
+def test_rejected_actions_are_told_from_those_that_are_said_again():
+  found = [
+    episode('a', True, ('look', True), ('look', True)),
+    # Once again at once, once after another, and once with no turn behind it.
+    episode('b', True, ('go', False), ('go', False), ('look', True)),
+    episode('c', False, ('go', False), ('look', True), ('go', False)),
+  ]
+  counts = panel.summarise(found, dict.fromkeys('abcd', 'kind'))
+  assert counts['success']['rate'] == 2 / 4
+  assert counts['flawless'] == 1 / 4
+  assert counts['invalid_rate'] == 4 / 8
+  assert counts['repeat_rate'] == 1 / 3
+  nobody = panel.summarise([], {})
+  assert not nobody['flawless'] and not nobody['repeat_rate']
+
+
 def test_older_summaries_are_counted_anew(tmp_path):
   """They left out what was set aside, and have no list of what was asked."""
   new = play(tmp_path, Breaks, tasks=12)
   folder = tmp_path / 'evaluate' / 'random'
   summary = json.loads((folder / 'summary.json').read_text())
   of = summary['splits']['test']
-  for key in ('panel', 'no_action'):
+  for key in ('panel', 'no_action', 'flawless', 'repeat_rate'):
     del of[key]
   for rate in (of['success'], *of['by_type'].values()):
     rate['n'] -= rate.pop('set_aside')
@@ -133,10 +158,14 @@ def test_older_summaries_are_counted_anew(tmp_path):
   (folder / 'summary.json').write_text(json.dumps(summary))
   (folder / panel.FILE).unlink()
   again = play(tmp_path, Breaks, tasks=12)
-  for key in ('success', 'panel', 'tasks', 'steps'):
+  for key in ('success', 'panel', 'tasks', 'steps', 'flawless', 'repeat_rate'):
     assert again['splits']['test'][key] == new['splits']['test'][key]
   match = again['world_model']['exact_match']
   assert (match['n'], match['rate'], match['too_long']) == (10, 0.3, 4)
+  # Those after them did not tell what was said again.
+  del new['splits']['test']['repeat_rate']
+  counted = panel.recounted(folder, new)['splits']['test']
+  assert counted['repeat_rate'] == again['splits']['test']['repeat_rate']
 
 
 def test_a_panel_is_written_and_proven_when_it_goes_on(tmp_path):

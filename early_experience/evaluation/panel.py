@@ -9,6 +9,7 @@ aside, and is not solved.
 import collections
 import dataclasses
 import hashlib
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -112,8 +113,10 @@ def digest(asked: Iterable[str]) -> str:
 def summarise(found: Sequence[dict], asked: Mapping[str, str]) -> dict:
   """What one split amounts to, with 95% intervals.
 
-  Rates of success are over all tasks that were asked. Steps and invalid
-  actions are those of the episodes that were played.
+  Rates of success are over all tasks that were asked; `flawless` are those that
+  were solved without a rejected action. Steps and invalid actions are those of
+  the episodes that were played; `repeat_rate` is the share of the rejected ones
+  that the policy said again at once, of those behind which it had a turn.
 
   Args:
     found: records of the episodes.
@@ -124,6 +127,16 @@ def summarise(found: Sequence[dict], asked: Mapping[str, str]) -> dict:
     kinds[kind].append(task_id)
   solved = {record['task_id']: record['success'] for record in found}
   valid = [step['valid'] for record in found for step in record['steps']]
+  flawless = sum(
+    record['success'] and all(step['valid'] for step in record['steps'])
+    for record in found
+  )
+  again = [
+    after['action'] == step['action']
+    for record in found
+    for step, after in itertools.pairwise(record['steps'])
+    if not step['valid']
+  ]
   steps = statistics.mean_interval([len(r['steps']) for r in found])
   ends = collections.Counter(record['end'] for record in found)
   return {
@@ -131,7 +144,9 @@ def summarise(found: Sequence[dict], asked: Mapping[str, str]) -> dict:
     'panel': digest(asked),
     'success': _rate(solved, asked),
     'steps': {'mean': steps.rate, 'low': steps.low, 'high': steps.high},
+    'flawless': flawless / max(len(asked), 1),
     'invalid_rate': valid.count(False) / max(len(valid), 1),
+    'repeat_rate': again.count(True) / max(len(again), 1),
     'out_of_context': ends['out_of_context'],
     'no_action': ends['no_action'],
     'by_type': {
@@ -144,10 +159,11 @@ def recounted(folder, summary: dict) -> dict:
   """A finished evaluation's summary as this version counts.
 
   Older ones left out of their rates what was set aside, and the outcomes that
-  were too long for the policy; the files beside them have it all.
+  were too long for the policy, and did not count what was said again; the files
+  beside them have it all.
   """
   splits = summary['splits']
-  if any('panel' not in one for one in splits.values()):
+  if any('repeat_rate' not in one for one in splits.values()):
     asked, found = read(folder), collections.defaultdict(list)
     for _, record in files.read_jsonl(folder, STEM):
       found[record['split']].append(record)

@@ -24,6 +24,12 @@ _OWN_ROWS = 'prepare.rows.'  # of a recipe; others are not made of them
 _OF_RL = 'rl.'  # overrides of what comes after training
 # How many samples of a decision there are, and who judges them: one, nobody.
 _WAYS = {'samples': 1, 'look_ahead': False}
+# What evaluation counts of a split beside success, and its column.
+_SEEN = {
+  'flawless': 'flawless',
+  'invalid_rate': 'invalid',
+  'repeat_rate': 'repeated',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,15 +115,16 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   Keys: `policy`, the overrides but the seed, `split` (`seen:test` of the test
   panel), `seeds`, `tasks`; `success`, `low`, `high`; `by_seed`: percent
   that each solved; `flawless`: tasks solved without a rejected action;
-  `invalid`: share of the actions that were rejected; `outcomes`: held-out ones
-  foretold word for word; `updates`, `tokens` (of rows, with context), `flops`,
-  `minutes` of training, or of `rl` `updates`, `env_steps` and `minutes`, means
-  over seeds; where `results.REFERENCE` was trained beside: `ahead`,
-  `ahead_low`, `ahead_high` of what it came to after the same stages with the
-  budget that was best for it in this split, which `against` names and
-  `against_success` has; and likewise `gained`, on the policy that `rl` went on
-  from, `added`, by overrides of `rl` to what it came to without them, and
-  `since`, on the first round.
+  `invalid`: share of the actions that were rejected; `repeated`: of these, that
+  the policy said again at once; `outcomes`: held-out ones foretold word for
+  word; `updates`, `tokens` (of rows, with context), `flops`, `minutes` of
+  training, or of `rl` `updates`, `env_steps` and `minutes`, means over seeds;
+  where `results.REFERENCE` was trained beside: `ahead`, `ahead_low`,
+  `ahead_high` of what it came to after the same stages with the budget that was
+  best for it in this split, which `against` names and `against_success` has;
+  and likewise `gained`, on the policy that `rl` went on from, `added`, by
+  overrides of `rl` to what it came to without them, and `since`, on the first
+  round.
 
   Raises:
     UserError: runs of one setting were asked different tasks.
@@ -274,26 +281,15 @@ def _gap(key, mine, others):
 
 def _seen(runs, label):
   """Means over seeds of what evaluation saw beside success."""
-  flawless, invalid, exact = [], [], []
+  splits, exact = [], []
   for run in runs:
-    for one, split, name, summary in _evaluated(run):
+    for one, split, _, summary in _evaluated(run):
       if one == label:
-        flawless.append(_flawless(run.folder, name, split))
-        invalid.append(summary['splits'][split]['invalid_rate'])
+        splits.append(summary['splits'][split])
         if world := summary.get('world_model'):
           exact.append(world['exact_match']['rate'])
-  return {
-    'flawless': costs.mean(flawless),
-    'invalid': costs.mean(invalid),
-    'outcomes': costs.mean(exact),
+  means = {
+    column: costs.mean([one[key] for one in splits])
+    for key, column in _SEEN.items()
   }
-
-
-def _flawless(folder, name, split):
-  """The share of the tasks that were solved without a rejected action."""
-  count = sum(
-    record['success'] and all(step['valid'] for step in record['steps'])
-    for record in results.rollouts(folder, name)
-    if record['split'] == split
-  )
-  return count / len(results.panels(folder, [name])[name][split])
+  return means | {'outcomes': costs.mean(exact)}
