@@ -11,6 +11,8 @@ imitation, and self_reflection are on the page of experts.
 from configs.studies import experts
 from early_experience import recipes, sweeps
 
+OTHERS = ('joint', 'world_model_before_imitation')
+
 
 def get_config(recipe: str = 'joint'):
   config = experts.get_config(recipe)
@@ -20,7 +22,4 @@ def get_config(recipe: str = 'joint'):
 
 
 def sweep():
-  return sweeps.product(
-    {'seed': [0, 1, 2]},
-    {'recipe': ['joint', 'world_model_before_imitation', 'imitation']},
-  )
+  return sweeps.product({'seed': [0, 1, 2]}, {'recipe': [*OTHERS, 'imitation']})

@@ -5,7 +5,7 @@ the settings of configs/studies/textworld_express.py. Each recipe has a
 vocabulary that has read its own rows.
 """
 
-from configs.studies import textworld_express
+from configs.studies import paper, textworld_express
 from early_experience import sweeps
 
 get_config = textworld_express.get_config
@@ -13,6 +13,5 @@ get_config = textworld_express.get_config
 
 def sweep():
   return sweeps.product(
-    {'seed': [0, 1, 2]},
-    {'recipe': ['joint', 'world_model_before_imitation', 'imitation']},
+    {'seed': [0, 1, 2]}, {'recipe': [*paper.OTHERS, 'imitation']}
   )

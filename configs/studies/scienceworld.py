@@ -6,12 +6,12 @@ not), with its `easy` simplifications: the model of configs/studies/experts.py,
 with of what was tried on the dev panel (docs/LOG.md). The policy writes free
 text. For recovery one action was tried in each state that the simulator lists
 in other states of the episode and not there: it rejects nearly all of these.
-The paper's two recipes have three that it lists, as the paper.
+The paper's recipes have three that it lists, as the paper.
 `test` is out of domain: its animals, plants and things are not those of
 training.
 """
 
-from configs.studies import experts
+from configs.studies import experts, paper
 from early_experience import recipes, sweeps
 
 
@@ -26,13 +26,13 @@ def get_config(recipe: str = 'recovery'):
     'find-plant',
   )
   config.collect.max_steps = 30
-  paper = recipe not in ('recovery', 'imitation')
-  config.explore.k = 3 if paper else 1  # three: the paper's B.6
-  config.explore.proposers.uniform = float(paper)
-  config.explore.proposers.recalled = float(not paper)
-  config.explore.rejoin = not paper  # only recovery needs it
-  rows = ('expert', 'world', 'reflect') if paper else ('expert', 'recovery')
-  rows = ('expert', 'joint') if recipe == 'joint' else rows
+  listed = recipe not in ('recovery', 'imitation')
+  config.explore.k = 3 if listed else 1  # three: the paper's B.6
+  config.explore.proposers.uniform = float(listed)
+  config.explore.proposers.recalled = float(not listed)
+  config.explore.rejoin = not listed  # only recovery needs it
+  others = ('expert', 'world', 'reflect') if listed else ('expert', 'recovery')
+  rows = {'joint': ('expert', 'joint')}.get(recipe, others)
   config.prepare.rows = recipes.row_sets(rows, config.explore.k)
   config.prepare.vocab_size = 1024
   config.prepare.row_tokens = config.model.max_tokens = 2048
@@ -50,5 +50,5 @@ def get_config(recipe: str = 'recovery'):
 def sweep():
   return sweeps.product(
     {'seed': [0, 1, 2]},
-    {'recipe': ['recovery', 'imitation', *experts.PAPER]},
+    {'recipe': ['recovery', 'imitation', *experts.PAPER, *paper.OTHERS]},
   )
