@@ -6,8 +6,8 @@ not), with its `easy` simplifications: the model of configs/studies/experts.py,
 with of what was tried on the dev panel (docs/LOG.md). The policy writes free
 text. For recovery one action was tried in each state that the simulator lists
 in other states of the episode and not there: it rejects nearly all of these.
-The paper's recipes have three that it lists, as the paper, and as many updates;
-world_model_before_imitation has half as many again, in which it learns outcomes.
+The paper's recipes have three that it lists, as the paper. All have as many
+updates; world_model_before_imitation learns outcomes in half as many before.
 `test` is out of domain: its animals, plants and things are not those of
 training.
 """
