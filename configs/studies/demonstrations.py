@@ -1,8 +1,8 @@
 """How many demonstrations it takes
 
-An eighth of the training games' demonstrations, a quarter and all of them
-(paper 6.5): the settings of configs/studies/experts.py, as many updates for
-each.
+An eighth of the training games' demonstrations, a quarter, a half and all of
+them (paper 6.5): the settings of configs/studies/experts.py, as many updates
+for each.
 """
 
 from configs.studies import experts
@@ -15,5 +15,5 @@ def sweep():
   return sweeps.product(
     {'seed': [0, 1, 2]},
     {'recipe': ['recovery', 'imitation']},
-    {'collect.trajectories': [150, 300, 1200]},
+    {'collect.trajectories': [150, 300, 600, 1200]},
   )
