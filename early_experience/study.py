@@ -33,6 +33,7 @@ _COLUMNS = {
   'flops': '{:.2g}',
   'env_steps': '{:.0f}',
   'minutes': '{:.0f}',
+  'nll': '{:.3f}',
   'flawless': '{:.1%}',
   'invalid': '{:.0%}',
   'repeated': '{:.0%}',
@@ -123,7 +124,9 @@ def _page(name, rows, sweep, runs):
       '',
       f'Intervals are 95% over {over}, differences are paired on them;'
       ' the table with all digits is beside this page, as'
-      f' [{name}.csv]({name}.csv).',
+      f" [{name}.csv]({name}.csv). `nll` are the nats a token of the expert's"
+      ' actions at the end of training: who is far above the others has not'
+      ' learnt them.',
       '',
       rest.strip(),
       '',

@@ -1,11 +1,13 @@
 """Studies: what seeds and tasks say together, and the page about it."""
 
+import collections
 import csv
 import dataclasses
 import json
 import random
 import shutil
 
+import numpy as np
 import pytest
 
 from early_experience import study
@@ -367,6 +369,15 @@ def test_operations_are_counted_by_updates_not_by_lines(sweep):
   found = costs.of([one])
   tokens = found['tokens'] / 540
   assert found['flops'] == pytest.approx(tokens * (40 * 2 + 500))
+
+
+def test_how_far_actions_were_learnt_is_the_mean_of_the_table(sweep):
+  ends = collections.defaultdict(list)
+  for run in table.rows(sweep):
+    ends[run['recipe']].append(run['imitation/nll'])
+  for row in studies.rows(studies.read(sweep)):
+    assert row['nll'] == pytest.approx(np.mean(ends[row['recipe']]))
+  assert min(map(min, ends.values())) > 0
 
 
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):

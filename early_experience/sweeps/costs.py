@@ -1,4 +1,4 @@
-"""What the runs of a sweep took: updates, tokens, operations, minutes."""
+"""What the runs of a sweep took, and how far they have learnt their actions."""
 
 import collections
 import dataclasses
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from early_experience.reporting import report_data
 from early_experience.runtime import files
 from early_experience.runtime.stage import SETTINGS
+from early_experience.training import log_lines
 
 
 def of(runs: Sequence) -> dict:
-  """Means over seeds of what training, or `rl`, took.
+  """Means over seeds of what training, or `rl`, took and came to.
 
   Args:
     runs: `studies.Run`s of one setting.
 
   Returns:
-    `updates`, `minutes`, and of training `tokens` and `flops`, of `rl`
-    `env_steps`; see `studies.rows`.
+    `updates`, `minutes`, and of training `tokens`, `flops` and, where actions
+    were learnt, `nll`, of `rl` `env_steps`; see `studies.rows`.
   """
   found = collections.defaultdict(list)
   for run in runs:
@@ -32,6 +33,8 @@ def of(runs: Sequence) -> dict:
       parts = ('seconds_sampling', 'seconds_training', 'seconds_panel')
       found['minutes'].append(sum(_sum(lines, key) for key in parts) / 60)
       continue
+    nll = log_lines.end(lines).get('imitation/nll')
+    found['nll'] += [] if nll is None else [nll]
     found['tokens'].append(_tokens(run) * lines[-1]['step'])
     found['flops'].append(_tokens(run) * _flops_by_updates(lines))
     found['minutes'].append(lines[-1]['seconds'] / 60)

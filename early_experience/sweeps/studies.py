@@ -118,7 +118,8 @@ def rows(runs: Sequence[Run]) -> list[dict]:
   `invalid`: share of the actions that were rejected; `repeated`: of these, that
   the policy said again at once; `outcomes`: held-out ones foretold word for
   word; `updates`, `tokens` (of rows, with context), `flops`, `minutes` of
-  training, or of `rl` `updates`, `env_steps` and `minutes`, means over seeds;
+  training and `nll`, nats a token of the expert's actions at its end, or of
+  `rl` `updates`, `env_steps` and `minutes`, means over seeds;
   where `results.REFERENCE` was trained beside: `ahead`, `ahead_low`,
   `ahead_high` of what it came to after the same stages with the budget that was
   best for it in this split, which `against` names and `against_success` has;
