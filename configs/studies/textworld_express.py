@@ -5,7 +5,8 @@ coin, and fetch one by a map. The model, the updates and the care of
 configs/studies/experts.py, with 300 demonstrations. The policy writes free
 text. `large` is out of domain: its games have more rooms than training shows.
 All recipes have as many updates; world_model_before_imitation learns outcomes
-in half as many before.
+in half as many before. Each has two weight decays, as with the larger one
+mixtures and second stages do not learn their actions to the end.
 """
 
 from configs.studies import experts, paper
@@ -34,4 +35,5 @@ def sweep():
   return sweeps.product(
     {'seed': [0, 1, 2]},
     {'recipe': ['recovery', 'imitation', *experts.PAPER, *paper.OTHERS]},
+    {'budget.weight_decay': [1.0, 0.1]},
   )
