@@ -98,8 +98,9 @@ def conclusions(rows: list[dict]) -> list[str]:
       f' {own:.1%} of the tasks, {row["against"]}'
       f' {other:.1%}: '
       + (f'{times:.1f} times as many, ' if times else '')
-      + f'{100 * row["ahead"]:+.1f} points [{100 * row["ahead_low"]:+.1f},'
-      f' {100 * row["ahead_high"]:+.1f}].'
+      + '{:+.1f} points [{:+.1f}, {:+.1f}].'.format(
+        *(_percent(row[f'ahead{end}']) for end in ('', '_low', '_high'))
+      )
     )
   return said
 
@@ -166,12 +167,18 @@ def _table(rows):
     cells = [row['policy'], *(row.get(k, '') for k in others), row['split']]
     for *keys, form in rates.values():
       known = keys[0] in row
-      cells.append(form.format(*(100 * row[k] for k in keys)) if known else '')
+      cells.append(
+        form.format(*(_percent(row[k]) for k in keys)) if known else ''
+      )
     for key in shown:
       value = row.get(key)
       cells.append('' if value is None else _COLUMNS[key].format(value))
     lines.append(cells)
   return ['| ' + ' | '.join(map(str, line)) + ' |' for line in lines]
+
+
+def _percent(rate):
+  return round(100 * rate, 1) + 0.0  # a difference of nothing has no sign
 
 
 def _keys(rows):
