@@ -19,7 +19,7 @@ def get_config(recipe: str = 'recovery'):
   config.env.kwargs.games = ('coin', 'mapreader')
   config.prepare.vocab_size = 1024
   if 'recovery' in config.prepare.rows:
-    # The first of eight, though some of these can be done: docs/LOG.md.
+    # The first of eight, most of which can be done: docs/LOG.md.
     config.prepare.rows.recovery.proposers = ()
   # A third of the episodes outgrow 1,024 tokens.
   config.prepare.row_tokens = config.model.max_tokens = 2048
