@@ -49,6 +49,10 @@ _RATES = {'success': ('success', 'low', 'high', '{:.1f}% [{:.1f}, {:.1f}]')} | {
   head: (key, f'{key}_low', f'{key}_high', '{:+.1f} [{:+.1f}, {:+.1f}]')
   for head, key in _GAPS.items()
 }
+_LEARNT = (
+  " `nll` are the nats a token of the expert's actions at the end of training:"
+  ' who is far above the others has not learnt them.'
+)
 
 
 def write(workdir: str, page: str) -> str:
@@ -125,9 +129,7 @@ def _page(name, rows, sweep, runs):
       '',
       f'Intervals are 95% over {over}, differences are paired on them;'
       ' the table with all digits is beside this page, as'
-      f" [{name}.csv]({name}.csv). `nll` are the nats a token of the expert's"
-      ' actions at the end of training: who is far above the others has not'
-      ' learnt them.',
+      f' [{name}.csv]({name}.csv).{_LEARNT if "nll" in _keys(rows) else ""}',
       '',
       rest.strip(),
       '',

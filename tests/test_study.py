@@ -380,6 +380,13 @@ def test_how_far_actions_were_learnt_is_the_mean_of_the_table(sweep):
   assert min(map(min, ends.values())) > 0
 
 
+def test_a_difference_of_nothing_has_no_sign():
+  row = {'split': 'seen', 'policy': 'joint', 'against': 'imitation'}
+  gap = {'ahead': -1e-17, 'ahead_low': -0.1, 'ahead_high': 0.1}
+  (said,) = study.conclusions([row | gap | {'against_success': 0.5}])
+  assert said.endswith(' +0.0 points [-10.0, +10.0].')
+
+
 def test_what_rl_made_is_measured_against_what_it_went_on_from(sweep):
   for run in studies.read(sweep):
     like('joint', run.folder, f'{run.policy}_rl')

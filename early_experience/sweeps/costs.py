@@ -33,8 +33,8 @@ def of(runs: Sequence) -> dict:
       parts = ('seconds_sampling', 'seconds_training', 'seconds_panel')
       found['minutes'].append(sum(_sum(lines, key) for key in parts) / 60)
       continue
-    nll = log_lines.end(lines).get('imitation/nll')
-    found['nll'] += [] if nll is None else [nll]
+    if (nll := log_lines.end(lines).get('imitation/nll')) is not None:
+      found['nll'].append(nll)
     found['tokens'].append(_tokens(run) * lines[-1]['step'])
     found['flops'].append(_tokens(run) * _flops_by_updates(lines))
     found['minutes'].append(lines[-1]['seconds'] / 60)
