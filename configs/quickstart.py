@@ -6,7 +6,7 @@ Everything, compared on the same held-out tasks:
 One stage, one recipe:
   python -m early_experience.train --config=configs/quickstart.py:recovery \
       --workdir=runs/quickstart
-Recipes: see early_experience/recipes.py. 6 to 12 minutes on 2 quiet cores.
+Recipes: see early_experience/recipes.py. 6 to 15 minutes on 2 quiet cores.
 
 Experts are few, and the policy writes free text: it must know what can be done.
 """
